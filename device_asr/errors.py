@@ -1,0 +1,31 @@
+"""The errors a person may see: one sentence with what was wanted, what was found, what to do next."""
+
+from __future__ import annotations
+
+
+class DeviceAsrError(Exception):
+    """A failure that is told in one sentence, without a traceback; the process exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(DeviceAsrError):
+    """The command was called wrongly (a bad option, an unknown key, a missing argument)."""
+
+    exit_code = 2
+
+
+class AudioError(DeviceAsrError):
+    """A sound could not be read, or holds nothing that can be transcribed."""
+
+
+class DeviceError(AudioError):
+    """A capture device is missing, busy, or refuses the format."""
+
+
+class BundleError(DeviceAsrError):
+    """A model bundle is missing, damaged, incomplete, or of a newer format."""
+
+
+class OutputError(DeviceAsrError):
+    """A result could not be written (disk full, no permission)."""
