@@ -1,0 +1,169 @@
+"""One open PortAudio stream writing into its ring."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+
+from device_asr import devices
+from device_asr.config import AudioConfig
+from device_asr.devices import Device
+from device_asr.errors import DeviceError
+from device_asr.events import Seconds
+from device_asr.ring import Ring
+from device_asr.sources import SAMPLE_RATE
+
+BLOCK: Seconds = 0.032  # one step of the voice activity detector
+BUFFER: Seconds = 0.2  # asked of the host: sound that survives while Python cannot run the callback
+MANY_CHANNELS = 8  # a "device" with more is a sound server (ALSA's pulse: 32), which mixes by itself
+LATEST_ADC: Seconds = 0.5  # a reported age beyond this is a driver's mistake
+CLOSE_TIMEOUT: Seconds = 2.0
+
+
+class Capture:
+    """A running stream: `device`, `rate` in Hz, `ring`; sets `wake` whenever sound or the end arrives.
+
+    callbacks: how many there were; `longest` is the longest of them in seconds.
+    ended: no more sound will come, because the stream died or was closed; `reason` says which.
+
+    Raises:
+        DeviceError: the device cannot be opened at 16 kHz nor at its own rate.
+    """
+
+    def __init__(self, device: Device, config: AudioConfig, wake: threading.Event) -> None:
+        self.device = device
+        self.paused = False
+        self.callbacks = 0
+        self.longest: Seconds = 0.0
+        self.ended = False
+        self.reason = ""
+        self._wake = wake
+        self._last_captured: float | None = None
+        self._channel = config.channel - 1
+        if config.channel > device.channels:
+            raise DeviceError(f"{device.name!r} has {device.channels} channels, wanted audio.channel = "
+                              f"{config.channel}; choose 1 to {device.channels}, or 0 to mix all.")
+        sd = devices.portaudio()
+        failures: list[str] = []
+        for rate, channels in self._formats(config):
+            self.rate = rate
+            self.ring = Ring(config.ring_s, rate)
+            self._mixed = np.zeros(4 * int(rate * BLOCK), np.float32)
+            try:
+                self._stream = self._open(sd, rate, channels)
+                return
+            except sd.PortAudioError as error:
+                failures.append(f"{rate} Hz, {channels} channels: {error.args[0]}")
+        raise DeviceError(f"The microphone {device.name!r} could not be opened ({'; '.join(failures)}); "
+                          "is it in use by another program? `device-asr devices` lists others.")
+
+    def _formats(self, config: AudioConfig) -> list[tuple[int, int]]:
+        if config.channel:
+            channels = [config.channel]
+        elif self.device.channels > MANY_CHANNELS:
+            channels = [1]
+        else:
+            channels = [self.device.channels] if self.device.channels == 1 else [self.device.channels, 1]
+        rates = dict.fromkeys((SAMPLE_RATE, self.device.rate))
+        return [(rate, n) for rate in rates for n in channels]
+
+    def _open(self, sd: Any, rate: int, channels: int) -> Any:
+        stream = sd.InputStream(
+            device=self.device.index, samplerate=rate, channels=channels, dtype="float32",
+            blocksize=int(rate * BLOCK), latency=BUFFER, callback=self._callback,
+            finished_callback=self._finished)
+        try:
+            stream.start()
+        except BaseException:
+            stream.close()
+            raise
+        return stream
+
+    def _callback(self, block: np.ndarray, frames: int, timing: Any, status: Any) -> None:
+        """Runs on PortAudio's thread: copies and returns."""
+        began = time.perf_counter()
+        age = timing.currentTime - timing.inputBufferAdcTime - frames / self.rate
+        captured = time.monotonic() - (age if 0 < age < LATEST_ADC else 0)
+        if not self.paused:
+            if status.input_overflow:
+                self._lose(captured, frames)
+            if self._channel >= 0:
+                pcm = block[:, self._channel]
+            elif block.shape[1] == 1:
+                pcm = block[:, 0]
+            else:
+                pcm = self._mixed[:frames]
+                np.mean(block, axis=1, out=pcm)
+            self.ring.write(pcm, captured)
+        self._last_captured = captured
+        self.callbacks += 1
+        self._wake.set()
+        self.longest = max(self.longest, time.perf_counter() - began)
+
+    def _lose(self, captured: float, frames: int) -> None:
+        """PortAudio tells that sound was lost, not how much: what the clock says beyond this block."""
+        expected = self._last_captured + frames / self.rate if self._last_captured is not None else captured
+        self.ring.lose(max(1, int((captured - expected) * self.rate)))
+
+    def _finished(self) -> None:
+        self.ended = True
+        self._wake.set()
+
+    @property
+    def backlog(self) -> Seconds:
+        """Seconds of sound waiting to be read."""
+        return self.ring.available / self.rate
+
+    def close(self) -> None:
+        """Ends the stream; what the ring holds stays readable.
+
+        A driver whose device is gone may hang in close, so that is left to a thread of its own after
+        `CLOSE_TIMEOUT` seconds.
+        """
+        closer = threading.Thread(target=self._stream.abort, args=(True,), name="microphone-close",
+                                  daemon=True)
+        closer.start()
+        closer.join(CLOSE_TIMEOUT)
+        if not closer.is_alive():
+            self._stream.close(ignore_errors=True)
+        self._finished()
+
+
+class CaptureReader:
+    """Reads one capture at 16 kHz: soxr's streaming resampler where the device has another rate."""
+
+    def __init__(self, capture: Capture) -> None:
+        self.capture = capture
+        self.captured = 0.0  # of the last sample delivered
+        self._block = int(capture.rate * BLOCK)
+        self._delay: Seconds = 0.0  # sound inside the resampler
+        self._flushed = False
+        self._resampler = None
+        if capture.rate != SAMPLE_RATE:
+            import soxr
+
+            self._resampler = soxr.ResampleStream(capture.rate, SAMPLE_RATE, 1, dtype="float32")
+
+    def read(self, *, last: bool) -> tuple[np.ndarray, float, float] | None:
+        """(pcm, captured, seconds lost before it), or None where nothing waits."""
+        piece = self.capture.ring.read(self._block)
+        if piece is None:
+            if not last or self._flushed:
+                return None
+            self._flushed = True
+            lost = self.capture.ring.trailing_loss()
+            pcm = np.zeros(0, np.float32)
+            if self._resampler is not None:
+                pcm = self._resampler.resample_chunk(pcm, last=True)
+                self._delay = 0.0
+                self.captured += pcm.size / SAMPLE_RATE
+            return pcm, self.captured, lost
+        pcm = piece.pcm
+        if self._resampler is not None:
+            pcm = self._resampler.resample_chunk(piece.pcm)
+            self._delay += piece.pcm.size / self.capture.rate - pcm.size / SAMPLE_RATE
+        self.captured = piece.captured - self._delay
+        return pcm, self.captured, piece.lost

@@ -1,0 +1,132 @@
+"""A microphone without hardware: a private PulseAudio daemon whose null sink PortAudio reads.
+
+Real time, real callbacks, real unplugging: `paplay` plays into the sink, PortAudio reads the sink's
+monitor through ALSA's pulse plugin. Debian: pulseaudio, pulseaudio-utils, libasound2-plugins.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+ASOUNDRC = """
+pcm.!default { type pulse hint { show on description "Virtual microphone" } }
+ctl.!default { type pulse }
+"""
+
+
+def missing() -> str | None:
+    """Why there can be no virtual microphone here, or None."""
+    for tool, package in (("pulseaudio", "pulseaudio"), ("pactl", "pulseaudio-utils"),
+                          ("paplay", "pulseaudio-utils")):
+        if shutil.which(tool) is None:
+            return f"{tool} is not installed (Debian: apt install {package})"
+    try:
+        import sounddevice  # noqa: F401
+    except OSError:
+        return "PortAudio is not installed (Debian: apt install libportaudio2)"
+    if not any(Path("/usr/lib").glob("*/alsa-lib/libasound_module_pcm_pulse.so")):
+        return "ALSA's pulse plugin is not installed (Debian: apt install libasound2-plugins)"
+    return None
+
+
+class VirtualMicrophone:
+    """Use as a context manager; programs that shall hear it run with `env`.
+
+    `apply` puts `env` into this process (before PortAudio is initialised) for in-process tests.
+    """
+
+    def __init__(self, *, rate: int = 48_000, channels: int = 2) -> None:
+        self.rate, self.channels = rate, channels
+        self.folder = Path(tempfile.mkdtemp(prefix="vmic-"))
+        (self.folder / ".asoundrc").write_text(ASOUNDRC)
+        socket = self.folder / "native"
+        self.changes = {
+            "HOME": str(self.folder),
+            "XDG_RUNTIME_DIR": str(self.folder),
+            "PULSE_RUNTIME_PATH": str(self.folder),
+            "PULSE_SERVER": f"unix:{socket}",
+        }
+        self._module: str | None = None
+        self._players: list[subprocess.Popen[bytes]] = []
+        self._socket = socket
+        self._log = (self.folder / "pulseaudio.log").open("wb")
+        self._daemon = subprocess.Popen(
+            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--realtime=no",
+             "--high-priority=no", "--disable-shm=yes", "--log-level=info", "--load",
+             f"module-native-protocol-unix auth-anonymous=1 socket={socket}"],
+            env=self.env, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+        try:
+            self._await_daemon()
+            self.plug()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment for a child process that shall hear this microphone."""
+        return {**os.environ, **self.changes}
+
+    def _await_daemon(self) -> None:
+        end = time.monotonic() + 15
+        while time.monotonic() < end:
+            if self._socket.exists() and self._pactl("info").returncode == 0:
+                return
+            if self._daemon.poll() is not None:
+                break
+            time.sleep(0.05)
+        log = (self.folder / "pulseaudio.log").read_text(errors="replace")
+        raise RuntimeError(f"pulseaudio did not start: {log[-2000:]}")
+
+    def _pactl(self, *args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["pactl", *args], env=self.env, capture_output=True, text=True, timeout=20)
+
+    def plug(self) -> None:
+        """Brings the device (back)."""
+        result = self._pactl("load-module", "module-null-sink", "sink_name=vmic", f"rate={self.rate}",
+                             f"channels={self.channels}", "sink_properties=device.description=VirtualMic")
+        if result.returncode:
+            raise RuntimeError(f"null sink: {result.stderr}")
+        self._module = result.stdout.strip()
+        self._pactl("set-default-source", "vmic.monitor")
+
+    def unplug(self) -> None:
+        """Takes the device away in mid-stream."""
+        if self._module is not None:
+            self._pactl("unload-module", self._module)
+            self._module = None
+
+    def play(self, sound: Path | str, *, wait: bool = False) -> subprocess.Popen[bytes]:
+        """Plays a sound file into the microphone at the speed of sound."""
+        player = subprocess.Popen(["paplay", "--device=vmic", str(sound)], env=self.env,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._players.append(player)
+        if wait:
+            player.wait()
+        return player
+
+    def close(self) -> None:
+        """Ends players and daemon, removes every file."""
+        for process in [*self._players, self._daemon]:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in [*self._players, self._daemon]:
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self._log.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> VirtualMicrophone:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
