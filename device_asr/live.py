@@ -80,7 +80,7 @@ class LiveState:
     step, partial_interval: the slow-machine step in force and its interval (None: finals only).
     elapsed: seconds of sound fed to the recogniser.
     wall_elapsed: seconds since `start`, pauses included.
-    load: seconds that loading the recogniser took, None until it is loaded.
+    load: seconds from `start` until the recogniser was loaded, None until then.
     compute: seconds spent in the recogniser; `compute / elapsed` is the RTF.
     error: one sentence where phase is "failed".
     """
@@ -179,7 +179,7 @@ class LiveSession:
         self._compute: Seconds = 0.0
         self._load: Seconds | None = None
         self._lost: Seconds = 0.0
-        self._muted = self._paused = self._aborted = False
+        self._muted = self._paused = self._stopped = self._aborted = False
         self._error: str | None = None
 
     def start(self) -> None:
@@ -219,6 +219,7 @@ class LiveSession:
 
         Idempotent. Returns False where `timeout` seconds were not enough (a later call may go on).
         """
+        self._stopped = True
         self.source.close()
         return self.wait(timeout)
 
@@ -276,13 +277,14 @@ class LiveSession:
             self._recognizer = recognizer = self._make_recognizer()
             self._load = time.monotonic() - self._began
             self._notify("model_ready", f"The recogniser is ready after {self._load:.1f} s.")
-            for chunk in self.source:
-                if self._aborted:
-                    return
-                self._hear(recognizer, chunk)
+            broken = self._listen(recognizer)
+            if self._aborted:
+                return
             self._deliver(self._timed(recognizer.finish))
-            if not self._aborted:
-                self._notify("source_ended", f"{self.source.name or 'The source'} has ended.")
+            if broken is not None:
+                self._fail(str(broken))
+            elif not self._stopped:
+                self._notify("source_ended", f"{self.source.name} has ended.")
         except DeviceAsrError as error:
             self._fail(str(error))
         except Exception as error:
@@ -290,6 +292,19 @@ class LiveSession:
             self._fail(f"The session failed: {type(error).__name__}: {error}; what was said before is kept.")
         finally:
             self.source.close()
+
+    def _listen(self, recognizer: Recognizer) -> DeviceAsrError | None:
+        """Hears the source to its end; returns what broke the source, so that the phrase is still finished."""
+        chunks = iter(self.source)
+        while not self._aborted:
+            try:
+                chunk = next(chunks, None)
+            except DeviceAsrError as error:
+                return error
+            if chunk is None:
+                return None
+            self._hear(recognizer, chunk)
+        return None
 
     def _hear(self, recognizer: Recognizer, chunk: AudioChunk) -> None:
         if chunk.lost:

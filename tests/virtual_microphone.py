@@ -38,7 +38,7 @@ def missing() -> str | None:
 class VirtualMicrophone:
     """Use as a context manager; programs that shall hear it run with `env`.
 
-    `apply` puts `env` into this process (before PortAudio is initialised) for in-process tests.
+    For in-process tests put `changes` into `os.environ`, then call `device_asr.devices.refresh`.
     """
 
     def __init__(self, *, rate: int = 48_000, channels: int = 2) -> None:
@@ -53,12 +53,12 @@ class VirtualMicrophone:
             "PULSE_SERVER": f"unix:{socket}",
         }
         self._module: str | None = None
-        self._players: list[subprocess.Popen[bytes]] = []
+        self._children: list[subprocess.Popen[bytes]] = []
         self._socket = socket
         self._log = (self.folder / "pulseaudio.log").open("wb")
         self._daemon = subprocess.Popen(
-            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--realtime=no",
-             "--high-priority=no", "--disable-shm=yes", "--log-level=info", "--load",
+            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
+             "--realtime=no", "--high-priority=no", "--disable-shm=yes", "--log-level=info", "--load",
              f"module-native-protocol-unix auth-anonymous=1 socket={socket}"],
             env=self.env, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         try:
@@ -88,9 +88,14 @@ class VirtualMicrophone:
         return subprocess.run(["pactl", *args], env=self.env, capture_output=True, text=True, timeout=20)
 
     def plug(self) -> None:
-        """Brings the device (back)."""
+        """Brings the device (back).
+
+        Without `norewinds` the null sink renders up to 2 s ahead, which no hardware does: the first
+        block came 1.9 s after opening.
+        """
         result = self._pactl("load-module", "module-null-sink", "sink_name=vmic", f"rate={self.rate}",
-                             f"channels={self.channels}", "sink_properties=device.description=VirtualMic")
+                             f"channels={self.channels}", "norewinds=1",
+                             "sink_properties=device.description=VirtualMic")
         if result.returncode:
             raise RuntimeError(f"null sink: {result.stderr}")
         self._module = result.stdout.strip()
@@ -104,19 +109,23 @@ class VirtualMicrophone:
 
     def play(self, sound: Path | str, *, wait: bool = False) -> subprocess.Popen[bytes]:
         """Plays a sound file into the microphone at the speed of sound."""
-        player = subprocess.Popen(["paplay", "--device=vmic", str(sound)], env=self.env,
-                                  stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        self._players.append(player)
+        player = self._spawn("paplay", "--device=vmic", "--latency-msec=60", str(sound))
         if wait:
             player.wait()
         return player
 
+    def _spawn(self, *command: str) -> subprocess.Popen[bytes]:
+        nowhere = subprocess.DEVNULL
+        process = subprocess.Popen(command, env=self.env, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+        self._children.append(process)
+        return process
+
     def close(self) -> None:
-        """Ends players and daemon, removes every file."""
-        for process in [*self._players, self._daemon]:
+        """Ends every child process, removes every file."""
+        for process in [*self._children, self._daemon]:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-        for process in [*self._players, self._daemon]:
+        for process in [*self._children, self._daemon]:
             try:
                 process.wait(timeout=5)
             except subprocess.TimeoutExpired:

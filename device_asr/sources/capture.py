@@ -17,7 +17,11 @@ from device_asr.ring import Ring
 from device_asr.sources import SAMPLE_RATE
 
 BLOCK: Seconds = 0.032  # one step of the voice activity detector
-BUFFER: Seconds = 0.2  # asked of the host: sound that survives while Python cannot run the callback
+# Asked of the host: sound that survives while the callback cannot run. ExecuTorch's binding holds Python's
+# global lock for the length of a method (0.25 s for 30 s of sound), and with it every callback. A sound
+# server keeps the sound itself (no loss with 0.3 s blocks at 0.064 s); hardware keeps what is asked here.
+BUFFER_SERVER: Seconds = 0.064  # 0.2 s delays ALSA's pulse plugin by 50 ms
+BUFFER_HARDWARE: Seconds = 0.5
 MANY_CHANNELS = 8  # a "device" with more is a sound server (ALSA's pulse: 32), which mixes by itself
 LATEST_ADC: Seconds = 0.5  # a reported age beyond this is a driver's mistake
 CLOSE_TIMEOUT: Seconds = 2.0
@@ -39,7 +43,7 @@ class Capture:
         self.callbacks = 0
         self.longest: Seconds = 0.0
         self.ended = False
-        self.reason = ""
+        self.reason = "unplugged"
         self._wake = wake
         self._last_captured: float | None = None
         self._channel = config.channel - 1
@@ -70,10 +74,15 @@ class Capture:
         rates = dict.fromkeys((SAMPLE_RATE, self.device.rate))
         return [(rate, n) for rate in rates for n in channels]
 
+    def _buffer(self) -> Seconds | str:
+        if self.device.host != "ALSA":
+            return "high"  # elsewhere a larger buffer is a later callback
+        return BUFFER_SERVER if self.device.channels > MANY_CHANNELS else BUFFER_HARDWARE
+
     def _open(self, sd: Any, rate: int, channels: int) -> Any:
         stream = sd.InputStream(
             device=self.device.index, samplerate=rate, channels=channels, dtype="float32",
-            blocksize=int(rate * BLOCK), latency=BUFFER, callback=self._callback,
+            blocksize=int(rate * BLOCK), latency=self._buffer(), callback=self._callback,
             finished_callback=self._finished)
         try:
             stream.start()

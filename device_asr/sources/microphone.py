@@ -179,7 +179,8 @@ class MicrophoneSource:
         self._capture = None
 
     def _leave(self, capture: Capture, stalled: bool) -> None:
-        capture.reason = "device changed" if self._switch else "unplugged"
+        if self._switch:
+            capture.reason = "device changed"
         self._end(capture)
         if self._switch:
             self._switch = False
@@ -231,7 +232,7 @@ class MicrophoneSource:
                 self._captures.popleft()
                 before = None if self._paused else reader.captured
                 end_reason = capture.reason
-                if not self._closed:
+                if not self._closing.is_set():
                     yield self._boundary(end_reason, delivered, reader.captured or time.monotonic())
             elif self._paused and not told_paused:
                 told_paused, before = True, None
