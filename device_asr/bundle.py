@@ -1,0 +1,164 @@
+"""A model bundle: manifest.json, programs, vocabulary; found, loaded, verified, described.
+
+The manifest's format 1:
+    format, name, language, sample_rate, parameters, licences, description
+    files: file name -> {sha256, bytes}
+    programs: "speech" and "vad" -> {file, methods: name -> {inputs: [{name, shape, dtype}], outputs},
+        constants: input name -> {offset, shape, dtype}, bytes of the program file that are an input}
+    speech: samples_per_position, positions (most of a phrase), cache (token slots), tokens_per_call,
+        layers: [{heads, cross_heads, head_dim}]
+    vocabulary: {file, special, suppress, suppress_first}
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_asr.errors import BundleError
+from device_asr.tokenizer import Vocabulary, read_pieces
+
+FORMAT = 1
+REQUIRED_METHODS = {"speech": ("encode", "decode"), "vad": ("step",)}
+MODELS_VARIABLE = "DEVICE_ASR_MODELS"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose manifest was read and whose files are there."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.manifest["name"])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files the manifest lists."""
+        return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+
+    def vocabulary(self) -> Vocabulary:
+        """The pieces and special ids."""
+        entry = self.manifest["vocabulary"]
+        return Vocabulary(read_pieces(self.path / entry["file"]), dict(entry["special"]),
+                          tuple(entry["suppress"]), tuple(entry["suppress_first"]))
+
+    def session(self, program: str, threads: int) -> Any:
+        """A `runtime.Session` of "speech" or "vad"; loads ExecuTorch."""
+        from device_asr.runtime import Session
+
+        entry = self.manifest["programs"][program]
+        path = self.path / entry["file"]
+        methods = {name: [i["name"] for i in method["inputs"]] for name, method in entry["methods"].items()}
+        constants = {name: np.array(np.memmap(path, dtype=c["dtype"], mode="r", offset=c["offset"],
+                                              shape=tuple(c["shape"])), copy=False)
+                     for name, c in entry.get("constants", {}).items()}
+        return Session(path, methods, constants, threads)
+
+
+def search_path() -> list[Path]:
+    """Folders that hold bundles: `DEVICE_ASR_MODELS`, the repository's models/, the user data folder."""
+    import platformdirs
+
+    folders = [Path(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p]
+    folders.append(Path(__file__).resolve().parent.parent / "models")
+    folders.append(Path(platformdirs.user_data_dir("device_asr")) / "models")
+    return folders
+
+
+def find_bundles() -> list[Path]:
+    """Every bundle folder on the search path, the first of a name winning."""
+    found: dict[str, Path] = {}
+    for folder in search_path():
+        if folder.is_dir():
+            for manifest in sorted(folder.glob("*/manifest.json")):
+                found.setdefault(manifest.parent.name, manifest.parent)
+    return list(found.values())
+
+
+def locate(name_or_path: str) -> Path:
+    """The folder of a bundle given by name or path.
+
+    Raises:
+        BundleError: there is none; the message lists those there are.
+    """
+    path = Path(name_or_path)
+    if (path / "manifest.json").is_file():
+        return path
+    by_name = {p.name: p for p in find_bundles()}
+    if name_or_path in by_name:
+        return by_name[name_or_path]
+    known = ", ".join(sorted(by_name)) or "none"
+    raise BundleError(f"No model {name_or_path!r}: wanted a folder with manifest.json or one of the models found "
+                      f"({known}); `device-asr models list` shows where they are looked for.")
+
+
+def load(name_or_path: str, verify: bool = True) -> Bundle:
+    """The bundle, its manifest read; with `verify` every file's sha256 is checked (30 ms for 24 MB).
+
+    Raises:
+        BundleError: missing, damaged, incomplete, or of a newer format.
+    """
+    path = locate(name_or_path)
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise BundleError(f"{path / 'manifest.json'} cannot be read ({error}); build or copy the bundle again.") from None
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if not isinstance(found, int):
+        raise BundleError(f"{path}: wanted a manifest with a format number, found {found!r}; is it a model bundle?")
+    if found > FORMAT:
+        raise BundleError(f"{path}: the bundle has format {found}, this program reads up to {FORMAT}; "
+                          "update device-asr.")
+    _check_complete(path, manifest)
+    bundle = Bundle(path, manifest)
+    if verify:
+        check_files(bundle)
+    return bundle
+
+
+def _check_complete(path: Path, manifest: Mapping[str, Any]) -> None:
+    try:
+        for program, wanted in REQUIRED_METHODS.items():
+            methods = manifest["programs"][program]["methods"]
+            for method in wanted:
+                if method not in methods:
+                    raise BundleError(f"{path}: program {program!r} wanted the method {method!r}, found "
+                                      f"{sorted(methods)}; build the bundle again.")
+        for key in ("name", "files", "speech", "vocabulary"):
+            manifest[key]
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"{path}: the manifest lacks {error}; build or copy the bundle again.") from None
+    for name in manifest["files"]:
+        if not (path / name).is_file():
+            raise BundleError(f"{path}: the file {name} is missing; build or copy the bundle again.")
+
+
+def check_files(bundle: Bundle) -> None:
+    """Compares every file with the manifest's size and sha256.
+
+    Raises:
+        BundleError: naming the first file that differs, with both values.
+    """
+    for name, entry in bundle.manifest["files"].items():
+        try:
+            data = (bundle.path / name).read_bytes()
+        except OSError as error:
+            raise BundleError(f"{bundle.path / name} cannot be read: {error.strerror}.") from None
+        if len(data) != entry["bytes"]:
+            raise BundleError(f"{bundle.path / name}: wanted {entry['bytes']} bytes, found {len(data)}; "
+                              "copy the bundle again.")
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != entry["sha256"]:
+            raise BundleError(f"{bundle.path / name}: wanted sha256 {entry['sha256'][:16]}..., found "
+                              f"{digest[:16]}...; the file was changed or damaged, copy the bundle again.")

@@ -1,0 +1,110 @@
+"""Speech probabilities to phrases: hysteresis, pre-roll, hang-over, longest phrase."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from device_asr.config import EndpointConfig
+
+FRAME_MS = 32
+CUT_SEARCH_S = 6.0  # a cut is sought in the last seconds of a phrase that grew too long
+CUT_SMOOTH = 5  # frames (160 ms): a dip must last to be a pause between words
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Speech began: `onset` and `start` (onset less pre-roll) in frames."""
+
+    onset: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """A phrase ends before frame `end`; `speech_end` is the frame after its last speech.
+
+    `forced`: it grew too long, and the next phrase starts at `end` at once.
+    """
+
+    end: int
+    speech_end: int
+    forced: bool = False
+
+
+class Endpointer:
+    """Feeds on one probability and one level per 32 ms frame; frames are counted from 0."""
+
+    def __init__(self, config: EndpointConfig) -> None:
+        self._config = config
+        self._hangover = max(1, round(config.hangover_ms / FRAME_MS))
+        self._preroll = -(-config.preroll_ms // FRAME_MS)
+        self._min_speech = max(1, -(-config.min_speech_ms // FRAME_MS))
+        self._longest = int(config.longest_phrase_s * 1000 / FRAME_MS)
+        self.frame = 0
+        self._history: deque[float] = deque(maxlen=int(CUT_SEARCH_S * 1000 / FRAME_MS))
+        self._floor = 0  # pre-roll does not reach into the previous phrase
+        self._clear()
+
+    def _clear(self) -> None:
+        self.open = False
+        self._burst: int | None = None  # where a run of speech that may open a phrase began
+        self._speech = 0  # frames of speech in that run
+        self._start = 0
+        self._last_speech = 0
+
+    def reset(self) -> None:
+        """Ends any phrase; counting goes on."""
+        self._clear()
+        self._history.clear()
+        self._floor = self.frame
+
+    @property
+    def speech_end(self) -> int:
+        """The frame after the last speech of the open phrase."""
+        return self._last_speech + 1
+
+    def feed(self, probability: float, level: float) -> Opened | Closed | None:
+        """What the frame changes; `level` is its root mean square."""
+        config, now = self._config, self.frame
+        self.frame += 1
+        # the quietest point is where neither the detector nor the level says speech
+        self._history.append(probability + 20.0 * level)
+        if not self.open:
+            return self._seek_onset(probability, now)
+        if probability >= config.off:
+            self._last_speech = now
+        if now - self._last_speech >= self._hangover:
+            closed = Closed(now + 1, self._last_speech + 1)
+            self._clear()
+            self._floor = closed.end
+            return closed
+        if now + 1 - self._start >= self._longest:
+            return self._cut(now)
+        return None
+
+    def _seek_onset(self, probability: float, now: int) -> Opened | None:
+        config = self._config
+        if probability >= config.on:
+            self._burst = now if self._burst is None else self._burst
+            self._speech += 1
+        elif probability < config.off:
+            self._burst, self._speech = None, 0
+        if self._burst is None or self._speech < self._min_speech:
+            return None
+        onset = self._burst
+        self.open = True
+        self._start = max(self._floor, onset - self._preroll)
+        self._last_speech = now
+        return Opened(onset, self._start)
+
+    def _cut(self, now: int) -> Closed:
+        """Ends the phrase at the quietest point of its last seconds; the rest opens the next phrase."""
+        dips = np.convolve(np.asarray(self._history), np.full(CUT_SMOOTH, 1 / CUT_SMOOTH), mode="valid")
+        quietest = int(np.argmin(dips)) + CUT_SMOOTH // 2
+        end = now + 1 - len(self._history) + quietest
+        end = max(self._start + self._longest // 2, min(end, now + 1))
+        self._start = self._floor = end
+        return Closed(end, end, forced=True)

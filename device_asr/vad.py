@@ -1,0 +1,30 @@
+"""Speech probability per 32 ms frame from the bundle's VAD program (Silero)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+FRAME = 512  # samples: 32 ms
+CONTEXT = 64  # samples of the previous frame that the network also sees
+
+
+class VoiceActivityDetector:
+    """Runs the program `step` frame after frame, keeping its state."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the past."""
+        self._context = np.zeros((1, CONTEXT), np.float32)
+        self._hidden = np.zeros((1, 128), np.float32)
+        self._cell = np.zeros((1, 128), np.float32)
+
+    def __call__(self, frame: np.ndarray) -> float:
+        """Probability in [0, 1] that `frame`, (512,) float32, holds speech."""
+        probability, self._context, self._hidden, self._cell = self._session.run(
+            "step", np.ascontiguousarray(frame[None]), self._context, self._hidden, self._cell)
+        return float(probability.reshape(-1)[0])
