@@ -60,8 +60,8 @@ class Bundle:
         entry = self.manifest["programs"][program]
         path = self.path / entry["file"]
         methods = {name: [i["name"] for i in method["inputs"]] for name, method in entry["methods"].items()}
-        constants = {name: np.array(np.memmap(path, dtype=c["dtype"], mode="r", offset=c["offset"],
-                                              shape=tuple(c["shape"])), copy=False)
+        # copy-on-write: mapped, never copied, and writable as torch wants an array to be
+        constants = {name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
                      for name, c in entry.get("constants", {}).items()}
         return Session(path, methods, constants, threads)
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from time import perf_counter
 from typing import Protocol
 
 import numpy as np
 
-from device_asr.events import Event
+from device_asr.agreement import Agreement
+from device_asr.alignment import align_words
+from device_asr.bundle import load
+from device_asr.config import Config
+from device_asr.decoder import Decoder
+from device_asr.endpoint import Closed, Endpointer, Opened
+from device_asr.events import AudioGap, Event, Final, Partial, SpeechEnded, SpeechStarted
+from device_asr.sources import SAMPLE_RATE
+from device_asr.vad import FRAME, VoiceActivityDetector
+
+FRAME_S = FRAME / SAMPLE_RATE
 
 
 class Recognizer(Protocol):
@@ -37,3 +48,180 @@ class Recognizer(Protocol):
     def finish(self) -> list[Event]:
         """Ends the phrase in progress; afterwards feeding may go on with a new phrase."""
         ...
+
+
+class StreamingRecognizer:
+    """Voice activity, endpointing, partials while a phrase goes on, a final at its end."""
+
+    def __init__(self, detector: VoiceActivityDetector, decoder: Decoder, config: Config) -> None:
+        self._detector, self._decoder, self._config = detector, decoder, config
+        self._endpointer = Endpointer(config.endpoint)
+        self.partial_interval: float | None = config.partial.interval_ms / 1000 if config.partial.enabled else None
+        self.speech_probability = 0.0
+        self._phrase = -1
+        self._pending = np.zeros(0, np.float32)
+        self._fed = 0  # samples
+        self._offset = 0  # samples fed that finish() rounded up to whole frames
+        longest = config.endpoint.longest_phrase_s + config.endpoint.preroll_ms / 1000 + 1.0
+        self._window = _Window(int(longest / FRAME_S) + 2)
+        self._onset = self._start = 0
+        self._agreement = Agreement(decoder.vocabulary, config.partial.agreement)
+        self._draft: tuple[int, ...] = ()
+        self._shown = ("", "")
+        self._next_partial = 0.0
+
+    @classmethod
+    def from_config(cls, config: Config) -> StreamingRecognizer:
+        """Loads the bundle named in `config.model`.
+
+        Raises:
+            BundleError: missing, damaged, incomplete, or of a newer format.
+        """
+        bundle = load(config.model.name, verify=not config.model.fast)
+        threads = config.model.threads
+        detector = VoiceActivityDetector(bundle.session("vad", threads))
+        return cls(detector, Decoder(bundle, bundle.session("speech", threads), config.decoding), config)
+
+    @property
+    def time(self) -> float:
+        """Seconds of audio fed so far."""
+        return self._fed / SAMPLE_RATE
+
+    def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
+        """See `Recognizer.feed`.
+
+        Raises:
+            ValueError: `pcm` is not one-dimensional float or int16, or holds NaN or infinity.
+        """
+        samples = _as_float(pcm)
+        self._fed += len(samples)
+        data = np.concatenate([self._pending, samples]) if len(self._pending) else samples
+        whole = len(data) // FRAME * FRAME
+        events: list[Event] = []
+        for at in range(0, whole, FRAME):
+            events += self._frame(data[at : at + FRAME], backlog)
+        self._pending = data[whole:].copy()
+        return events
+
+    def gap(self, lost: float, reason: str = "overflow") -> list[Event]:
+        """See `Recognizer.gap`."""
+        return [AudioGap(round(self.time, 3), lost, reason)]
+
+    def finish(self) -> list[Event]:
+        """See `Recognizer.finish`."""
+        events: list[Event] = []
+        if len(self._pending):
+            rest = len(self._pending)
+            events += self._frame(np.pad(self._pending, (0, FRAME - rest)), 0.0)
+            self._offset += FRAME - rest
+            self._pending = np.zeros(0, np.float32)
+        if self._endpointer.open:
+            end = self._endpointer.frame
+            events += self._final(Closed(end, min(end, self._endpointer.speech_end)))
+        self._endpointer.reset()
+        self._detector.reset()
+        return events
+
+    def _seconds(self, frame: int) -> float:
+        """Audio clock of a frame's start."""
+        return round(min((frame * FRAME - self._offset) / SAMPLE_RATE, self.time), 3)
+
+    def _frame(self, frame: np.ndarray, backlog: float) -> list[Event]:
+        self.speech_probability = probability = self._detector(frame)
+        number = self._endpointer.frame
+        self._window.push(frame, probability >= self._config.endpoint.off)
+        change = self._endpointer.feed(probability, float(np.sqrt(np.mean(frame * frame))))
+        if isinstance(change, Opened):
+            return self._open(change.onset, change.start)
+        if isinstance(change, Closed):
+            events = self._final(change)
+            if change.forced:
+                events += self._open(change.end, change.end)
+            return events
+        if self._endpointer.open and self.partial_interval is not None:
+            return self._maybe_partial(number + 1, backlog)
+        return []
+
+    def _open(self, onset: int, start: int) -> list[Event]:
+        self._phrase += 1
+        self._onset, self._start = onset, start
+        self._agreement = Agreement(self._decoder.vocabulary, self._config.partial.agreement)
+        self._draft, self._shown = (), ("", "")
+        self._next_partial = self._seconds(onset) + (self.partial_interval or 0.0)
+        return [SpeechStarted(self._phrase, self._seconds(onset))]
+
+    def _maybe_partial(self, end: int, backlog: float) -> list[Event]:
+        now = self._seconds(end)
+        if now < self._next_partial:
+            return []
+        self._next_partial = now + (self.partial_interval or 0.0)
+        if backlog * 1000 > self._config.partial.late_ms:
+            return []  # late: skipped, the next one covers this sound too
+        began = perf_counter()
+        encoded = self._decoder.encode(self._window.sound(self._start, end))
+        hypothesis = self._decoder.decode(encoded, self._draft, self._agreement.committed)
+        if hypothesis.looped or not self._decoder.is_speech(hypothesis):
+            return []
+        self._draft = hypothesis.tokens
+        self._agreement.add(hypothesis.tokens)
+        decode = self._decoder.vocabulary.decode
+        shown = decode(hypothesis.tokens).strip(), decode(self._agreement.committed).strip()
+        if shown == self._shown:
+            return []
+        self._shown = shown
+        return [Partial(self._phrase, *shown, self._seconds(self._onset), now, now, perf_counter() - began)]
+
+    def _final(self, closed: Closed) -> list[Event]:
+        began = perf_counter()
+        time = self._seconds(self._endpointer.frame)
+        ended = SpeechEnded(self._phrase, self._seconds(closed.speech_end))
+        sound = self._window.sound(self._start, closed.end)
+        encoded, hypothesis = self._decoder.decode_safely(sound, self._decoder.encode(sound), self._draft)
+        if not self._decoder.is_speech(hypothesis):
+            return [ended]
+        words = align_words(hypothesis, self._decoder.vocabulary, self._seconds(self._start),
+                            self._window.activity(self._start, closed.end), FRAME_S)
+        confidence = round(float(np.exp(hypothesis.mean_logprob)), 4)
+        text = self._decoder.vocabulary.decode(hypothesis.tokens).strip()
+        final = Final(self._phrase, text, self._seconds(self._onset), self._seconds(closed.speech_end), time,
+                      words, confidence, perf_counter() - began)
+        return [final, ended]
+
+
+class _Window:
+    """The last frames of sound and whether speech was heard in them; frames are counted from 0."""
+
+    def __init__(self, frames: int) -> None:
+        self._sound = np.zeros((frames, FRAME), np.float32)
+        self._active = np.zeros(frames, bool)
+        self._next = 0
+
+    def push(self, frame: np.ndarray, active: bool) -> None:
+        slot = self._next % len(self._sound)
+        self._sound[slot], self._active[slot] = frame, active
+        self._next += 1
+
+    def _slots(self, start: int, end: int) -> np.ndarray:
+        return np.arange(max(start, self._next - len(self._sound)), min(end, self._next)) % len(self._sound)
+
+    def sound(self, start: int, end: int) -> np.ndarray:
+        """(n,) float32 of frames start..end."""
+        return self._sound[self._slots(start, end)].reshape(-1)
+
+    def activity(self, start: int, end: int) -> list[bool]:
+        """One value a frame."""
+        return self._active[self._slots(start, end)].tolist()
+
+
+def _as_float(pcm: np.ndarray) -> np.ndarray:
+    pcm = np.asarray(pcm)
+    if pcm.ndim != 1:
+        raise ValueError(f"wanted PCM of one dimension, found shape {pcm.shape}")
+    if pcm.dtype == np.int16:
+        return pcm.astype(np.float32) / 32768.0
+    if not np.issubdtype(pcm.dtype, np.floating):
+        raise ValueError(f"wanted float32 or int16 PCM, found {pcm.dtype}")
+    pcm = pcm.astype(np.float32, copy=False)
+    if not np.isfinite(pcm).all():
+        raise ValueError("wanted finite PCM, found NaN or infinity")
+    return pcm
