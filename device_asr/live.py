@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 
@@ -23,20 +23,12 @@ from device_asr.level import Level
 from device_asr.pace import BEHIND, Pace
 from device_asr.recognizer import Recognizer
 from device_asr.sources import SAMPLE_RATE, AudioChunk
+from device_asr.sources.live import LiveSource, NoticeKind
 
 CHUNK: Seconds = 0.032
 _log = logging.getLogger(__name__)
 
 Phase = Literal["starting", "loading", "listening", "paused", "waiting", "stopped", "failed"]
-NoticeKind = Literal[
-    "device_opened",  # sound comes from a device (first opening, switch, or return)
-    "device_lost",    # unplugged or stalled; the phrase so far is finished as a Final
-    "device_waiting", # no device of the list is there; looking again every second
-    "model_ready",    # the recogniser is loaded; sound heard before is being caught up on
-    "behind",         # a step was taken because the machine is too slow (`step` went up)
-    "recovered",      # a step was taken back (`step` went down)
-    "paused", "resumed", "muted", "unmuted", "source_ended",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,50 +95,6 @@ class LiveState:
     load: Seconds | None
     compute: Seconds
     error: str | None
-
-
-class LiveSource(Protocol):
-    """A Source that captures by itself: `MicrophoneSource`, `RealtimeSource`.
-
-    It delivers an empty chunk with a `reason` where a phrase must end (paused, unplugged).
-
-    name, rate: of the device in use; may change while running.
-    backlog: seconds captured and not yet delivered.
-    overflows: times sound was lost so far.
-    waiting: no device is there.
-    on_notice: called as `on_notice(kind, message)` from any thread; set before `start`.
-    """
-
-    name: str
-    rate: int
-    on_notice: Callable[[NoticeKind, str], None] | None
-
-    @property
-    def backlog(self) -> Seconds: ...
-    @property
-    def overflows(self) -> int: ...
-    @property
-    def waiting(self) -> bool: ...
-
-    def start(self) -> None:
-        """Begins to capture, so that nothing is lost while the recogniser loads; DeviceError."""
-        ...
-
-    def __iter__(self) -> Iterator[AudioChunk]: ...
-
-    def level(self) -> Level: ...
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def select(self, device: str) -> None:
-        """Changes to another device (index or part of its name); DeviceError where there is none."""
-        ...
-
-    def close(self) -> None:
-        """Stops capturing; what was captured is still delivered, then the iteration ends."""
-        ...
 
 
 class LiveSession:
@@ -294,7 +242,7 @@ class LiveSession:
             self.source.close()
 
     def _listen(self, recognizer: Recognizer) -> DeviceAsrError | None:
-        """Hears the source to its end; returns what broke the source, so that the phrase is still finished."""
+        """Hears the source to its end; returns what broke it, so that the phrase is still finished."""
         chunks = iter(self.source)
         while not self._aborted:
             try:

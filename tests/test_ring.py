@@ -58,7 +58,7 @@ def test_overflow_keeps_the_older_sound_and_tells_where_how_much_was_lost() -> N
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 700)), max_size=60))
-def test_every_frame_is_read_once_or_counted_as_lost_where_it_is_missing(steps: list[tuple[bool, int]]) -> None:
+def test_every_frame_is_read_once_or_counted_where_it_is_missing(steps: list[tuple[bool, int]]) -> None:
     ring = Ring(1.0, 2 * CELL)
     written, expected = 0, 0
 

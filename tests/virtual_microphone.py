@@ -107,6 +107,14 @@ class VirtualMicrophone:
             self._pactl("unload-module", self._module)
             self._module = None
 
+    def freeze(self) -> None:
+        """Makes the server stand still: no sound, no error."""
+        self._daemon.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets the server go on."""
+        self._daemon.send_signal(signal.SIGCONT)
+
     def play(self, sound: Path | str, *, wait: bool = False) -> subprocess.Popen[bytes]:
         """Plays a sound file into the microphone at the speed of sound."""
         player = self._spawn("paplay", "--device=vmic", "--latency-msec=60", str(sound))
@@ -122,6 +130,7 @@ class VirtualMicrophone:
 
     def close(self) -> None:
         """Ends every child process, removes every file."""
+        self.thaw()
         for process in [*self._children, self._daemon]:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

@@ -45,6 +45,7 @@ class Capture:
         self.ended = False
         self.reason = "unplugged"
         self._wake = wake
+        self._closer: threading.Thread | None = None
         self._last_captured: float | None = None
         self._channel = config.channel - 1
         if config.channel > device.channels:
@@ -83,7 +84,7 @@ class Capture:
         stream = sd.InputStream(
             device=self.device.index, samplerate=rate, channels=channels, dtype="float32",
             blocksize=int(rate * BLOCK), latency=self._buffer(), callback=self._callback,
-            finished_callback=self._finished)
+            finished_callback=self.end)
         try:
             stream.start()
         except BaseException:
@@ -117,28 +118,36 @@ class Capture:
         expected = self._last_captured + frames / self.rate if self._last_captured is not None else captured
         self.ring.lose(max(1, int((captured - expected) * self.rate)))
 
-    def _finished(self) -> None:
-        self.ended = True
-        self._wake.set()
-
     @property
     def backlog(self) -> Seconds:
         """Seconds of sound waiting to be read."""
         return self.ring.available / self.rate
 
-    def close(self) -> None:
-        """Ends the stream; what the ring holds stays readable.
+    def close(self) -> bool:
+        """Ends the stream; what the ring holds stays readable. Returns whether PortAudio let go of it.
 
-        A driver whose device is gone may hang in close, so that is left to a thread of its own after
-        `CLOSE_TIMEOUT` seconds.
+        The driver of a device that hangs may hang in here too, so a thread of its own does it; while
+        that runs, PortAudio must not be ended (both would wait for each other): see `released`.
         """
-        closer = threading.Thread(target=self._stream.abort, args=(True,), name="microphone-close",
-                                  daemon=True)
-        closer.start()
-        closer.join(CLOSE_TIMEOUT)
-        if not closer.is_alive():
-            self._stream.close(ignore_errors=True)
-        self._finished()
+        self._closer = threading.Thread(target=self._release, name="microphone-close", daemon=True)
+        self._closer.start()
+        self._closer.join(CLOSE_TIMEOUT)
+        self.end()
+        return self.released
+
+    def end(self) -> None:
+        """Declares that no more sound comes, though the stream may still be open."""
+        self.ended = True
+        self._wake.set()
+
+    @property
+    def released(self) -> bool:
+        """PortAudio has let go of the stream after `close`."""
+        return self._closer is not None and not self._closer.is_alive()
+
+    def _release(self) -> None:
+        self._stream.abort(ignore_errors=True)
+        self._stream.close(ignore_errors=True)
 
 
 class CaptureReader:

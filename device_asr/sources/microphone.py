@@ -22,6 +22,7 @@ STALLED_TICKS = 10  # no callback for 1 s: the stream is dead, whatever it says
 OPENING_TICKS = 30  # a Bluetooth headset needs up to 3 s for its first block
 RETRY_TICKS = 10  # look for a device once a second
 METER: Seconds = 0.1
+CLOSING: Seconds = 5.0
 
 
 class MicrophoneSource:
@@ -40,6 +41,7 @@ class MicrophoneSource:
         self.name = ""
         self.rate = SAMPLE_RATE
         self.on_notice: Callable[..., None] | None = None
+        self.callbacks = 0  # of the captures that have ended, as is the longest of them
         self.longest_callback: Seconds = 0.0
         self._wait = wait
         self._wanted = config.devices
@@ -49,6 +51,7 @@ class MicrophoneSource:
         self._closing = threading.Event()
         self._closed = False  # the last capture has ended: what is in the rings is all there is
         self._capture: Capture | None = None  # the running one; owned by the watch thread once that runs
+        self._stuck: Capture | None = None  # one whose stream PortAudio has not let go of
         self._captures: deque[Capture] = deque()  # those that still hold sound, oldest first
         self._past_overflows = 0
         self._watcher: threading.Thread | None = None
@@ -70,6 +73,11 @@ class MicrophoneSource:
             self._tell("device_waiting", f"{error} Waiting for a microphone.")
         self._watcher = threading.Thread(target=self._watch, name="microphone-watch", daemon=True)
         self._watcher.start()
+
+    @property
+    def started(self) -> bool:
+        """`start` has opened a device, or waits for one."""
+        return self._watcher is not None
 
     @property
     def backlog(self) -> Seconds:
@@ -122,7 +130,7 @@ class MicrophoneSource:
         """Ends capture and joins the watch thread; what was captured is still delivered."""
         self._closing.set()
         if self._watcher is not None:
-            self._watcher.join()
+            self._watcher.join(CLOSING)  # a sound server that stands still keeps it for as long
         self._closed = True
         self._wake.set()
 
@@ -174,21 +182,24 @@ class MicrophoneSource:
             self._end(self._capture)
 
     def _end(self, capture: Capture) -> None:
-        capture.close()
+        self._stuck = None if capture.close() else capture
+        self.callbacks += capture.callbacks
         self.longest_callback = max(self.longest_callback, capture.longest)
         self._capture = None
 
     def _leave(self, capture: Capture, stalled: bool) -> None:
         if self._switch:
-            capture.reason = "device changed"
-        self._end(capture)
-        if self._switch:
             self._switch = False
+            capture.reason = "device changed"
         else:
+            capture.end()  # closing may hang with the device: the phrase is finished before
             how = "gives no more sound" if stalled else "was unplugged"
             self._tell("device_lost", f"The microphone {capture.device.name} {how}; what was heard is kept.")
+        self._end(capture)
 
     def _reopen(self, *, first: bool = False) -> None:
+        if self._stuck is not None and not self._stuck.released:
+            return
         try:
             devices.refresh()
             self._open()
