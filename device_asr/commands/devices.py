@@ -1,0 +1,154 @@
+"""`device-asr devices`: the microphones, which would be used, and whether it hears anything."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from device_asr.errors import DeviceError
+
+if TYPE_CHECKING:
+    from device_asr.config import AudioConfig
+    from device_asr.devices import Device
+    from device_asr.level import Level
+
+SILENCE_AFTER = 3.0  # seconds of digital silence
+DIGITAL_SILENCE = 2.0**-16  # under half a step of 16 bit sound
+SILENT = "silent: muted, or the wrong source?"
+PIPED_TEST = 5.0  # seconds that --test lasts where there is no terminal to press Ctrl-C on
+
+
+def listing(found: list[Device], used: Device | None) -> str:
+    """A table of `found`: `*` marks the system's default, `>` the one that would be used."""
+    rows = [(">" if device == used else "", "*" if device.default else "", str(device.index), device.name,
+             device.host, str(device.channels), f"{device.rate} Hz") for device in found]
+    header = ("", "", "index", "name", "system", "channels", "rate")
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+             for row in [header, *rows]]
+    return "\n".join([*lines, "", "> would be used   * the system's default"])
+
+
+class LevelTest:
+    """Judges a microphone from its levels: the loudest so far, clipping, and digital silence."""
+
+    def __init__(self) -> None:
+        self.peak_db = self.rms_db = float("-inf")
+        self.clipped = False
+        self.silent = False
+        self._silent_since: float | None = None
+
+    def add(self, level: Level, now: float) -> None:
+        """Takes the level of the sound up to `now` (monotonic seconds)."""
+        self.peak_db = max(self.peak_db, level.peak_db)
+        self.rms_db = max(self.rms_db, level.rms_db)
+        self.clipped |= level.clipped
+        if level.peak >= DIGITAL_SILENCE:
+            self._silent_since = None
+        elif self._silent_since is None:
+            self._silent_since = now
+        self.silent = self._silent_since is not None and now - self._silent_since >= SILENCE_AFTER
+
+    def verdict(self) -> str:
+        """One word or sentence for a person."""
+        if self.silent:
+            return SILENT
+        if self.clipped:
+            return "clipped: turn the microphone down"
+        return "ok"
+
+
+def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, LevelTest]:
+    """Listens for `seconds` (None: until Ctrl-C), with a meter on a terminal; the device's name and result.
+
+    Raises:
+        DeviceError: no microphone, or it was unplugged meanwhile.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    from device_asr.level import FLOOR_DB
+    from device_asr.sources.microphone import MicrophoneSource
+
+    source = MicrophoneSource(audio)
+    source.start()
+    test = LevelTest()
+    console = Console(stderr=True)
+    meter = Progress(TextColumn("{task.description}"), BarColumn(None),
+                     TextColumn("{task.fields[level]} {task.fields[verdict]}"),
+                     console=console, disable=not console.is_terminal, transient=True)
+    end = time.monotonic() + seconds if seconds else float("inf")
+    try:
+        with meter:
+            task = meter.add_task(source.name, total=-FLOOR_DB, level="", verdict="")
+            while time.monotonic() < end:
+                time.sleep(0.05)
+                if source.waiting:
+                    raise DeviceError(f"{source.name} is gone; `device-asr devices` lists what is there.")
+                level = source.level()
+                test.add(level, time.monotonic())
+                meter.update(task, completed=level.peak_db - FLOOR_DB, verdict=test.verdict(),
+                             level=f"peak {level.peak_db:6.1f} dBFS  rms {level.rms_db:6.1f} dBFS")
+    except KeyboardInterrupt:
+        if seconds:
+            raise
+    finally:
+        source.close()
+    return source.name, test
+
+
+@click.command(name="devices")
+@click.option("--test", is_flag=True, help="Show a level meter of the one that would be used, until Ctrl-C.")
+@click.option("--seconds", type=click.FloatRange(min=0.1), help="End --test after this time.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--device", multiple=True, metavar="NAME",
+              help="Index or part of the name of a microphone; again for the next best one.")
+@click.option("--config", "path", type=click.Path(dir_okay=False), help="Config file to read.")
+def command(test: bool, seconds: float | None, as_json: bool, device: tuple[str, ...],
+            path: str | None) -> None:
+    """List the microphones, or test one."""
+    from pathlib import Path
+
+    from device_asr import config
+    from device_asr.devices import choose, list_devices, silenced_libraries
+
+    audio = config.load(Path(path) if path else None, flags={"audio.devices": device or None}).config.audio
+    with silenced_libraries():
+        if test:
+            if seconds is None and not sys.stderr.isatty():
+                seconds = PIPED_TEST
+            name, result = measure_device(audio, seconds)
+            _print_test(name, result, as_json)
+            return
+        found = list_devices()
+        try:
+            used = choose(found, audio.devices)
+        except DeviceError as error:
+            if not found and not as_json:
+                raise
+            used = None
+            click.echo(str(error), err=True)
+    if as_json:
+        click.echo(json.dumps([_record(d, used) for d in found], ensure_ascii=False, indent=2))
+    else:
+        click.echo(listing(found, used))
+
+
+def _record(device: Device, used: Device | None) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {**asdict(device), "used": device == used}
+
+
+def _print_test(name: str, result: LevelTest, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"device": name, "peak_db": round(result.peak_db, 1),
+                               "rms_db": round(result.rms_db, 1), "clipped": result.clipped,
+                               "silent": result.silent}, ensure_ascii=False))
+    else:
+        click.echo(f"{name}: peak {result.peak_db:.1f} dBFS, rms {result.rms_db:.1f} dBFS, "
+                   f"{result.verdict()}")

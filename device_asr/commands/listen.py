@@ -1,0 +1,199 @@
+"""`device-asr listen`: the microphone to plain text or JSON lines, for pipes and screen readers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TextIO
+
+import click
+
+from device_asr.errors import DeviceAsrError, OutputError
+from device_asr.events import AudioGap, Failed, Final, Partial, to_record
+
+if TYPE_CHECKING:
+    from device_asr.config import Config
+    from device_asr.handover import Handover
+    from device_asr.live import Delivery, LiveSession
+    from device_asr.recognizer import Recognizer
+    from device_asr.sources.live import LiveSource
+
+POLL = 0.1  # seconds between two looks at whether the session has ended
+QUIET_NOTICES = ("device_opened", "model_ready", "source_ended")  # told on a terminal only
+CLEAR_LINE = "\r\x1b[2K"
+
+
+class Printer:
+    """Writes deliveries: Finals to `out`, the moving Partial and notices to `err`.
+
+    The Partial is one line that is drawn over, and only where `err` is a terminal.
+    """
+
+    def __init__(self, format: str, out: TextIO, err: TextIO, handovers: list[Handover]) -> None:
+        self._format, self._out, self._err, self._handovers = format, out, err, handovers
+        self._terminal = err.isatty()
+        self._drawn = False
+
+    def show(self, delivery: Delivery) -> None:
+        """Writes one delivery.
+
+        Raises:
+            BrokenPipeError: nobody reads `out` any more.
+            OutputError: `out` cannot be written, such as a full disk.
+        """
+        event = delivery.event
+        if isinstance(event, Partial):
+            self._draw(event.text)
+        elif isinstance(event, Final):
+            record = json.dumps(to_record(event), ensure_ascii=False)
+            self._print(event.text if self._format == "txt" else record)
+            for handover in self._handovers:
+                handover.send(event.text)
+        elif isinstance(event, AudioGap):
+            if self._format == "jsonl":
+                self._print(json.dumps(to_record(event)))
+            self.tell(f"{event.lost * 1000:.0f} ms of sound were lost ({event.reason}).")
+        elif hasattr(event, "kind") and (self._terminal or event.kind not in QUIET_NOTICES):
+            self.tell(event.message)
+
+    def tell(self, message: str) -> None:
+        """A line for the person, beside the text."""
+        self._clear()
+        click.echo(message, file=self._err)
+
+    def _print(self, line: str) -> None:
+        self._clear()
+        try:
+            self._out.write(line + "\n")
+            self._out.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"The text could not be written: {error.strerror}; free the disk or change "
+                              "where standard output goes.") from None
+
+    def _draw(self, text: str) -> None:
+        if not self._terminal:
+            return
+        width = shutil.get_terminal_size().columns - 1
+        line = text if len(text) <= width else "…" + text[-(width - 1):]
+        self._err.write(CLEAR_LINE + click.style(line, dim=True))
+        self._err.flush()
+        self._drawn = True
+
+    def _clear(self) -> None:
+        if self._drawn:
+            self._err.write(CLEAR_LINE)
+            self._err.flush()
+            self._drawn = False
+
+
+def listen(source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config,
+           printer: Printer) -> None:
+    """Listens until the source ends or Ctrl-C, which finishes the phrase in progress.
+
+    Raises:
+        KeyboardInterrupt: a second Ctrl-C.
+        DeviceAsrError: no microphone, no model, or a failure while listening.
+        BrokenPipeError: nobody reads the text.
+    """
+    from device_asr.live import LiveSession
+
+    deliveries: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+    session = LiveSession(source, make_recognizer, config, deliveries.put)
+    session.start()
+    try:
+        try:
+            _show_all(session, deliveries, printer)
+        except KeyboardInterrupt:
+            printer.tell("Finishing the phrase; Ctrl-C again ends at once.")
+            session.stop(timeout=0)
+            _show_all(session, deliveries, printer)
+    finally:
+        session.abort()
+
+
+def _show_all(session: LiveSession, deliveries: queue.SimpleQueue[Delivery], printer: Printer) -> None:
+    while True:
+        ended = session.wait(0)  # asked before looking, so that nothing delivered in between is left
+        try:
+            delivery = deliveries.get(timeout=0 if ended else POLL)
+        except queue.Empty:
+            if ended:
+                return
+            continue
+        if isinstance(delivery.event, Failed):
+            raise DeviceAsrError(delivery.event.message)
+        printer.show(delivery)
+
+
+@contextlib.contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends like Ctrl-C, with the phrase finished."""
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def _drop_standard_output() -> None:
+    """Python must not fail a second time when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run(config: Config, format: str, command: str | None, type_text: bool) -> None:
+    """What `device-asr listen` does."""
+    from device_asr.devices import silenced_libraries
+    from device_asr.handover import TYPE_TIMEOUT, Handover, typing_command
+    from device_asr.sources.microphone import MicrophoneSource
+
+    def make_recognizer() -> Recognizer:
+        from device_asr.recognizer import StreamingRecognizer
+
+        return StreamingRecognizer.from_config(config)
+
+    typing = typing_command() if type_text else None
+    with silenced_libraries(), _termination_as_interrupt():
+        handovers: list[Handover] = []
+        printer = Printer(format, sys.stdout, sys.stderr, handovers)
+        if typing is not None:
+            handovers.append(Handover(typing, " ", printer.tell, TYPE_TIMEOUT))
+        if command is not None:
+            handovers.append(Handover(command, "\n", printer.tell))
+        try:
+            listen(MicrophoneSource(config.audio), make_recognizer, config, printer)
+        except BrokenPipeError:
+            _drop_standard_output()  # the reader has what it wanted
+        except OutputError:
+            _drop_standard_output()
+            raise
+        for handover in handovers:
+            handover.close()
+
+
+@click.command(name="listen")
+@click.option("--format", type=click.Choice(["txt", "jsonl"]), default="txt", show_default=True,
+              help="Plain text, or one JSON object a line.")
+@click.option("--exec", "command", metavar="CMD",
+              help="Run this shell command for each phrase, with the text on its standard input.")
+@click.option("--type", "type_text", is_flag=True,
+              help="Type into the focused window, with wtype, xdotool or ydotool.")
+@click.option("--device", multiple=True, metavar="NAME",
+              help="Index or part of the name of a microphone; again for the next best one.")
+@click.option("--config", "path", type=click.Path(dir_okay=False), help="Config file to read.")
+def command(format: str, command: str | None, type_text: bool, device: tuple[str, ...],
+            path: str | None) -> None:
+    """Print what the microphone hears, one phrase a line, until Ctrl-C."""
+    from pathlib import Path
+
+    from device_asr import config
+
+    flags = {"audio.devices": device or None}
+    run(config.load(Path(path) if path else None, flags=flags).config, format, command, type_text)
