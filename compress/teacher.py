@@ -1,0 +1,135 @@
+"""What the teacher hears: greedy text with full context, and its best tokens at every step, cached."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from compress.checkpoints import Checkpoint
+from compress.corpus import pad
+from compress.whisper import MASKED, Whisper
+from device_asr.tokenizer import Vocabulary
+
+CONTEXT = 480_000  # samples: 30 s, the length Whisper was trained on
+BEST = 20  # tokens kept of each step's distribution
+LONGEST = 200  # tokens
+
+
+@dataclass(frozen=True)
+class Label:
+    """The teacher's text of a clip.
+
+    tokens: (n,) text ids, without prompt and end. best: (n + 1, BEST) int32 ids and
+    logprobs: (n + 1, BEST) float16, the distributions that chose the tokens and the end.
+    ended: whether the end token came before the length limit.
+    """
+
+    tokens: np.ndarray
+    best: np.ndarray
+    logprobs: np.ndarray
+    ended: bool
+
+
+@torch.no_grad()
+def greedy(network: Whisper, vocabulary: Vocabulary, pcm: Tensor, lengths: Tensor | None = None,
+           longest: int = LONGEST) -> list[Label]:
+    """Greedy decoding of a batch with cached keys and values.
+
+    Args:
+        pcm: (batch, samples); lengths: true samples of each, None where padding is part of the input.
+    """
+    audio, mask = network.encode(pcm, lengths)
+    decoder, batch = network.decoder, pcm.shape[0]
+    cross = [layer.cross.keys_values(audio) for layer in decoder.layers]
+    cross_mask = None if mask is None else mask[:, None]
+    cache: list[tuple[Tensor, Tensor] | None] = [None] * len(cross)
+    never = torch.zeros(decoder.dims.vocab)
+    special = [i for name, i in vocabulary.special.items() if name != "end"]
+    never[[*vocabulary.suppress, *special]] = -torch.inf
+    never[vocabulary.size:] = -torch.inf
+    never[len(vocabulary.pieces) + 1 :] = -torch.inf
+    never[vocabulary.end] = 0.0
+    first = never.clone()
+    first[list(vocabulary.suppress_first)] = -torch.inf
+    feed = torch.tensor([list(vocabulary.prompt)] * batch)
+    position, steps, running = 0, [], torch.ones(batch, dtype=torch.bool)
+    tokens: list[list[int]] = [[] for _ in range(batch)]
+    for step in range(longest):
+        count = feed.shape[1]
+        causal = torch.full((count, position + count), MASKED).triu(position + 1)
+        x = decoder.embedding(feed) + decoder.positions[position : position + count]
+        for i, layer in enumerate(decoder.layers):
+            normed = layer.attention_norm(x)
+            keys, values = layer.attention.keys_values(normed)
+            if cache[i] is not None:
+                keys, values = torch.cat([cache[i][0], keys], 2), torch.cat([cache[i][1], values], 1)
+            cache[i] = (keys, values)
+            x, _ = layer.finish(x + layer.attention(normed, keys, values, causal)[0], *cross[i], cross_mask)
+        logits = F.linear(decoder.norm(x[:, -1]), decoder.embedding.weight)
+        logprobs = torch.log_softmax(logits + (first if step == 0 else never), dim=-1)
+        top = logprobs.topk(min(BEST, logprobs.shape[1]))
+        steps.append((top.indices.to(torch.int32), top.values.clamp(min=-60.0).half(), running.clone()))
+        choice = top.indices[:, 0]
+        for row in range(batch):
+            if running[row]:
+                if int(choice[row]) == vocabulary.end:
+                    running[row] = False
+                else:
+                    tokens[row].append(int(choice[row]))
+        if not running.any():
+            break
+        position += count
+        feed = choice[:, None]
+    labels = []
+    for row in range(batch):
+        kept = [(ids[row].numpy(), lps[row].numpy()) for ids, lps, alive in steps if alive[row]]
+        labels.append(Label(np.array(tokens[row], np.int32), np.stack([k[0] for k in kept]),
+                            np.stack([k[1] for k in kept]), not bool(running[row])))
+    return labels
+
+
+def full_context(network: Whisper, vocabulary: Vocabulary, clips: Sequence[np.ndarray]) -> list[Label]:
+    """Labels of clips padded with silence to 30 s (longer ones are cut there)."""
+    padded = [np.pad(clip[:CONTEXT], (0, CONTEXT - min(len(clip), CONTEXT))) for clip in clips]
+    return greedy(network, vocabulary, torch.from_numpy(pad(padded)[0]))
+
+
+class LabelCache:
+    """Labels on disk, one file a clip, keyed by the teacher's weights and the sound itself."""
+
+    def __init__(self, folder: Path, teacher: Checkpoint) -> None:
+        self._folder, self._teacher = folder, teacher
+        self._network: Whisper | None = None
+        digest = hashlib.sha256()
+        for name in sorted(teacher.weights):
+            digest.update(teacher.weights[name].numpy().tobytes()[:4096])
+        self._key = digest.hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _path(self, clip: np.ndarray) -> Path:
+        return self._folder / f"{hashlib.sha256(self._key.encode() + clip.tobytes()).hexdigest()[:32]}.npz"
+
+    def labels(self, clips: Sequence[np.ndarray]) -> list[Label]:
+        """The teacher's labels, computed where they are not on disk yet."""
+        paths = [self._path(clip) for clip in clips]
+        missing = [i for i, path in enumerate(paths) if not path.exists()]
+        if missing:
+            self._network = self._network or self._teacher.network()
+            for i, label in zip(missing, full_context(self._network, self._teacher.vocabulary,
+                                                      [clips[i] for i in missing]), strict=True):
+                temporary = paths[i].with_suffix(".partial")
+                with temporary.open("wb") as file:
+                    np.savez(file, tokens=label.tokens, best=label.best, logprobs=label.logprobs, ended=label.ended)
+                temporary.replace(paths[i])
+        return [self._read(path) for path in paths]
+
+    def _read(self, path: Path) -> Label:
+        with np.load(path) as stored:
+            return Label(stored["tokens"], stored["best"], stored["logprobs"], bool(stored["ended"]))
