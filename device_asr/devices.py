@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 from device_asr.errors import DeviceError
 
 DEFAULT = "default"  # in a priority list: whatever the system's default is at that moment
+LISTING_TIMEOUT = 20.0  # seconds
 _lock = threading.RLock()  # PortAudio's initialisation is process-wide and not thread-safe
 
 
@@ -75,6 +78,21 @@ def list_devices() -> list[Device]:
                    int(info["default_samplerate"]), info["index"] == default)
             for info in sd.query_devices() if info["max_input_channels"] > 0
         ]
+
+
+def list_afresh() -> list[Device]:
+    """The devices as they are now, though a stream is open here: asked by a process of its own (0.1 s).
+
+    Raises:
+        DeviceError: PortAudio is missing or does not start.
+    """
+    program = ("import json, dataclasses; from device_asr.devices import list_devices; "
+               "print(json.dumps([dataclasses.asdict(d) for d in list_devices()]))")
+    result = subprocess.run([sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True,
+                            text=True, timeout=LISTING_TIMEOUT)
+    if result.returncode:
+        return list_devices()  # which raises the sentence, or gives what is known
+    return [Device(**record) for record in json.loads(result.stdout.splitlines()[-1])]
 
 
 def matches(device: Device, wanted: str) -> bool:

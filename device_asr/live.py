@@ -22,6 +22,7 @@ from device_asr.events import Event, Failed, Seconds
 from device_asr.level import Level
 from device_asr.pace import BEHIND, Pace
 from device_asr.recognizer import Recognizer
+from device_asr.remote import RemoteRecognizer
 from device_asr.sources import SAMPLE_RATE, AudioChunk
 from device_asr.sources.live import LiveSource, NoticeKind
 
@@ -103,6 +104,7 @@ class LiveSession:
     Args:
         source: where sound comes from; the session starts and closes it.
         make_recognizer: loads the recogniser; called once, on the worker thread, after capture began.
+            `lambda: remote.load(config)` keeps an interface moving; the session ends that process.
         config: `config.partial` gives the normal interval of partials.
         on_event: gets every Delivery in order, from the worker thread (a "device_*" Notice comes from
             the source's thread); it must return quickly and must not call `stop`. In Textual:
@@ -240,6 +242,8 @@ class LiveSession:
             self._fail(f"The session failed: {type(error).__name__}: {error}; what was said before is kept.")
         finally:
             self.source.close()
+            if isinstance(self._recognizer, RemoteRecognizer):
+                self._recognizer.close()
 
     def _listen(self, recognizer: Recognizer) -> DeviceAsrError | None:
         """Hears the source to its end; returns what broke it, so that the phrase is still finished."""

@@ -162,12 +162,12 @@ def test_no_microphone_is_one_sentence_and_a_reader_that_leaves_is_no_failure(tm
     assert "microphone" in result.stdout.lower() and len(result.stdout.splitlines()) == 1
 
     left = prelude + (
-        "import device_asr.sources.microphone as m, device_asr.recognizer as r\n"
+        "import device_asr.sources.microphone as m, device_asr.remote as r\n"
         "from phrase_counter import *; from device_asr.sources.realtime import RealtimeSource\n"
         "import numpy as np\n"
         "m.MicrophoneSource = lambda audio: RealtimeSource(Sound(np.tile(np.concatenate("
         "[speech(.05), silence(.05)]), 100)))\n"
-        "r.StreamingRecognizer = type('S', (), {'from_config': lambda c: PhraseCounter()})\n"
+        "r.load = lambda config: PhraseCounter()\n"
         "from device_asr.commands.listen import command\n"
         "command([], standalone_mode=False)")
     shell = f"{sys.executable} -c \"$PROGRAM\" | head -1; echo ${{PIPESTATUS[0]}}"

@@ -249,6 +249,7 @@ def test_another_device_is_taken_on_demand(microphone: VirtualMicrophone) -> Non
     time.sleep(0.3)
     with pytest.raises(DeviceError, match=r"No microphone matches 'ribbon'; found .*'pulse'"):
         listener.source.select("ribbon")
+    assert devices.list_afresh() == devices.list_devices()
     listener.source.select("PUL")
     assert until(lambda: listener.source.name == "pulse" and listener.notices.count("device_opened") == 2)
     time.sleep(0.3)

@@ -150,14 +150,10 @@ def _drop_standard_output() -> None:
 
 def run(config: Config, format: str, command: str | None, type_text: bool) -> None:
     """What `device-asr listen` does."""
+    from device_asr import remote
     from device_asr.devices import silenced_libraries
     from device_asr.handover import TYPE_TIMEOUT, Handover, typing_command
     from device_asr.sources.microphone import MicrophoneSource
-
-    def make_recognizer() -> Recognizer:
-        from device_asr.recognizer import StreamingRecognizer
-
-        return StreamingRecognizer.from_config(config)
 
     typing = typing_command() if type_text else None
     with silenced_libraries(), _termination_as_interrupt():
@@ -168,7 +164,7 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
         if command is not None:
             handovers.append(Handover(command, "\n", printer.tell))
         try:
-            listen(MicrophoneSource(config.audio), make_recognizer, config, printer)
+            listen(MicrophoneSource(config.audio), lambda: remote.load(config), config, printer)
         except BrokenPipeError:
             _drop_standard_output()  # the reader has what it wanted
         except OutputError:

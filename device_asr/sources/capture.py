@@ -23,7 +23,9 @@ BLOCK: Seconds = 0.032  # one step of the voice activity detector
 BUFFER_SERVER: Seconds = 0.064  # 0.2 s delays ALSA's pulse plugin by 50 ms
 BUFFER_HARDWARE: Seconds = 0.5
 MANY_CHANNELS = 8  # a "device" with more is a sound server (ALSA's pulse: 32), which mixes by itself
-LATEST_ADC: Seconds = 0.5  # a reported age beyond this is a driver's mistake
+# The age of a block as PortAudio reports it was right within one block on PulseAudio, also for sound that
+# had waited 1.7 s; beyond this it is a driver's mistake.
+OLDEST_BLOCK: Seconds = 30.0
 CLOSE_TIMEOUT: Seconds = 2.0
 
 
@@ -96,7 +98,7 @@ class Capture:
         """Runs on PortAudio's thread: copies and returns."""
         began = time.perf_counter()
         age = timing.currentTime - timing.inputBufferAdcTime - frames / self.rate
-        captured = time.monotonic() - (age if 0 < age < LATEST_ADC else 0)
+        captured = time.monotonic() - (age if 0 < age < OLDEST_BLOCK else 0)
         if not self.paused:
             if status.input_overflow:
                 self._lose(captured, frames)

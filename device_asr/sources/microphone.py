@@ -32,6 +32,9 @@ class MicrophoneSource:
         config: priority list of devices, channel, length of the ring.
         wait: where no device is there at `start`, wait for one instead of raising.
 
+    Libraries below PortAudio print to the terminal when a device goes: run inside
+    `devices.silenced_libraries`.
+
     PortAudio's thread copies into a ring and returns (`capture.py`); the thread `microphone-watch`
     opens devices, notices when one is gone and opens the next; the iterating thread resamples.
     """
@@ -120,9 +123,9 @@ class MicrophoneSource:
         """Changes to `device` (index or part of its name); the former priority list follows it.
 
         Raises:
-            DeviceError: no such device in PortAudio's list, which dates from the last (re)opening.
+            DeviceError: there is no such device.
         """
-        chosen = devices.choose(devices.list_devices(), (device,))
+        chosen = devices.choose(devices.list_afresh(), (device,))
         self._wanted = (chosen.name, *(self.config.devices or (devices.DEFAULT,)))
         self._switch = True
 
@@ -130,7 +133,9 @@ class MicrophoneSource:
         """Ends capture and joins the watch thread; what was captured is still delivered."""
         self._closing.set()
         if self._watcher is not None:
-            self._watcher.join(CLOSING)  # a sound server that stands still keeps it for as long
+            self._watcher.join(CLOSING)  # a sound server that stands still may keep it for ever
+        for capture in list(self._captures):
+            capture.end()
         self._closed = True
         self._wake.set()
 
@@ -153,10 +158,10 @@ class MicrophoneSource:
                 if not later or len(later) == len(wanted):
                     raise
                 wanted = later
-        capture.paused = self._paused
         self.name, self.rate = device.name, capture.rate
         self._captures.append(capture)
         self._capture = capture
+        capture.paused = self._paused  # last: `pause` may have come while the device was being opened
         self._wake.set()
         self._tell("device_opened", f"Listening to {device.name} at {capture.rate} Hz.")
 
