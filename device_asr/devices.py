@@ -104,6 +104,12 @@ def matches(device: Device, wanted: str) -> bool:
     return wanted.casefold() in device.name.casefold()
 
 
+def by_name(devices: Sequence[Device], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The priority list with names for indices: PortAudio numbers anew when a device comes or goes."""
+    names = {str(device.index): device.name for device in devices}
+    return tuple(names.get(name, name) for name in wanted)
+
+
 def choose(devices: Sequence[Device], wanted: Sequence[str]) -> Device:
     """The first device that the priority list `wanted` names; an empty list means the default.
 

@@ -13,7 +13,7 @@ from virtual_microphone import VirtualMicrophone, missing
 
 from device_asr import devices
 from device_asr.commands.devices import SILENT, LevelTest, command, listing
-from device_asr.devices import Device, choose
+from device_asr.devices import Device, by_name, choose
 from device_asr.errors import DeviceError
 from device_asr.level import Level
 
@@ -35,6 +35,13 @@ FOUND = [BUILTIN, USB, DEFAULT]
 def test_a_device_is_chosen_by_index_by_part_of_its_name_or_from_a_list(
         wanted: tuple[str, ...], chosen: Device) -> None:
     assert choose(FOUND, wanted) == chosen
+
+
+def test_an_index_goes_on_to_mean_the_device_it_meant_when_others_come_or_go() -> None:
+    assert by_name(FOUND, ("4", "9", "default")) == (USB.name, "9", "default")
+    screen = Device(1, "HDMI", "ALSA", 2, 48_000, False)
+    moved = [BUILTIN, screen, Device(5, USB.name, "ALSA", 2, 48_000, False)]
+    assert choose(moved, by_name(FOUND, ("4",))).index == 5
 
 
 def test_an_exact_name_goes_before_one_that_only_contains_it() -> None:

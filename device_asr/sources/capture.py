@@ -27,12 +27,13 @@ MANY_CHANNELS = 8  # a "device" with more is a sound server (ALSA's pulse: 32), 
 # had waited 1.7 s; beyond this it is a driver's mistake.
 OLDEST_BLOCK: Seconds = 30.0
 CLOSE_TIMEOUT: Seconds = 2.0
+TIMED_CALLBACKS = 4096
 
 
 class Capture:
     """A running stream: `device`, `rate` in Hz, `ring`; sets `wake` whenever sound or the end arrives.
 
-    callbacks: how many there were; `longest` is the longest of them in seconds.
+    callbacks: how many there were.
     ended: no more sound will come, because the stream died or was closed; `reason` says which.
 
     Raises:
@@ -43,7 +44,7 @@ class Capture:
         self.device = device
         self.paused = False
         self.callbacks = 0
-        self.longest: Seconds = 0.0
+        self._durations = np.zeros(TIMED_CALLBACKS)
         self.ended = False
         self.reason = "unplugged"
         self._wake = wake
@@ -111,14 +112,19 @@ class Capture:
                 np.mean(block, axis=1, out=pcm)
             self.ring.write(pcm, captured)
         self._last_captured = captured
-        self.callbacks += 1
         self._wake.set()
-        self.longest = max(self.longest, time.perf_counter() - began)
+        self._durations[self.callbacks % TIMED_CALLBACKS] = time.perf_counter() - began
+        self.callbacks += 1
 
     def _lose(self, captured: float, frames: int) -> None:
         """PortAudio tells that sound was lost, not how much: what the clock says beyond this block."""
         expected = self._last_captured + frames / self.rate if self._last_captured is not None else captured
         self.ring.lose(max(1, int((captured - expected) * self.rate)))
+
+    @property
+    def durations(self) -> np.ndarray:
+        """(n,) float64: seconds that each of the last callbacks took, in no order."""
+        return self._durations[: min(self.callbacks, TIMED_CALLBACKS)].copy()
 
     @property
     def backlog(self) -> Seconds:

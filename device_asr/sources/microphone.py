@@ -44,8 +44,7 @@ class MicrophoneSource:
         self.name = ""
         self.rate = SAMPLE_RATE
         self.on_notice: Callable[..., None] | None = None
-        self.callbacks = 0  # of the captures that have ended, as is the longest of them
-        self.longest_callback: Seconds = 0.0
+        self.callback_times = np.zeros(0)  # seconds that the callbacks of the last ended capture took
         self._wait = wait
         self._wanted = config.devices
         self._switch = False
@@ -68,6 +67,7 @@ class MicrophoneSource:
             DeviceError: PortAudio is missing, or (without `wait`) no device can be opened.
         """
         try:
+            self._wanted = devices.by_name(devices.list_devices(), self._wanted)
             self._open()
         except DeviceError as error:
             devices.portaudio()  # without PortAudio waiting is of no use
@@ -188,8 +188,7 @@ class MicrophoneSource:
 
     def _end(self, capture: Capture) -> None:
         self._stuck = None if capture.close() else capture
-        self.callbacks += capture.callbacks
-        self.longest_callback = max(self.longest_callback, capture.longest)
+        self.callback_times = capture.durations
         self._capture = None
 
     def _leave(self, capture: Capture, stalled: bool) -> None:
@@ -246,7 +245,7 @@ class MicrophoneSource:
             elif ended:
                 self._past_overflows += capture.ring.losses
                 self._captures.popleft()
-                before = None if self._paused else reader.captured
+                before = None if self._paused else reader.captured or before
                 end_reason = capture.reason
                 if not self._closing.is_set():
                     yield self._boundary(end_reason, delivered, reader.captured or time.monotonic())
