@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -119,7 +120,7 @@ class TestWithAVirtualMicrophone:
                 ("pulse", False, True), ("default", True, False)]
             silent = self.run(microphone, "--test", "--seconds", "4")
             assert SILENT in silent.stdout
-            microphone.play("assets/letter.flac")
+            microphone.play(Path(__file__).parent.parent / "assets" / "letter.flac")
             loud = json.loads(self.run(microphone, "--test", "--seconds", "2.5", "--json").stdout)
             assert not loud["silent"] and not loud["clipped"] and -20 < loud["peak_db"] < 0
 

@@ -27,6 +27,7 @@ from device_asr.sources import SAMPLE_RATE, AudioChunk
 from device_asr.sources.capture import BLOCK, Capture, CaptureReader
 from device_asr.sources.microphone import MicrophoneSource
 
+ROOT = Path(__file__).parent.parent
 ABSENT = missing()
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))]
 
@@ -318,7 +319,8 @@ def test_channels_of_hardware_are_mixed_in_the_callback(microphone: VirtualMicro
         capture.close()
 
 
-@pytest.mark.skipif(not Path("models/en-tiny/manifest.json").exists(), reason="the model en-tiny is not built")
+@pytest.mark.skipif(not (ROOT / "models" / "en-tiny" / "manifest.json").exists(),
+                    reason="the model en-tiny is not built")
 def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unplugging(
         microphone: VirtualMicrophone) -> None:
     from jiwer import wer
@@ -328,7 +330,7 @@ def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unpl
     listening = subprocess.Popen([sys.executable, "-c", program, "--format", "jsonl"], env=microphone.env,
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(1.0)  # less than the model needs: what is said before it is ready counts too
-    said = "assets/timer.flac"
+    said = ROOT / "assets" / "timer.flac"
     microphone.play(said, wait=True)
     time.sleep(1.0)
     microphone.unplug()
@@ -341,7 +343,7 @@ def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unpl
     assert listening.returncode == 0, err
     events = [from_record(json.loads(line)) for line in out.splitlines()]
     heard = " ".join(event.text for event in events if isinstance(event, Final))
-    reference = " ".join(line.split("\t")[2] for line in Path("assets/timer.tsv").read_text().splitlines())
+    reference = (ROOT / "assets" / "timer.tsv").read_text().strip()
     normalize = EnglishTextNormalizer()
     assert wer(normalize(f"{reference} {reference}"), normalize(heard)) <= 0.1
     assert [event.reason for event in events if isinstance(event, AudioGap)] == ["unplugged"]
