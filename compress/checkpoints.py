@@ -70,13 +70,16 @@ def check_shapes(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tupl
     """Raises CheckpointError naming the first tensor that is missing, unknown or of another shape."""
     for name, shape in wanted.items():
         if name not in found:
-            raise CheckpointError(f"Tensor {name}: wanted shape {shape}, found none; the checkpoint is incomplete.")
+            raise CheckpointError(f"Tensor {name}: wanted shape {shape}, found none; "
+                                  "the checkpoint is incomplete.")
         if found[name] != shape:
             raise CheckpointError(
-                f"Tensor {name}: wanted shape {shape}, found {found[name]}; the checkpoint does not fit its dims.")
+                f"Tensor {name}: wanted shape {shape}, found {found[name]}; "
+                "the checkpoint does not fit its dims.")
     unknown = sorted(set(found) - set(wanted))
     if unknown:
-        raise CheckpointError(f"Tensor {unknown[0]}: not part of this network; wanted a plain Whisper checkpoint.")
+        raise CheckpointError(f"Tensor {unknown[0]}: not part of this network; "
+                              "wanted a plain Whisper checkpoint.")
 
 
 def conv_to_linear(weight: Tensor) -> Tensor:
@@ -108,8 +111,16 @@ def load(source: str | Path) -> Checkpoint:
         CheckpointError: no such source, unknown layout, or tensors that do not fit.
     """
     path = teacher_folder() if str(source) == "tiny.en" else Path(source)
+    from compress import formats  # it builds on this module
+
     if (path / "model.bin").is_file():
         return load_ctranslate2(path)
+    if (path / "checkpoint.json").is_file():
+        return formats.load_ours(path)
+    if (path / "model.safetensors").is_file():
+        return formats.load_hugging_face(path)
+    if path.is_file():
+        return formats.load_openai(path)
     raise CheckpointError(
         f"{path}: wanted a CTranslate2 folder (model.bin), a Hugging Face folder (config.json and "
         "model.safetensors) or an OpenAI .pt file, found none of them.")
@@ -121,7 +132,7 @@ _CT2_DTYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float1
 
 
 def _read_ctranslate2_tensors(path: Path) -> dict[str, np.ndarray]:
-    """name -> array of a model.bin, specification version 6: header, then records of name, shape, dtype, bytes."""
+    """name -> array of a model.bin, version 6: header, then records of name, shape, dtype, bytes."""
     data = path.read_bytes()
     offset = 0
 
@@ -222,10 +233,10 @@ def load_ctranslate2(folder: Path) -> Checkpoint:
     heads = {side: int(raw[f"{side}/num_heads"]) for side in counts}
     config = json.loads((folder / "config.json").read_text())
     vocabulary = load_vocabulary(folder, config)
-    return _checkpoint(weights, heads, vocabulary, config.get("alignment_heads", ()), f"CTranslate2 folder {folder.name}")
+    return assemble(weights, heads, vocabulary, config.get("alignment_heads", ()), f"CTranslate2 folder {folder.name}")
 
 
-def _checkpoint(weights: dict[str, Tensor], heads: Mapping[str, int], vocabulary: Vocabulary,
+def assemble(weights: dict[str, Tensor], heads: Mapping[str, int], vocabulary: Vocabulary,
                 alignment_heads: Any, origin: str) -> Checkpoint:
     """Reads the dims off the tensors and checks that all of them fit."""
     state = weights["encoder.conv1.weight"].shape[0]
@@ -248,7 +259,8 @@ def _checkpoint(weights: dict[str, Tensor], heads: Mapping[str, int], vocabulary
     )
     if vocabulary.size > dims.vocab:
         raise CheckpointError(
-            f"The tokenizer has {vocabulary.size} tokens, the embedding {dims.vocab} rows; wanted a tokenizer that fits.")
+            f"The tokenizer has {vocabulary.size} tokens, the embedding {dims.vocab} rows; "
+            "wanted a tokenizer that fits.")
     pairs = tuple((int(layer), int(head)) for layer, head in alignment_heads)
     checkpoint = Checkpoint(dims, weights, vocabulary, pairs, (origin,))
     with torch.device("meta"):
