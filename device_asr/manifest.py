@@ -1,0 +1,103 @@
+"""Corpus manifests: JSONL, one clip a line, paths relative to the manifest's folder.
+
+    {"audio": "corpus/0001.flac", "text": "but she is gone", "speaker": null, "duration": 2.76}
+
+`text` and `speaker` may be null or left out (unknown), and so may `duration` (seconds).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device_asr.errors import DeviceAsrError
+from device_asr.events import Seconds
+
+
+class ManifestError(DeviceAsrError):
+    """A manifest cannot be used; the message names the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One sound of a corpus; None: unknown."""
+
+    audio: Path
+    text: str | None = None
+    speaker: str | None = None
+    duration: Seconds | None = None
+
+
+def check_entry(entry: Any) -> str | None:
+    """What is wrong with one parsed line, "wanted ..., found ..."; None where nothing is."""
+    if not isinstance(entry, dict):
+        return f"wanted an object with at least \"audio\", found {_short(entry)}"
+    audio = entry.get("audio")
+    if not isinstance(audio, str) or not audio.strip():
+        return f"wanted \"audio\" to be the path of a sound, found {_short(audio)}"
+    for key in ("text", "speaker"):
+        if not isinstance(entry.get(key), str | None):
+            return f"wanted \"{key}\" to be a text or null, found {_short(entry[key])}"
+    duration = entry.get("duration")
+    if duration is not None and not _is_duration(duration):
+        return f"wanted \"duration\" to be seconds above 0 or null, found {_short(duration)}"
+    return None
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def check_clips(clips: Sequence[Clip]) -> str | None:
+    """The first sound that is missing or listed twice, as a sentence's beginning; None where all are there."""
+    seen: dict[Path, int] = {}
+    for number, clip in enumerate(clips, 1):
+        if clip.audio in seen:
+            return f"clip {number} and clip {seen[clip.audio]} are the same sound {clip.audio}"
+        seen[clip.audio] = number
+        if not clip.audio.is_file():
+            return f"clip {number}: the sound {clip.audio} is missing"
+    return None
+
+
+def read_manifest(path: Path) -> list[Clip]:
+    """The clips of a manifest; blank lines are skipped.
+
+    Raises:
+        ManifestError: missing, not UTF-8, a line that is not valid, or no clip at all.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ManifestError(f"Manifest {path} does not exist; wanted a JSONL file with one clip a line.") from None
+    except IsADirectoryError:
+        raise ManifestError(f"Manifest {path} is a folder; give the .jsonl file instead.") from None
+    except UnicodeDecodeError:
+        raise ManifestError(f"Manifest {path} is not UTF-8 text; wanted a JSONL file with one clip a line.") from None
+    except OSError as error:
+        raise ManifestError(f"Manifest {path} cannot be read: {error.strerror}.") from None
+    clips = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            raise ManifestError(f"{path}, line {number}: wanted a JSON object, found {_short(line)}.") from None
+        problem = check_entry(entry)
+        if problem:
+            raise ManifestError(f"{path}, line {number}: {problem}.")
+        clips.append(Clip(path.parent / entry["audio"], entry.get("text"), entry.get("speaker"),
+                          entry.get("duration")))
+    if not clips:
+        raise ManifestError(f"Manifest {path} has no clip; wanted at least one line.")
+    return clips
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"{text[:57]}..." if len(text) > 60 else text or "nothing"
