@@ -51,11 +51,14 @@ class Delivery:
     event: what the recogniser said, or a Notice.
     wall: `time.monotonic()` at which it was handed over.
     compute: seconds of computation behind it (0 for what costs nothing).
+    cut_short: the phrase was ended by a pause, an unplugging or the end, without hang-over
+        (`LatencyMeter.add` wants to know).
     """
 
     event: Event | Notice
     wall: Seconds
     compute: Seconds = 0.0
+    cut_short: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +233,7 @@ class LiveSession:
             broken = self._listen(recognizer)
             if self._aborted:
                 return
-            self._deliver(self._timed(recognizer.finish))
+            self._finish(recognizer)
             if broken is not None:
                 self._fail(str(broken))
             elif not self._stopped:
@@ -264,7 +267,7 @@ class LiveSession:
             self._deliver(recognizer.gap(chunk.lost, chunk.reason or "overflow"))
         if not chunk.pcm.size:
             if chunk.reason and not chunk.lost:  # a boundary: the phrase ends here
-                self._deliver(self._timed(recognizer.finish))
+                self._finish(recognizer)
             return
         if self._muted:
             chunk = replace(chunk, pcm=np.zeros_like(chunk.pcm))
@@ -294,9 +297,12 @@ class LiveSession:
         finally:
             self._compute += time.perf_counter() - began
 
-    def _deliver(self, events: list[Event]) -> None:
+    def _finish(self, recognizer: Recognizer) -> None:
+        self._deliver(self._timed(recognizer.finish), cut_short=True)
+
+    def _deliver(self, events: list[Event], *, cut_short: bool = False) -> None:
         for event in events:
-            self._on_event(Delivery(event, time.monotonic(), getattr(event, "compute", 0.0)))
+            self._on_event(Delivery(event, time.monotonic(), getattr(event, "compute", 0.0), cut_short))
 
     def _notify(self, kind: NoticeKind, message: str) -> None:
         self._on_event(Delivery(Notice(kind, message, self._pace.step), time.monotonic()))

@@ -15,6 +15,7 @@ from device_asr.clock import AudioClock
 from device_asr.config import Config, PartialConfig
 from device_asr.errors import BundleError
 from device_asr.events import AudioGap, Event, Failed, Final
+from device_asr.latency import LatencyMeter
 from device_asr.level import FLOOR_DB, measure
 from device_asr.live import Delivery, LiveSession, Notice
 from device_asr.pace import BEHIND, LAST_STEP, PATIENCE, RECOVERY, STRETCH, Pace
@@ -84,6 +85,19 @@ def test_the_wall_time_of_a_sample_is_when_it_was_said_not_when_it_was_recognise
     assert run.session.wall_time(0.32) == pytest.approx(began + 0.32, abs=0.05)
     assert run.session.wall_time(0.01) == pytest.approx(began + 0.01, abs=0.05)
     assert all(d.wall >= began + 0.64 for d in run.deliveries if isinstance(d.event, Final))
+
+
+def test_latencies_are_measured_from_when_sound_existed_to_when_text_was_delivered() -> None:
+    run = Run(np.concatenate([speech(0.64), silence(0.32), speech(0.32)]), load=lambda: time.sleep(1.0))
+    assert run.session.wait(10)
+    meter = LatencyMeter(run.session.wall_time)
+    for delivery in run.deliveries:
+        if not isinstance(delivery.event, Notice):
+            meter.add(delivery.event, delivery.wall, cut_short=delivery.cut_short)
+    assert meter.first_partial.count == 2
+    # the first phrase ended at 0.64 s and the model was there at 1.0 s
+    assert meter.finalisation.values[0] == pytest.approx(0.36, abs=0.15)
+    assert meter.finalisation.count == 1, "the second was cut short by the end"
 
 
 def test_wall_time_before_any_sound_is_refused() -> None:
