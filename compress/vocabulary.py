@@ -20,7 +20,8 @@ from device_asr.tokenizer import Vocabulary
 # GPT-2's pattern: contractions, words, numbers and signs, each with at most one space before it
 SPLIT = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 COMMON_WORDS = 60_000  # of wordfreq's English list
-CAPITALISED = 0.15  # share of a word's occurrences with a capital, names aside
+CAPITALISED = 0.15  # share of an ordinary word's occurrences with a capital
+CAPITALISED_NAME = 0.9  # the same for words whose capitalised piece was merged before the other
 AFTER_SPACE = 0.97  # share of words that follow a space
 NUMBERS = tuple(str(n) for n in (*range(100), *range(1900, 2031)))
 SIGNS = (",", ".", "?", "!", "'", "-", ":", ";", "\"", "%", "$", " $", "...", " -", " \"", ".\"", ",\"", "?\"")
@@ -82,6 +83,8 @@ def _frequencies(vocabulary: Vocabulary, texts: Iterable[str]) -> Counter[int]:
     import wordfreq
 
     encode = encoder(vocabulary)
+    # wordfreq has no case, but merges were ranked by frequency in cased text: " Thursday" is before " thursday"
+    rank, total = {piece.decode("utf-8", "replace"): i for i, piece in enumerate(vocabulary.pieces)}, vocabulary.size
     weights: Counter[int] = Counter()
 
     def add(text: str, weight: float) -> None:
@@ -90,7 +93,9 @@ def _frequencies(vocabulary: Vocabulary, texts: Iterable[str]) -> Counter[int]:
 
     for word in wordfreq.top_n_list("en", COMMON_WORDS):
         frequency = wordfreq.word_frequency(word, "en")
-        for form, share in ((word, 1 - CAPITALISED), (word.capitalize(), CAPITALISED)):
+        name = rank.get(f" {word.capitalize()}", total) < rank.get(f" {word}", total)
+        capital = CAPITALISED_NAME if name else CAPITALISED
+        for form, share in ((word, 1 - capital), (word.capitalize(), capital)):
             add(" " + form, frequency * share * AFTER_SPACE)
             add(form, frequency * share * (1 - AFTER_SPACE))
     for text in (*SIGNS, *NUMBERS, *(" " + n for n in NUMBERS)):

@@ -44,6 +44,11 @@ def test_every_kept_piece_can_be_written(pruned: checkpoints.Checkpoint) -> None
     assert unreachable == []
 
 
+def test_names_keep_their_capitals(teacher: checkpoints.Checkpoint) -> None:
+    kept = {teacher.vocabulary.pieces[i] for i in vocabulary.select(teacher.vocabulary, 8000)}
+    assert {b" Thursday", b" Tom", b" London", b" Dear", b" the", b" The", b","} <= kept
+
+
 def test_rows_follow_their_tokens(teacher: checkpoints.Checkpoint, pruned: checkpoints.Checkpoint) -> None:
     old = {piece: i for i, piece in enumerate(teacher.vocabulary.pieces)}
     before, after = teacher.weights["decoder.embedding.weight"], pruned.weights["decoder.embedding.weight"]
