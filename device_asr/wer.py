@@ -7,7 +7,7 @@ punctuation, fillers, spelling variants and numbers do not count. Alignment is j
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 LOOP_RATIO = 1.5  # a hypothesis this much longer than its reference is a loop,
@@ -15,28 +15,25 @@ LOOP_MARGIN = 3  # if by more words than this: binds only below 6 words, where "
 
 
 @dataclass(frozen=True, slots=True)
-class Errors:
-    """Counts of an alignment, in words or characters; `reference` is the length of the references."""
+class WordErrors:
+    """Counts over a corpus.
 
-    reference: int
+    clips: pairs compared. words: in the normalised references. cer: character error rate.
+    loops: clips whose hypothesis `is_loop`. wer, cer are None where the references hold nothing.
+    """
+
+    clips: int
+    words: int
     substitutions: int
     deletions: int
     insertions: int
+    cer: float | None
+    loops: int
 
     @property
-    def rate(self) -> float | None:
-        """Errors over the length of the references; None where that is 0."""
-        return (self.substitutions + self.deletions + self.insertions) / self.reference if self.reference else None
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """Of a corpus: `words.rate` is the WER, `characters.rate` the CER, `loops` the clips that `is_loop`."""
-
-    clips: int
-    words: Errors
-    characters: Errors
-    loops: int
+    def wer(self) -> float | None:
+        """Word error rate: all errors over all words of the references."""
+        return (self.substitutions + self.deletions + self.insertions) / self.words if self.words else None
 
 
 def normalise(text: str) -> str:
@@ -60,25 +57,18 @@ def is_loop(reference: str, hypothesis: str) -> bool:
     return found > LOOP_RATIO * wanted and found - wanted > LOOP_MARGIN
 
 
-def score(references: Sequence[str], hypotheses: Sequence[str]) -> Score:
-    """Errors over all pairs together.
-
-    Raises:
-        ValueError: not as many hypotheses as references.
-    """
-    if len(references) != len(hypotheses):
-        raise ValueError(f"wanted {len(references)} hypotheses, one a reference, found {len(hypotheses)}")
-    if not references:
-        return Score(0, Errors(0, 0, 0, 0), Errors(0, 0, 0, 0), 0)
+def word_errors(pairs: Iterable[tuple[str, str]]) -> WordErrors:
+    """Errors of all pairs (reference, hypothesis) together."""
+    pairs = list(pairs)
+    if not pairs:
+        return WordErrors(0, 0, 0, 0, 0, None, 0)
     import jiwer
 
-    wanted, found = [normalise(text) for text in references], [normalise(text) for text in hypotheses]
-    loops = sum(is_loop(*pair) for pair in zip(references, hypotheses, strict=True))
-    return Score(len(references), _errors(jiwer.process_words(wanted, found)),
-                 _errors(jiwer.process_characters(wanted, found)), loops)
-
-
-def _errors(output: object) -> Errors:
-    hits, substitutions, deletions, insertions = (
-        getattr(output, name) for name in ("hits", "substitutions", "deletions", "insertions"))
-    return Errors(hits + substitutions + deletions, substitutions, deletions, insertions)
+    references, hypotheses = ([normalise(text) for text in side] for side in zip(*pairs, strict=True))
+    found = jiwer.process_words(references, hypotheses)
+    letters = sum(len(text) for text in references)
+    return WordErrors(
+        clips=len(pairs), words=sum(len(text.split()) for text in references), substitutions=found.substitutions,
+        deletions=found.deletions, insertions=found.insertions,
+        cer=jiwer.process_characters(references, hypotheses).cer if letters else None,
+        loops=sum(is_loop(*pair) for pair in pairs))
