@@ -6,6 +6,7 @@ monitor through ALSA's pulse plugin. Debian: pulseaudio, pulseaudio-utils, libas
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
@@ -35,6 +36,11 @@ def missing() -> str | None:
     return None
 
 
+def _end_with_parent() -> None:
+    """A test that is killed leaves no daemon behind (Linux: PR_SET_PDEATHSIG = 1)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
 class VirtualMicrophone:
     """Use as a context manager; programs that shall hear it run with `env`.
 
@@ -60,7 +66,8 @@ class VirtualMicrophone:
             ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
              "--realtime=no", "--high-priority=no", "--disable-shm=yes", "--log-level=info", "--load",
              f"module-native-protocol-unix auth-anonymous=1 socket={socket}"],
-            env=self.env, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
+            env=self.env, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
+            preexec_fn=_end_with_parent)
         try:
             self._await_daemon()
             self.plug()

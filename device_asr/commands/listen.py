@@ -47,6 +47,8 @@ class Printer:
             BrokenPipeError: nobody reads `out` any more.
             OutputError: `out` cannot be written, such as a full disk.
         """
+        from device_asr.live import Notice
+
         event = delivery.event
         if isinstance(event, Partial):
             self._draw(event.text)
@@ -59,13 +61,18 @@ class Printer:
             if self._format == "jsonl":
                 self._print(json.dumps(to_record(event)))
             self.tell(f"{event.lost * 1000:.0f} ms of sound were lost ({event.reason}).")
-        elif hasattr(event, "kind") and (self._terminal or event.kind not in QUIET_NOTICES):
-            self.tell(event.message)
+        elif isinstance(event, Notice):
+            (self.hint if event.kind in QUIET_NOTICES else self.tell)(event.message)
 
     def tell(self, message: str) -> None:
         """A line for the person, beside the text."""
         self._clear()
         click.echo(message, file=self._err)
+
+    def hint(self, message: str) -> None:
+        """As `tell`, but on a terminal only."""
+        if self._terminal:
+            self.tell(message)
 
     def _print(self, line: str) -> None:
         self._clear()
@@ -112,7 +119,7 @@ def listen(source: LiveSource, make_recognizer: Callable[[], Recognizer], config
         try:
             _show_all(session, deliveries, printer)
         except KeyboardInterrupt:
-            printer.tell("Finishing the phrase; Ctrl-C again ends at once.")
+            printer.hint("Finishing the phrase; Ctrl-C again ends at once.")
             session.stop(timeout=0)
             _show_all(session, deliveries, printer)
     finally:
