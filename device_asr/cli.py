@@ -1,0 +1,94 @@
+"""`device-asr`: the command line. Verbs are loaded when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from device_asr import __version__
+
+VERBS = {
+    "transcribe": "Sound files or raw PCM to text.",
+    "listen": "The microphone to plain text or JSON lines.",
+    "devices": "List microphones, test their level.",
+    "models": "List, show and verify models.",
+    "config": "Show the settings and where each came from.",
+    "bench": "Measure accuracy, speed and latency.",
+}
+
+
+class LazyGroup(click.Group):
+    """Finds a verb's module by its name; the others stay unloaded."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"device_asr.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], VERBS, 1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"Wanted one of {', '.join(VERBS)}, found {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="device-asr")
+@click.option("--debug", is_flag=True, help="Show where an unexpected failure happened.")
+def group(debug: bool) -> None:
+    """Dictation that runs on the device: nothing you say leaves this machine."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command; what goes wrong is one sentence on standard error and an exit code."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    from device_asr.errors import DeviceAsrError
+
+    debug = "--debug" in arguments
+    try:
+        return int(group.main(arguments, prog_name="device-asr", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except DeviceAsrError as error:
+        _say(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader left; nothing more to say
+        return 1
+    except Exception as error:
+        if debug:
+            raise
+        _say(f"Unexpected failure ({type(error).__name__}: {error}). Please report it with the output of "
+             f"`device-asr --debug {' '.join(arguments)}`.")
+        return 1
+
+
+def _say(message: str) -> None:
+    print(f"device-asr: {message}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The verbs of `device-asr`, a module each; loaded only when called."""

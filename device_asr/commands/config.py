@@ -1,0 +1,67 @@
+"""`device-asr config`: the effective settings, and a commented file to start from."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from device_asr.commands.options import configured
+from device_asr.errors import OutputError
+
+if TYPE_CHECKING:
+    from device_asr.config import Loaded
+
+
+def commented_file() -> str:
+    """A TOML file with every setting at its default, commented out, with unit and range."""
+    from device_asr.config import describe
+
+    lines, section = ["# Settings of device-asr. Take away a # to change one."], ""
+    for knob in describe():
+        head, name = knob.key.split(".")
+        if head != section:
+            lines += ["", f"[{head}]"]
+            section = head
+        limits = f" ({knob.low:g} to {knob.high:g}{' ' + knob.unit if knob.unit else ''})" if knob.low is not None else ""
+        limits = f" (one of {', '.join(knob.choices)})" if knob.choices else limits
+        lines += [f"# {knob.help}{limits}", f"# {name} = {_toml(knob.default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return '""'
+    if isinstance(value, dict):
+        return "{}"
+    return json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+@click.command(name="config")
+@click.option("--init", is_flag=True, help="Write a commented file at the usual place.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@configured
+def command(loaded: Loaded, init: bool, as_json: bool) -> None:
+    """Show every setting with its value and where it came from."""
+    from device_asr.config import config_path
+
+    if init:
+        path = config_path()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x", encoding="utf-8") as file:
+                file.write(commented_file())
+        except FileExistsError:
+            raise OutputError(f"{path} exists already and was left alone; move it away to start anew.") from None
+        except OSError as error:
+            raise OutputError(f"{path} could not be written: {error.strerror}.") from None
+        click.echo(path)
+        return
+    values = {key: getattr(getattr(loaded.config, key.split(".")[0]), key.split(".")[1]) for key in loaded.origins}
+    if as_json:
+        click.echo(json.dumps({key: {"value": values[key], "from": loaded.origins[key]} for key in sorted(values)}))
+        return
+    width = max(map(len, values))
+    for key in sorted(values):
+        click.echo(f"{key:<{width}}  {_toml(values[key]):<12}  {loaded.origins[key]}")

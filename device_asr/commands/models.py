@@ -1,0 +1,71 @@
+"""`device-asr models`: what is there, what it is, and whether it is whole."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.group(name="models")
+def command() -> None:
+    """List, show and verify models."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="As a JSON list.")
+def list_models(as_json: bool) -> None:
+    """Every model that is found, and where models are looked for."""
+    from device_asr.bundle import find_bundles, load, search_path
+    from device_asr.errors import BundleError
+
+    rows = []
+    for path in find_bundles():
+        try:
+            bundle = load(str(path), verify=False)
+            rows.append({"name": bundle.name, "path": str(path), "megabytes": round(bundle.size / 1e6, 1),
+                         "parameters": bundle.manifest.get("parameters"), "problem": None})
+        except BundleError as error:
+            rows.append({"name": path.name, "path": str(path), "problem": str(error)})
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(row["problem"] or f"{row['name']:<16} {row['megabytes']:>6} MB  {row['path']}")
+    if not rows:
+        click.echo("No model found in: " + ", ".join(map(str, search_path())), err=True)
+
+
+@command.command()
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="The whole manifest.")
+def show(name: str, as_json: bool) -> None:
+    """What a model is: sizes, methods, provenance, licences."""
+    from device_asr.bundle import load
+
+    bundle = load(name, verify=False)
+    manifest = bundle.manifest
+    if as_json:
+        click.echo(json.dumps(manifest))
+        return
+    click.echo(f"{bundle.name}: {manifest.get('description', '')}")
+    click.echo(f"{bundle.path}, {bundle.size / 1e6:.1f} MB, {manifest.get('parameters', 0) / 1e6:.1f} M parameters")
+    for program, entry in manifest["programs"].items():
+        for method, signature in entry["methods"].items():
+            click.echo(f"  {program}.{method}: {len(signature['inputs'])} inputs, {len(signature['outputs'])} outputs")
+    for step in manifest.get("provenance", ()):
+        click.echo(f"  from: {step}")
+    for licence in manifest.get("licences", ()):
+        click.echo(f"  licence: {licence['part']}: {licence['licence']} ({licence['from']})")
+
+
+@command.command()
+@click.argument("name")
+def verify(name: str) -> None:
+    """Check every file's size and sha256, and that the programs load."""
+    from device_asr.bundle import load
+
+    bundle = load(name)
+    for program in bundle.manifest["programs"]:
+        bundle.session(program, 1)
+    click.echo(f"{bundle.name}: {len(bundle.manifest['files'])} files are whole, the programs load.")

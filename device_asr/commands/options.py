@@ -1,0 +1,40 @@
+"""Options that verbs share: the config file, the model, threads, and any setting."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from device_asr.errors import UsageError
+
+
+def configured(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --config, --model, --threads and --set; the verb is given `loaded: config.Loaded`."""
+
+    @click.option("--config", "config_file", metavar="FILE", help="Config file instead of the usual one.")
+    @click.option("--model", metavar="NAME", help="Model by name or folder.")
+    @click.option("--threads", type=int, help="Threads of the model's computation.")
+    @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Any setting; repeatable.")
+    @functools.wraps(function)
+    def wrapped(*args: Any, config_file: str | None, model: str | None, threads: int | None,
+                settings: tuple[str, ...], **kwargs: Any) -> Any:
+        from device_asr import config
+
+        flags: dict[str, Any] = {}
+        for setting in settings:
+            key, sign, value = setting.partition("=")
+            if not sign:
+                raise UsageError(f"--set: wanted SECTION.NAME=VALUE, found {setting!r}.")
+            flags[key.strip()] = value.strip()
+        if model is not None:
+            flags["model.name"] = model
+        if threads is not None:
+            flags["model.threads"] = threads
+        loaded = config.load(Path(config_file) if config_file else None, flags=flags)
+        return function(*args, loaded=loaded, **kwargs)
+
+    return wrapped

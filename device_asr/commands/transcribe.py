@@ -1,0 +1,264 @@
+"""`device-asr transcribe`: sound files or raw PCM to text."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from device_asr.commands.options import configured
+from device_asr.errors import DeviceAsrError, OutputError, UsageError
+from device_asr.events import Final, Partial
+from device_asr.writers import FORMATS, make_writer
+
+if TYPE_CHECKING:
+    from device_asr.config import Config, Loaded
+    from device_asr.recognizer import StreamingRecognizer
+    from device_asr.sources.file import FileSource
+    from device_asr.sources.stdin import StdinSource
+
+
+class Timing:
+    """Seconds of the stages, counted from the start of the process."""
+
+    def __init__(self) -> None:
+        import psutil
+
+        self._start = psutil.Process().create_time()
+        self.imported = self.loaded = 0.0
+        self.audio = self.compute = 0.0
+
+    def since_start(self) -> float:
+        """Seconds since the process started."""
+        return time.time() - self._start
+
+    def report(self) -> str:
+        """One line of JSON."""
+        import json
+
+        rtf = round(self.compute / self.audio, 4) if self.audio else None
+        return json.dumps({"import_s": round(self.imported, 3), "load_s": round(self.loaded, 3),
+                           "import_and_load_s": round(self.imported + self.loaded, 3),
+                           "audio_s": round(self.audio, 3), "compute_s": round(self.compute, 3), "rtf": rtf,
+                           "start_to_text_s": round(self.since_start(), 3)})
+
+
+class Output:
+    """Where the text of one sound goes: standard output, or a file that is put in place when it is whole."""
+
+    def __init__(self, format: str, path: Path | None) -> None:
+        self._writer, self._path = make_writer(format), path
+        self._partial = path.with_name(path.name + ".partial") if path else None
+        self._file: IO[str] = sys.stdout
+        with self._failing():
+            if self._partial is not None:
+                self._file = self._partial.open("w", encoding="utf-8")
+            self._file.write(self._writer.header())
+
+    def final(self, final: Final) -> None:
+        """Appends a phrase."""
+        with self._failing():
+            self._file.write(self._writer.final(final))
+            self._file.flush()
+
+    def done(self) -> None:
+        """Puts the file in its place."""
+        with self._failing():
+            self._file.flush()
+            if self._partial is not None and self._path is not None:
+                os.fsync(self._file.fileno())
+                self._file.close()
+                self._partial.replace(self._path)
+
+    def abandon(self) -> None:
+        """Takes a half-written file away."""
+        if self._partial is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._partial.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            self.abandon()
+            where = self._path or "standard output"
+            if self._path is None:  # Python must not fail a second time when it flushes at exit
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise OutputError(f"{where}: could not be written ({error.strerror}); free the disk or choose another "
+                              "place with --out. No partial file was left.") from None
+
+
+def output_paths(files: tuple[str, ...], out: Path | None, format: str) -> list[Path | None]:
+    """Where the text of each file goes; several files need a folder.
+
+    Raises:
+        UsageError: several files and an --out that is no folder, or two files that would overwrite one another.
+    """
+    if out is None:
+        return [None] * len(files)
+    if len(files) == 1 and not out.is_dir():
+        if not out.parent.is_dir():
+            raise UsageError(f"--out: the folder {out.parent} does not exist; make it first.")
+        return [out]
+    if not out.is_dir():
+        raise UsageError(f"--out: wanted a folder for {len(files)} files, found {out}; make it first.")
+    names = [f"{'stdin' if file == '-' else Path(file).stem}.{format}" for file in files]
+    if len(set(names)) < len(names):
+        raise UsageError("--out: two of the files have the same name and would overwrite one another; "
+                         "transcribe them one by one.")
+    return [out / name for name in names]
+
+
+@click.command(name="transcribe")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--format", type=click.Choice(FORMATS), default="txt", show_default=True, help="What to write.")
+@click.option("--out", type=click.Path(path_type=Path), help="File, or folder for several; else standard output.")
+@click.option("--realtime", is_flag=True, help="Feed at the speed of sound and show partials on a terminal.")
+@click.option("--timing", is_flag=True, help="Print seconds of import, load and compute as JSON on standard error.")
+@click.option("--encoding", type=click.Choice(["s16le", "f32le"]), default="s16le", help="Of raw PCM, for -.")
+@click.option("--rate", type=int, default=16_000, show_default=True, help="Hz of raw PCM, for -.")
+@click.option("--channels", type=click.IntRange(1, 64), default=1, show_default=True, help="Of raw PCM, for -.")
+@configured
+def command(loaded: Loaded, files: tuple[str, ...], format: str, out: Path | None, realtime: bool, timing: bool,
+            encoding: str, rate: int, channels: int) -> int:
+    """Transcribe sound files (wav, flac, mp3, ogg...), or raw PCM from standard input with -."""
+    timer = Timing()
+    paths = output_paths(files, out, format)
+    config = loaded.config
+    if not (realtime and sys.stderr.isatty()):  # partials that nobody sees are not computed
+        config = replace(config, partial=replace(config.partial, enabled=False))
+    recognizer = None
+    failures = 0
+    for file, path in zip(files, paths, strict=True):
+        try:
+            source = _open(file, encoding, rate, channels)
+            recognizer = recognizer or _load(config, timer)
+            _transcribe(recognizer, source, Output(format, path), realtime, timer)
+            for note in source.notes():
+                click.echo(f"device-asr: {note}", err=True)
+        except UsageError:
+            raise
+        except DeviceAsrError as error:
+            failures += 1
+            click.echo(f"device-asr: {error}", err=True)
+            if isinstance(error, OutputError) and path is None:
+                break
+        finally:
+            if recognizer is not None:
+                recognizer.finish()
+    if timing:
+        click.echo(timer.report(), err=True)
+    return 1 if failures else 0
+
+
+def _open(file: str, encoding: str, rate: int, channels: int) -> FileSource | StdinSource:
+    if file == "-":
+        from device_asr.sources.stdin import StdinSource
+
+        return StdinSource(sys.stdin.buffer, encoding, rate, channels)
+    from device_asr.sources.file import FileSource
+
+    return FileSource(Path(file))
+
+
+def _load(config: Config, timer: Timing) -> StreamingRecognizer:
+    from device_asr.recognizer import StreamingRecognizer
+
+    timer.imported = timer.since_start()
+    recognizer = StreamingRecognizer.from_config(config)
+    timer.loaded = timer.since_start() - timer.imported
+    return recognizer
+
+
+def _transcribe(recognizer: StreamingRecognizer, source: Any, output: Output, realtime: bool, timer: Timing) -> None:
+    chunks = source
+    if realtime:
+        from device_asr.sources.realtime import RealtimeSource
+
+        chunks = RealtimeSource(source)
+        chunks.start()
+    line = _Line(source.name, source.seconds, realtime)
+    origin, heard = recognizer.time, 0.0
+    try:
+        for chunk in chunks:
+            began = time.perf_counter()
+            events = recognizer.feed(chunk.pcm)
+            timer.compute += time.perf_counter() - began
+            heard += len(chunk.pcm) / 16_000
+            _show(events, origin, output, line, heard)
+        began = time.perf_counter()
+        events = recognizer.finish()
+        timer.compute += time.perf_counter() - began
+        _show(events, origin, output, line, heard)
+        timer.audio += heard
+        output.done()
+    except BaseException:
+        output.abandon()
+        raise
+    finally:
+        line.close()
+        source.close()
+
+
+def _show(events: list[Any], origin: float, output: Output, line: _Line, heard: float) -> None:
+    for event in events:
+        if isinstance(event, Final):
+            line.clear()
+            output.final(_shifted(event, origin))
+        elif isinstance(event, Partial):
+            line.partial(event.text)
+    line.progress(heard)
+
+
+def _shifted(final: Final, origin: float) -> Final:
+    """The phrase with times from the start of its own file."""
+    if not origin:
+        return final
+    words = tuple(replace(w, start=round(w.start - origin, 3), end=round(w.end - origin, 3)) for w in final.words)
+    return replace(final, start=round(final.start - origin, 3), end=round(final.end - origin, 3),
+                   time=round(final.time - origin, 3), words=words)
+
+
+class _Line:
+    """The moving line on a terminal: a progress bar, or the partial of a real-time run; nothing in a pipe."""
+
+    def __init__(self, name: str, seconds: float | None, realtime: bool) -> None:
+        self._live = sys.stderr.isatty()
+        self._bar = None
+        self._realtime = realtime
+        if self._live and not realtime:
+            from rich.console import Console
+            from rich.progress import Progress
+
+            self._bar = Progress(console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(Path(name).name, total=seconds)
+            self._bar.start()
+
+    def progress(self, heard: float) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=heard)
+
+    def partial(self, text: str) -> None:
+        if self._live and self._realtime:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            print(f"\r\x1b[2K{text[-width:]}", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._live and self._realtime:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+        self.clear()

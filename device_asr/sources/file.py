@@ -1,0 +1,140 @@
+"""Sound files, read block by block: any rate and channel count that libsndfile reads."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from device_asr.errors import AudioError
+from device_asr.sources import SAMPLE_RATE, AudioChunk
+
+BLOCK_S = 0.25  # seconds read at a time: memory does not grow with the file
+
+
+class Converter:
+    """Blocks of any rate and channel count to 16 kHz mono; bad samples are counted and replaced.
+
+    Args:
+        rate: Hz, 1000 to 768000.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._resample = None
+        if rate != SAMPLE_RATE:
+            import soxr
+
+            self._resample = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32").resample_chunk
+        self.samples = self.clipped = self.broken = 0
+        self.peak = 0.0
+
+    def __call__(self, block: np.ndarray, last: bool = False) -> np.ndarray:
+        """(n, channels) or (n,) float32 -> (m,) float32."""
+        mono = block.mean(axis=1) if block.ndim == 2 else block
+        finite = np.isfinite(mono)
+        if not finite.all():
+            self.broken += int((~finite).sum())
+            mono = np.where(finite, mono, 0.0)
+        mono = mono.astype(np.float32, copy=False)
+        if len(mono):
+            level = np.abs(mono)
+            self.peak = max(self.peak, float(level.max()))
+            self.clipped += int((level >= 0.999).sum())
+        self.samples += len(mono)
+        mono = np.clip(mono, -1.0, 1.0)
+        return mono if self._resample is None else self._resample(mono, last=last)
+
+    def notes(self, name: str) -> list[str]:
+        """Sentences about what was odd in the sound, for standard error."""
+        found = []
+        if self.broken:
+            found.append(f"{name}: {self.broken} samples were NaN or infinite and were taken as silence.")
+        if self.samples and self.peak == 0.0:
+            found.append(f"{name}: digital silence from end to end; is it the right file or channel?")
+        if self.samples and self.clipped > 0.001 * self.samples:
+            found.append(f"{name}: {100 * self.clipped / self.samples:.1f} % of the samples are clipped; "
+                         "expect errors, and record with less gain.")
+        return found
+
+
+class FileSource:
+    """A sound file as chunks of 16 kHz mono.
+
+    Raises:
+        AudioError: missing, a folder, no permission, not audio, empty.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        _check_readable(path)
+        import soundfile
+
+        try:
+            self._file = soundfile.SoundFile(path)
+        except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+            raise AudioError(f"{path}: not a sound that can be read ({_reason(error)}); wanted wav, flac, mp3 or "
+                             "ogg, and `ffmpeg -i IN OUT.wav` converts others.") from None
+        if self._file.frames == 0:
+            self._file.close()
+            raise AudioError(f"{path}: the file has a header and no sound in it; record or copy it again.")
+        self.rate = self._file.samplerate
+        self.seconds = self._file.frames / self.rate  # as the header says; a cut file may have less
+        self.truncated = False
+        self._converter = Converter(self.rate)
+        self._delivered = 0
+
+    def __iter__(self) -> Iterator[AudioChunk]:
+        import soundfile
+
+        block = max(1, int(BLOCK_S * self.rate))
+        wanted, read = self._file.frames, 0
+        last = False
+        while not last:
+            try:
+                data = self._file.read(block, dtype="float32", always_2d=True)
+            except (soundfile.LibsndfileError, RuntimeError):
+                data = np.zeros((0, 1), np.float32)
+            read += len(data)
+            last = len(data) < block
+            pcm = self._converter(data, last=last)
+            if len(pcm):
+                yield AudioChunk(pcm, self._delivered / SAMPLE_RATE, time.monotonic())
+                self._delivered += len(pcm)
+        self.truncated = read < wanted
+        self.close()
+
+    def notes(self) -> list[str]:
+        """Sentences about what was odd, after reading."""
+        found = self._converter.notes(self.name)
+        if self.truncated:
+            heard = self._delivered / SAMPLE_RATE
+            found.append(f"{self.name}: cut short: the header promises {self.seconds:.1f} s, {heard:.1f} s could be "
+                         "read and were transcribed.")
+        return found
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise AudioError(f"{path}: a folder; wanted a sound file, so name the files in it.")
+        with path.open("rb") as file:
+            if not file.read(1) and stat.S_ISREG(mode):
+                raise AudioError(f"{path}: the file is empty (0 bytes); record or copy it again.")
+    except FileNotFoundError:
+        raise AudioError(f"{path}: no such file; check the name.") from None
+    except PermissionError:
+        raise AudioError(f"{path}: no permission to read it; `chmod u+r` it or run as its owner.") from None
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read ({error.strerror}).") from None
