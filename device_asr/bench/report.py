@@ -1,0 +1,195 @@
+"""What a benchmark found, as one JSON object and as a table.
+
+JSON, durations in seconds, memory in bytes, rates as fractions, null where nothing was measured:
+    version (1), model, threads, clock ("audio" | "wall"), chunk_s, tail_s, partials, guards, load_s,
+    peak_memory_bytes
+    corpora: a list of
+        manifest, clips, audio_s, compute_s, rtf, finals_compute_s, partials_compute_s
+        words, substitutions, deletions, insertions, wer, cer, loops     (clips that have a text)
+        phrases, finals, final_words, flicker, flicker_strict
+        first_partial, word_emission, finalisation, finalisation_no_hangover: {n, p50, p95}
+        peer: null or {compute_s, rtf, ratio_finals, ratio_all, and the word counts}
+            ratio_finals: finals_compute_s / the peer's compute_s; ratio_all: compute_s / the peer's
+        teacher: null or {the word counts, difference: wer - the teacher's wer}
+    peer: null or {name, version, compute_type, load_s, peak_memory_bytes}
+    noise: null or {words, partial_words, seconds, kinds: {kind: {seconds, words, partial_words, texts}}}
+    realtime: null or {device, wall_s, cpu, backlog_max_s, overflows, lost_s}    (cpu: of one core)
+The definitions are in `device_asr.latency` and `device_asr.wer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from device_asr.bench.noise import NoiseResult
+from device_asr.bench.run import Corpus
+from device_asr.events import Final, Partial
+from device_asr.latency import Series, rtf
+from device_asr.wer import word_errors
+
+VERSION = 1
+
+
+def counts(pairs: Iterable[tuple[str | None, str]]) -> dict[str, Any]:
+    """The word counts of (reference, hypothesis); pairs without a reference are left out."""
+    found = word_errors((reference, text) for reference, text in pairs if reference is not None)
+    record = asdict(found)
+    del record["clips"]
+    return {**record, "wer": found.wer}
+
+
+def series(values: Series) -> dict[str, Any]:
+    """How many, p50 and p95."""
+    return {"n": values.count, "p50": values.p50, "p95": values.p95}
+
+
+def corpus_record(corpus: Corpus) -> dict[str, Any]:
+    """One entry of `corpora`."""
+    latency, references = corpus.latency, [result.clip.text for result in corpus.results]
+    finals = corpus.compute_of(Final)
+    record = {
+        "manifest": corpus.manifest, "clips": len(corpus.results), "audio_s": corpus.audio,
+        "compute_s": corpus.compute, "rtf": rtf(corpus.compute, corpus.audio), "finals_compute_s": finals,
+        "partials_compute_s": corpus.compute_of(Partial),
+        **counts((result.clip.text, result.heard.text) for result in corpus.results),
+        "phrases": latency.phrases, "finals": latency.finals, "final_words": latency.final_words,
+        "flicker": latency.flicker, "flicker_strict": latency.flicker_strict,
+        "first_partial": series(latency.first_partial), "word_emission": series(latency.word_emission),
+        "finalisation": series(latency.finalisation),
+        "finalisation_no_hangover": series(latency.finalisation_no_hangover),
+        "peer": None, "teacher": None,
+    }
+    if corpus.peer_compute:
+        record["peer"] = {
+            "compute_s": corpus.peer_compute, "rtf": rtf(corpus.peer_compute, corpus.audio),
+            "ratio_finals": finals / corpus.peer_compute, "ratio_all": corpus.compute / corpus.peer_compute,
+            **counts((result.clip.text, result.peer.text) for result in corpus.results if result.peer)}
+    if corpus.teacher is not None:
+        teacher = counts(zip(references, corpus.teacher, strict=True))
+        both = record["wer"] is not None and teacher["wer"] is not None
+        record["teacher"] = {**teacher, "difference": record["wer"] - teacher["wer"] if both else None}
+    return record
+
+
+def noise_record(results: Sequence[NoiseResult]) -> dict[str, Any]:
+    """The entry `noise`."""
+    kinds = {r.kind: {"seconds": r.seconds, "words": r.words, "partial_words": r.partial_words, "texts": list(r.texts)}
+             for r in results}
+    totals = {key: sum(kind[key] for kind in kinds.values()) for key in ("words", "partial_words", "seconds")}
+    return {**totals, "kinds": kinds}
+
+
+Row = tuple[str, Callable[[dict[str, Any]], str | None]]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _p50_p95(values: dict[str, Any]) -> str:
+    if not values["n"]:
+        return "-"
+    return f"{1000 * values['p50']:.0f} / {1000 * values['p95']:.0f} ms ({values['n']})"
+
+
+def _errors(counted: dict[str, Any]) -> str:
+    return f"{counted['substitutions']} / {counted['deletions']} / {counted['insertions']} of {counted['words']}"
+
+
+def _of(key: str, show: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str | None]:
+    """A cell of a nested record that may be null; None: no such row."""
+    return lambda corpus: show(corpus[key]) if corpus[key] else None
+
+
+def _rows(clock: str) -> list[Row]:
+    return [
+        ("clips", lambda c: f"{c['clips']}, {c['audio_s'] / 60:.1f} min"),
+        ("WER", lambda c: _percent(c["wer"])),
+        ("  substituted / deleted / inserted", _errors),
+        ("CER", lambda c: _percent(c["cer"])),
+        ("loops", lambda c: f"{c['loops']} clips"),
+        ("teacher's WER, full context", _of("teacher", lambda t: _percent(t["wer"]))),
+        ("  difference", _of("teacher", lambda t: _number(t["difference"] and 100 * t["difference"], "+.2f"))),
+        ("peer's WER", _of("peer", lambda p: _percent(p["wer"]))),
+        ("RTF, all computation", lambda c: _number(c["rtf"], ".3f")),
+        ("compute, all", lambda c: _number(c["compute_s"], ".2f", " s")),
+        ("  partials", lambda c: _number(c["partials_compute_s"], ".2f", " s")),
+        ("  finals", lambda c: _number(c["finals_compute_s"], ".2f", " s")),
+        ("peer's compute", _of("peer", lambda p: _number(p["compute_s"], ".2f", " s"))),
+        ("  finals / peer", _of("peer", lambda p: _number(p["ratio_finals"], ".2f"))),
+        ("  all / peer", _of("peer", lambda p: _number(p["ratio_all"], ".2f"))),
+        ("phrases / finals / words", lambda c: f"{c['phrases']} / {c['finals']} / {c['final_words']}"),
+        ("first partial, p50 / p95 (n)", lambda c: _p50_p95(c["first_partial"])),
+        (f"word emission, {clock} clock", lambda c: _p50_p95(c["word_emission"])),
+        ("finalisation with hang-over", lambda c: _p50_p95(c["finalisation"])),
+        ("finalisation without", lambda c: _p50_p95(c["finalisation_no_hangover"])),
+        ("flicker", lambda c: _number(c["flicker"], ".3f")),
+        ("  with case and punctuation", lambda c: _number(c["flicker_strict"], ".3f")),
+    ]
+
+
+def table(record: dict[str, Any]) -> str:
+    """The record for a person: one column a corpus, then memory, noise and notes."""
+    lines = [f"model {record['model']}, {record['threads']} threads, {record['clock']} clock, "
+             f"partials {'on' if record['partials'] else 'off'}, guards {'on' if record['guards'] else 'off'}", ""]
+    if record["corpora"]:
+        lines += _aligned([["", *(corpus["manifest"] for corpus in record["corpora"])], *_cells(record)])
+        lines.append("")
+    lines.append(f"loaded in {record['load_s']:.2f} s, peak memory {_megabytes(record['peak_memory_bytes'])}")
+    if record["peer"]:
+        peer = record["peer"]
+        lines.append(f"peer {peer['name']} {peer['version']}, {peer['compute_type']}, {record['threads']} threads: "
+                     f"loaded in {peer['load_s']:.2f} s, peak memory {_megabytes(peer['peak_memory_bytes'])}")
+    if record["realtime"]:
+        live = record["realtime"]
+        lines.append(f"real time from {live['device']}: {live['wall_s']:.0f} s, {100 * live['cpu']:.0f} % of one core, "
+                     f"at most {live['backlog_max_s']:.2f} s behind, {live['overflows']} overflows "
+                     f"({live['lost_s']:.2f} s lost)")
+    if record["noise"]:
+        noise = record["noise"]
+        kinds = ", ".join(f"{kind} {found['words']}" for kind, found in noise["kinds"].items())
+        lines.append(f"noise: {noise['words']} words in {noise['seconds']:.0f} s ({kinds}); "
+                     f"{noise['partial_words']} words shown for a while")
+    if record["corpora"]:
+        lines += ["", "The end of a word is the recogniser's own estimate, from the Final's words;",
+                  f"{record['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves."]
+    return "\n".join(lines)
+
+
+def _cells(record: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for title, cell in _rows(record["clock"]):
+        cells = [cell(corpus) for corpus in record["corpora"]]
+        if any(text is not None for text in cells):
+            rows.append([title, *(text or "-" for text in cells)])
+    return rows
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:],
+                                                                                             strict=True))])
+            for row in rows]
+
+
+def _megabytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 2**20:.0f} MiB"
+
+
+def details(corpus: Corpus) -> Iterable[dict[str, Any]]:
+    """One record a clip, for `--detail`: reference, text, counts, finals with their times, peer, teacher."""
+    for index, result in enumerate(corpus.results):
+        clip, heard = result.clip, result.heard
+        yield {
+            "manifest": corpus.manifest, "audio": str(clip.audio), "speaker": clip.speaker, "reference": clip.text,
+            "text": heard.text, **counts([(clip.text, heard.text)]), "audio_s": heard.seconds,
+            "compute_s": heard.compute, "finals": [asdict(final) for final in heard.finals],
+            "peer_text": result.peer.text if result.peer else None,
+            "peer_compute_s": result.peer.compute if result.peer else None,
+            "teacher_text": corpus.teacher[index] if corpus.teacher is not None else None}

@@ -1,0 +1,126 @@
+"""A corpus through the streaming recogniser on the audio clock: as fast as it goes, nothing waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter, sleep
+
+import numpy as np
+
+from device_asr.bench.peer import Peer, PeerResult
+from device_asr.bench.sound import read_sound
+from device_asr.events import Event, Final, Partial, Seconds
+from device_asr.latency import LatencyMeter
+from device_asr.manifest import Clip
+from device_asr.recognizer import Recognizer
+from device_asr.sources import SAMPLE_RATE
+
+CHUNK = 512  # samples: 32 ms, as a microphone gives them
+SETTLE: Seconds = 0.25  # OpenMP's threads spin for 200 ms after the peer's work; the next must not pay for it
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the recogniser made of a sound.
+
+    seconds: length of the sound, tail left out. compute: seconds in `feed` and `finish`, tail included.
+    events: in order; those from index `cut` on came from `finish`.
+    """
+
+    seconds: Seconds
+    compute: Seconds
+    events: tuple[Event, ...]
+    cut: int
+
+    @property
+    def finals(self) -> list[Final]:
+        """Its finished phrases."""
+        return [event for event in self.events if isinstance(event, Final)]
+
+    @property
+    def text(self) -> str:
+        """All finals in a row."""
+        return " ".join(final.text for final in self.finals)
+
+
+def hear(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Heard:
+    """Feeds `pcm` and `tail` seconds of silence in chunks of 32 ms, then finishes."""
+    sound = np.concatenate([pcm, np.zeros(int(tail * SAMPLE_RATE), np.float32)])
+    events: list[Event] = []
+    began = perf_counter()
+    for at in range(0, len(sound), CHUNK):
+        events += recognizer.feed(sound[at : at + CHUNK])
+    cut = len(events)
+    events += recognizer.finish()
+    return Heard(len(pcm) / SAMPLE_RATE, perf_counter() - began, tuple(events), cut)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipResult:
+    """One clip, heard by the recogniser and (where there is one) by the peer."""
+
+    clip: Clip
+    heard: Heard
+    peer: PeerResult | None
+
+
+@dataclass
+class Corpus:
+    """Results of one manifest, with the latencies over all its clips."""
+
+    manifest: str
+    results: list[ClipResult] = field(default_factory=list)
+    latency: LatencyMeter = field(default_factory=lambda: LatencyMeter(keep=None))
+    teacher: list[str] | None = None
+
+    def add(self, result: ClipResult) -> None:
+        """Appends a clip and counts its events."""
+        self.results.append(result)
+        for index, event in enumerate(result.heard.events):
+            self.latency.add(event, cut_short=index >= result.heard.cut)
+
+    @property
+    def audio(self) -> Seconds:
+        """Seconds of sound."""
+        return sum(result.heard.seconds for result in self.results)
+
+    @property
+    def compute(self) -> Seconds:
+        """Seconds of computation: voice activity, partials, finals."""
+        return sum(result.heard.compute for result in self.results)
+
+    def compute_of(self, kind: type[Partial] | type[Final]) -> Seconds:
+        """Seconds of computation of the events of one kind."""
+        return sum(event.compute for result in self.results for event in result.heard.events
+                   if isinstance(event, kind))
+
+    @property
+    def peer_compute(self) -> Seconds:
+        """Seconds of the peer's computation on the same clips."""
+        return sum(result.peer.compute for result in self.results if result.peer)
+
+
+def measure(recognizer: Recognizer, clips: Sequence[Clip], tail: Seconds, peer: Peer | None) -> Iterator[ClipResult]:
+    """Each clip heard by both in turn; who comes first alternates, and a first run of each is not counted.
+
+    Raises:
+        AudioError: a clip cannot be read.
+        DeviceAsrError: the peer's process failed.
+    """
+    for index, clip in enumerate(clips):
+        pcm = read_sound(clip.audio)
+        if index == 0:
+            hear(recognizer, pcm, tail)
+            if peer:
+                peer.transcribe(pcm)
+                sleep(SETTLE)
+        theirs = None
+        if peer and index % 2:
+            theirs = peer.transcribe(pcm)
+            sleep(SETTLE)
+        ours = hear(recognizer, pcm, tail)
+        if peer and not index % 2:
+            theirs = peer.transcribe(pcm)
+            sleep(SETTLE)
+        yield ClipResult(clip, ours, theirs)
