@@ -106,8 +106,7 @@ def test_what_libraries_print_is_kept_from_the_terminal_but_not_what_python_prin
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 class TestWithAVirtualMicrophone:
     def run(self, microphone: VirtualMicrophone, *args: str) -> subprocess.CompletedProcess[str]:
-        program = "from device_asr.commands.devices import command; command(prog_name='devices')"
-        return subprocess.run([sys.executable, "-c", program, *args], env=microphone.env, text=True,
+        return subprocess.run([sys.executable, "-m", "device_asr.cli", "devices", *args], env=microphone.env, text=True,
                               capture_output=True, timeout=60)
 
     def test_devices_are_listed_for_people_and_programs_and_tested(self) -> None:

@@ -333,9 +333,8 @@ def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unpl
     first, second = tmp_path / "first.wav", tmp_path / "second.wav"
     soundfile.write(first, sound[: int(pause * rate)], rate)
     soundfile.write(second, sound[int(pause * rate) : int(end * rate)], rate)
-    program = "from device_asr.commands.listen import command; command(standalone_mode=False)"
-    listening = subprocess.Popen([sys.executable, "-c", program, "--format", "jsonl"], env=microphone.env,
-                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    listening = subprocess.Popen([sys.executable, "-m", "device_asr.cli", "listen", "--format", "jsonl"],
+                                 env=microphone.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     time.sleep(1.0)  # less than the model needs: what is said before it is ready counts too
     microphone.play(first, wait=True)
     microphone.unplug()  # within the hang-over: the phrase is still open

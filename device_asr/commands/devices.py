@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from device_asr.commands.microphone_option import with_microphone
 from device_asr.errors import DeviceError
 
 if TYPE_CHECKING:
-    from device_asr.config import AudioConfig
+    from device_asr.config import AudioConfig, Config
     from device_asr.devices import Device
     from device_asr.level import Level
 
@@ -105,18 +106,12 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, Leve
 @click.option("--test", is_flag=True, help="Show a level meter of the one that would be used, until Ctrl-C.")
 @click.option("--seconds", type=click.FloatRange(min=0.1), help="End --test after this time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--device", multiple=True, metavar="NAME",
-              help="Index or part of the name of a microphone; again for the next best one.")
-@click.option("--config", "path", type=click.Path(dir_okay=False), help="Config file to read.")
-def command(test: bool, seconds: float | None, as_json: bool, device: tuple[str, ...],
-            path: str | None) -> None:
+@with_microphone
+def command(test: bool, seconds: float | None, as_json: bool, config: Config) -> None:
     """List the microphones, or test one."""
-    from pathlib import Path
-
-    from device_asr import config
     from device_asr.devices import choose, list_devices, silenced_libraries
 
-    audio = config.load(Path(path) if path else None, flags={"audio.devices": device or None}).config.audio
+    audio = config.audio
     with silenced_libraries():
         if test:
             if seconds is None and not sys.stderr.isatty():

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from device_asr.commands.microphone_option import with_microphone
 from device_asr.errors import DeviceAsrError, OutputError
 from device_asr.events import AudioGap, Failed, Final, Partial, to_record
+from device_asr.writers import make_writer
 
 if TYPE_CHECKING:
     from device_asr.config import Config
@@ -36,6 +38,7 @@ class Printer:
     """
 
     def __init__(self, format: str, out: TextIO, err: TextIO, handovers: list[Handover]) -> None:
+        self._writer = make_writer(format)
         self._format, self._out, self._err, self._handovers = format, out, err, handovers
         self._terminal = err.isatty()
         self._drawn = False
@@ -53,13 +56,12 @@ class Printer:
         if isinstance(event, Partial):
             self._draw(event.text)
         elif isinstance(event, Final):
-            record = json.dumps(to_record(event), ensure_ascii=False)
-            self._print(event.text if self._format == "txt" else record)
+            self._print(self._writer.final(event))
             for handover in self._handovers:
                 handover.send(event.text)
         elif isinstance(event, AudioGap):
             if self._format == "jsonl":
-                self._print(json.dumps(to_record(event)))
+                self._print(json.dumps(to_record(event)) + "\n")
             self.tell(f"{event.lost * 1000:.0f} ms of sound were lost ({event.reason}).")
         elif isinstance(event, Notice):
             (self.hint if event.kind in QUIET_NOTICES else self.tell)(event.message)
@@ -74,10 +76,10 @@ class Printer:
         if self._terminal:
             self.tell(message)
 
-    def _print(self, line: str) -> None:
+    def _print(self, text: str) -> None:
         self._clear()
         try:
-            self._out.write(line + "\n")
+            self._out.write(text)
             self._out.flush()
         except BrokenPipeError:
             raise
@@ -188,15 +190,7 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
               help="Run this shell command for each phrase, with the text on its standard input.")
 @click.option("--type", "type_text", is_flag=True,
               help="Type into the focused window, with wtype, xdotool or ydotool.")
-@click.option("--device", multiple=True, metavar="NAME",
-              help="Index or part of the name of a microphone; again for the next best one.")
-@click.option("--config", "path", type=click.Path(dir_okay=False), help="Config file to read.")
-def command(format: str, command: str | None, type_text: bool, device: tuple[str, ...],
-            path: str | None) -> None:
+@with_microphone
+def command(format: str, command: str | None, type_text: bool, config: Config) -> None:
     """Print what the microphone hears, one phrase a line, until Ctrl-C."""
-    from pathlib import Path
-
-    from device_asr import config
-
-    flags = {"audio.devices": device or None}
-    run(config.load(Path(path) if path else None, flags=flags).config, format, command, type_text)
+    run(config, format, command, type_text)
