@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,13 +14,14 @@ from phrase_counter import PhraseCounter, Sound, silence, speech
 
 from device_asr.clock import AudioClock
 from device_asr.config import Config, PartialConfig
-from device_asr.errors import BundleError
+from device_asr.errors import BundleError, DeviceError
 from device_asr.events import AudioGap, Event, Failed, Final
 from device_asr.latency import LatencyMeter
 from device_asr.level import FLOOR_DB, measure
 from device_asr.live import Delivery, LiveSession, Notice
 from device_asr.pace import BEHIND, LAST_STEP, PATIENCE, RECOVERY, STRETCH, Pace
-from device_asr.sources import AudioChunk
+from device_asr.sources import SAMPLE_RATE, AudioChunk
+from device_asr.sources.file import FileSource
 from device_asr.sources.realtime import RealtimeSource
 
 
@@ -250,3 +252,19 @@ def test_levels() -> None:
     assert not level.clipped
     assert measure(np.ones(10, np.float32)).clipped
     assert measure(silence(0.1)).rms_db == FLOOR_DB == measure(silence(0)).peak_db
+
+
+def test_a_file_is_played_whole_and_on_time() -> None:
+    path = Path(__file__).parent.parent / "assets" / "timer.flac"
+    source = RealtimeSource(FileSource(path))
+    source.start()
+    began = time.monotonic()
+    chunks = list(source)
+    pcm = np.concatenate([chunk.pcm for chunk in chunks])
+    assert np.array_equal(pcm, np.concatenate([chunk.pcm for chunk in FileSource(path)]))
+    assert time.monotonic() - began == pytest.approx(pcm.size / SAMPLE_RATE, abs=0.1)
+    assert [c.captured - began for c in chunks] == pytest.approx(
+        [c.start + c.pcm.size / SAMPLE_RATE for c in chunks], abs=0.01)
+    assert source.name.endswith("timer.flac") and source.backlog == 0
+    with pytest.raises(DeviceError, match="is being played"):
+        source.select("usb")
