@@ -24,9 +24,11 @@ from dataclasses import asdict
 from typing import Any
 
 from device_asr.bench.noise import NoiseResult
-from device_asr.bench.run import Corpus
-from device_asr.events import Final, Partial
+from device_asr.bench.run import CHUNK, Corpus
+from device_asr.config import Config
+from device_asr.events import Seconds
 from device_asr.latency import Series, rtf
+from device_asr.sources import SAMPLE_RATE
 from device_asr.wer import word_errors
 
 VERSION = 1
@@ -48,11 +50,11 @@ def series(values: Series) -> dict[str, Any]:
 def corpus_record(corpus: Corpus) -> dict[str, Any]:
     """One entry of `corpora`."""
     latency, references = corpus.latency, [result.clip.text for result in corpus.results]
-    finals = corpus.compute_of(Final)
+    finals = sum(latency.final_compute.values)
     record = {
         "manifest": corpus.manifest, "clips": len(corpus.results), "audio_s": corpus.audio,
         "compute_s": corpus.compute, "rtf": rtf(corpus.compute, corpus.audio), "finals_compute_s": finals,
-        "partials_compute_s": corpus.compute_of(Partial),
+        "partials_compute_s": sum(latency.partial_compute.values),
         **counts((result.clip.text, result.heard.text) for result in corpus.results),
         "phrases": latency.phrases, "finals": latency.finals, "final_words": latency.final_words,
         "flicker": latency.flicker, "flicker_strict": latency.flicker_strict,
@@ -71,6 +73,17 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         both = record["wer"] is not None and teacher["wer"] is not None
         record["teacher"] = {**teacher, "difference": record["wer"] - teacher["wer"] if both else None}
     return record
+
+
+def record(config: Config, clock: str, tail: Seconds, load: Seconds, memory: int | None,
+           corpora: list[dict[str, Any]], *, peer: dict[str, Any] | None = None,
+           noise: dict[str, Any] | None = None, realtime: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The whole record."""
+    return {
+        "version": VERSION, "model": config.model.name, "threads": config.model.threads, "clock": clock,
+        "chunk_s": CHUNK / SAMPLE_RATE, "tail_s": tail, "partials": config.partial.enabled,
+        "guards": config.decoding.guards, "load_s": load, "peak_memory_bytes": memory, "corpora": corpora,
+        "peer": peer, "noise": noise, "realtime": realtime}
 
 
 def noise_record(results: Sequence[NoiseResult]) -> dict[str, Any]:
@@ -134,31 +147,31 @@ def _rows(clock: str) -> list[Row]:
     ]
 
 
-def table(record: dict[str, Any]) -> str:
+def table(found: dict[str, Any]) -> str:
     """The record for a person: one column a corpus, then memory, noise and notes."""
-    lines = [f"model {record['model']}, {record['threads']} threads, {record['clock']} clock, "
-             f"partials {'on' if record['partials'] else 'off'}, guards {'on' if record['guards'] else 'off'}", ""]
-    if record["corpora"]:
-        lines += _aligned([["", *(corpus["manifest"] for corpus in record["corpora"])], *_cells(record)])
+    lines = [f"model {found['model']}, {found['threads']} threads, {found['clock']} clock, "
+             f"partials {'on' if found['partials'] else 'off'}, guards {'on' if found['guards'] else 'off'}", ""]
+    if found["corpora"]:
+        lines += _aligned([["", *(corpus["manifest"] for corpus in found["corpora"])], *_cells(found)])
         lines.append("")
-    lines.append(f"loaded in {record['load_s']:.2f} s, peak memory {_megabytes(record['peak_memory_bytes'])}")
-    if record["peer"]:
-        peer = record["peer"]
-        lines.append(f"peer {peer['name']} {peer['version']}, {peer['compute_type']}, {record['threads']} threads: "
+    lines.append(f"loaded in {found['load_s']:.2f} s, peak memory {_megabytes(found['peak_memory_bytes'])}")
+    if found["peer"]:
+        peer = found["peer"]
+        lines.append(f"peer {peer['name']} {peer['version']}, {peer['compute_type']}, {found['threads']} threads: "
                      f"loaded in {peer['load_s']:.2f} s, peak memory {_megabytes(peer['peak_memory_bytes'])}")
-    if record["realtime"]:
-        live = record["realtime"]
+    if found["realtime"]:
+        live = found["realtime"]
         lines.append(f"real time from {live['device']}: {live['wall_s']:.0f} s, {100 * live['cpu']:.0f} % of one core, "
                      f"at most {live['backlog_max_s']:.2f} s behind, {live['overflows']} overflows "
                      f"({live['lost_s']:.2f} s lost)")
-    if record["noise"]:
-        noise = record["noise"]
-        kinds = ", ".join(f"{kind} {found['words']}" for kind, found in noise["kinds"].items())
+    if found["noise"]:
+        noise = found["noise"]
+        kinds = ", ".join(f"{kind} {part['words']}" for kind, part in noise["kinds"].items())
         lines.append(f"noise: {noise['words']} words in {noise['seconds']:.0f} s ({kinds}); "
                      f"{noise['partial_words']} words shown for a while")
-    if record["corpora"]:
+    if found["corpora"]:
         lines += ["", "The end of a word is the recogniser's own estimate, from the Final's words;",
-                  f"{record['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves."]
+                  f"{found['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves."]
     return "\n".join(lines)
 
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import perf_counter, sleep
 
 import numpy as np
 
 from device_asr.bench.peer import Peer, PeerResult
-from device_asr.bench.sound import read_sound
-from device_asr.events import Event, Final, Partial, Seconds
+from device_asr.events import Event, Final, Seconds
 from device_asr.latency import LatencyMeter
 from device_asr.manifest import Clip
 from device_asr.recognizer import Recognizer
 from device_asr.sources import SAMPLE_RATE
+from device_asr.sources.file import FileSource
 
 CHUNK = 512  # samples: 32 ms, as a microphone gives them
 SETTLE: Seconds = 0.25  # OpenMP's threads spin for 200 ms after the peer's work; the next must not pay for it
+
+
+def read_sound(path: Path) -> np.ndarray:
+    """A whole sound in memory, (n,) float32, 16 kHz mono: reading and resampling stay out of what is timed.
+
+    Raises:
+        AudioError: it cannot be read.
+    """
+    return np.concatenate([chunk.pcm for chunk in FileSource(path)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,33 +77,26 @@ class ClipResult:
 
 @dataclass
 class Corpus:
-    """Results of one manifest, with the latencies over all its clips."""
+    """Results of one manifest, with the latencies over all its clips.
+
+    audio: seconds of sound. compute: seconds of computation on them: voice activity, partials, finals.
+    teacher: the teacher's text of each clip, None where it was not asked.
+    """
 
     manifest: str
-    results: list[ClipResult] = field(default_factory=list)
     latency: LatencyMeter = field(default_factory=lambda: LatencyMeter(keep=None))
+    results: list[ClipResult] = field(default_factory=list)
+    audio: Seconds = 0.0
+    compute: Seconds = 0.0
     teacher: list[str] | None = None
 
     def add(self, result: ClipResult) -> None:
-        """Appends a clip and counts its events."""
+        """Appends a clip that was heard on the audio clock, and counts its events."""
         self.results.append(result)
+        self.audio += result.heard.seconds
+        self.compute += result.heard.compute
         for index, event in enumerate(result.heard.events):
             self.latency.add(event, cut_short=index >= result.heard.cut)
-
-    @property
-    def audio(self) -> Seconds:
-        """Seconds of sound."""
-        return sum(result.heard.seconds for result in self.results)
-
-    @property
-    def compute(self) -> Seconds:
-        """Seconds of computation: voice activity, partials, finals."""
-        return sum(result.heard.compute for result in self.results)
-
-    def compute_of(self, kind: type[Partial] | type[Final]) -> Seconds:
-        """Seconds of computation of the events of one kind."""
-        return sum(event.compute for result in self.results for event in result.heard.events
-                   if isinstance(event, kind))
 
     @property
     def peer_compute(self) -> Seconds:

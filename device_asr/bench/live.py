@@ -1,0 +1,245 @@
+"""A corpus in real time through the live session, on the wall clock: from files, or through a microphone.
+
+The recogniser runs in its own process, as in the interface, and is loaded before the first sound; a
+phrase belongs to the clip that was playing when it began.
+"""
+
+from __future__ import annotations
+
+import bisect
+import multiprocessing
+import queue
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from device_asr.bench.memory import peak_memory
+from device_asr.bench.run import ClipResult, Corpus, Heard
+from device_asr.config import Config
+from device_asr.errors import DeviceAsrError
+from device_asr.events import Event, Failed, Final, Seconds
+from device_asr.latency import LatencyMeter
+from device_asr.live import Delivery, LiveSession, Notice
+from device_asr.manifest import Clip
+from device_asr.recognizer import Recognizer
+from device_asr.sources import SAMPLE_RATE, AudioChunk
+from device_asr.sources.file import FileSource
+from device_asr.sources.live import LiveSource
+from device_asr.sources.microphone import MicrophoneSource
+from device_asr.sources.realtime import RealtimeSource
+
+POLL: Seconds = 0.1
+STOPPING: Seconds = 60.0
+EARLY: Seconds = 0.5  # an onset may be drawn this far into the silence before its clip; the tail is longer
+
+
+class Playlist:
+    """Clips in a row, each followed by `tail` seconds of silence; `starts` tells where each began.
+
+    Raises:
+        AudioError: while iterating, a clip that cannot be read.
+    """
+
+    name = "files"
+
+    def __init__(self, clips: Sequence[Clip], tail: Seconds) -> None:
+        self._clips, self._tail = clips, tail
+        self.starts: list[Seconds] = []
+
+    def __iter__(self) -> Iterator[AudioChunk]:
+        samples = 0
+        for clip in self._clips:
+            self.starts.append(samples / SAMPLE_RATE)
+            silence = np.zeros(int(self._tail * SAMPLE_RATE), np.float32)
+            for pcm in (*(chunk.pcm for chunk in FileSource(clip.audio)), silence):
+                yield AudioChunk(pcm, samples / SAMPLE_RATE, time.monotonic())
+                samples += pcm.size
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+
+@dataclass
+class LiveRun:
+    """What a session in real time cost.
+
+    wall: seconds it lasted. cpu: seconds of processor time, of this process and the recogniser's.
+    peak_memory: bytes, both processes. backlog: seconds of sound waiting at most.
+    overflows, lost: pieces of sound lost and their seconds.
+    """
+
+    device: str = ""
+    wall: Seconds = 0.0
+    cpu: Seconds = 0.0
+    peak_memory: int | None = None
+    backlog: Seconds = 0.0
+    overflows: int = 0
+    lost: Seconds = 0.0
+
+
+@dataclass
+class Recorder:
+    """Takes a session's deliveries, feeds the meter, samples what the session costs."""
+
+    session: LiveSession
+    deliveries: queue.SimpleQueue[Delivery]
+    meter: LatencyMeter
+    events: list[Event] = field(default_factory=list)
+    run: LiveRun = field(default_factory=LiveRun)
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._processes = [psutil.Process(), *(psutil.Process(p.pid) for p in multiprocessing.active_children())]
+        self._cpu = self._processor_time()
+
+    def _processor_time(self) -> Seconds:
+        return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
+
+    def sample(self) -> None:
+        """Reads the costs so far; the figures of a process that has just ended are those of the sample before."""
+        state, run = self.session.state, self.run
+        run.device, run.overflows, run.lost = state.device, state.overflows, state.lost
+        run.backlog, run.wall = max(run.backlog, state.backlog), time.monotonic() - self._began
+        try:
+            run.cpu = self._processor_time() - self._cpu
+            peaks = [peak_memory(), *(peak_memory(process.pid) for process in self._processes[1:])]
+        except psutil.NoSuchProcess:
+            return
+        if None not in peaks:
+            run.peak_memory = sum(peaks)
+
+    def drain(self) -> None:
+        """Takes what was delivered.
+
+        Raises:
+            DeviceAsrError: the session failed.
+        """
+        self.sample()
+        while not self.deliveries.empty():
+            delivery = self.deliveries.get()
+            event = delivery.event
+            if isinstance(event, Failed):
+                raise DeviceAsrError(event.message)
+            if not isinstance(event, Notice):
+                self.events.append(event)
+                self.meter.add(event, delivery.wall, cut_short=delivery.cut_short)
+
+    def follow(self, done: Callable[[], bool]) -> None:
+        """Drains until `done`, or the session ends."""
+        while True:
+            ended = self.session.wait(0) or done()
+            self.drain()
+            if ended:
+                return
+            time.sleep(POLL)
+
+    def follow_for(self, seconds: Seconds) -> None:
+        """Drains for so long, or until the session ends."""
+        end = time.monotonic() + seconds
+        self.follow(lambda: time.monotonic() >= end)
+
+
+def hear_live(source: LiveSource, recognizer: Recognizer, config: Config, corpus: Corpus,
+              play: Callable[[Recorder], None]) -> tuple[list[Event], LiveRun]:
+    """Runs a session while `play` plays; counts latencies into a new meter of `corpus`.
+
+    Raises:
+        DeviceAsrError: the session failed.
+    """
+    deliveries: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
+    session = LiveSession(source, lambda: recognizer, config, deliveries.put)
+    corpus.latency = LatencyMeter(session.wall_time, keep=None)
+    session.start()
+    recorder = Recorder(session, deliveries, corpus.latency)
+    try:
+        play(recorder)
+        recorder.sample()
+        session.stop(timeout=STOPPING)
+        recorder.drain()
+    finally:
+        session.abort()
+        session.wait(STOPPING)
+    corpus.audio, corpus.compute = session.state.elapsed, session.state.compute
+    return recorder.events, recorder.run
+
+
+def share_out(clips: Sequence[Clip], starts: Sequence[Seconds], events: Sequence[Event]) -> list[ClipResult]:
+    """The Finals of each clip, by the time at which the phrase began; other events are left out."""
+    heard: list[list[Event]] = [[] for _ in clips]
+    for event in events:
+        if isinstance(event, Final) and clips:
+            heard[max(0, bisect.bisect_right(starts, event.start + EARLY) - 1)].append(event)
+    return [ClipResult(clip, Heard(_seconds(clip), sum(e.compute for e in own), tuple(own), len(own)), None)
+            for clip, own in zip(clips, heard, strict=True)]
+
+
+def _seconds(clip: Clip) -> Seconds:
+    source = FileSource(clip.audio)
+    source.close()
+    return source.seconds
+
+
+def files_live(clips: Sequence[Clip], recognizer: Recognizer, config: Config, corpus: Corpus, tail: Seconds) -> LiveRun:
+    """Plays clips as if they were being said now."""
+    playlist = Playlist(clips, tail)
+    events, run = hear_live(RealtimeSource(playlist), recognizer, config, corpus,
+                            lambda recorder: recorder.follow(lambda: False))
+    corpus.results = share_out(clips, playlist.starts, events)
+    return run
+
+
+def microphone_live(clips: Sequence[Clip], recognizer: Recognizer, config: Config, corpus: Corpus, tail: Seconds,
+                    player: Sequence[str]) -> LiveRun:
+    """Hears clips through the microphone while `player` (a command; the sound's path is added) plays them.
+
+    Raises:
+        DeviceError: no such microphone.
+        DeviceAsrError: the player failed.
+    """
+    starts: list[Seconds] = []
+
+    def play(recorder: Recorder) -> None:
+        for clip in clips:
+            recorder.follow_for(tail)
+            starts.append(recorder.session.state.elapsed)
+            _play(player, clip.audio, recorder)
+        recorder.follow_for(tail + EARLY)
+
+    events, run = hear_live(MicrophoneSource(config.audio), recognizer, config, corpus, play)
+    corpus.results = share_out(clips, starts, events)
+    return run
+
+
+def _play(player: Sequence[str], sound: Path, recorder: Recorder) -> None:
+    try:
+        process = subprocess.Popen([*player, str(sound)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+    except OSError as error:
+        raise DeviceAsrError(f"--player: {player[0]} cannot be run ({error.strerror}); wanted a command that "
+                             "plays the sound whose path is added to it.") from None
+    try:
+        recorder.follow(lambda: process.poll() is not None)
+    finally:
+        process.kill()
+        process.wait()
+    if process.returncode:
+        raise DeviceAsrError(f"--player: {player[0]} ended with exit code {process.returncode} on {sound}; "
+                             "try the command by hand.")
+
+
+def listen_live(seconds: Seconds | None, recognizer: Recognizer, config: Config, corpus: Corpus) -> LiveRun:
+    """Hears the microphone for `seconds`, or until Ctrl-C; there is no text to compare with."""
+    def play(recorder: Recorder) -> None:
+        try:
+            recorder.follow_for(float("inf") if seconds is None else seconds)
+        except KeyboardInterrupt:
+            if seconds is not None:
+                raise
+
+    _, run = hear_live(MicrophoneSource(config.audio), recognizer, config, corpus, play)
+    return run

@@ -1,0 +1,165 @@
+"""A whole benchmark: loads, measures, scores; the record that `device_asr.bench.report` describes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from device_asr.bench.memory import peak_memory
+from device_asr.bench.noise import KINDS, hear_noise
+from device_asr.bench.peer import NAME, Peer
+from device_asr.bench.report import corpus_record, details, noise_record, record
+from device_asr.bench.run import Corpus, measure
+from device_asr.bench.teacher import check_installed, teacher_texts
+from device_asr.config import Config
+from device_asr.errors import OutputError
+from device_asr.events import Seconds
+from device_asr.manifest import Clip, ManifestError, check_clips, read_manifest
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+@dataclass(frozen=True)
+class Material:
+    """A manifest, the name it is shown under, and the clips of it that are measured."""
+
+    name: str
+    path: Path
+    clips: Sequence[Clip]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. tail: silence after each clip. noise: seconds of it, all kinds together."""
+
+    material: Sequence[Material]
+    tail: Seconds
+    noise: Seconds | None = None
+    peer: bool = False
+    teacher: bool = False
+    detail: Path | None = None
+
+
+@dataclass(frozen=True)
+class Microphone:
+    """Hear a microphone in real time: while `player` plays the clips, or without any for `seconds`."""
+
+    player: Sequence[str] = ()
+    seconds: Seconds | None = None
+
+
+def read_material(paths: Sequence[Path], limit: int | None) -> list[Material]:
+    """Manifests with their first `limit` clips, checked.
+
+    Raises:
+        ManifestError: one cannot be used, or a sound is missing.
+    """
+    found = []
+    for path in paths:
+        clips = read_manifest(path)[:limit]
+        problem = check_clips(clips)
+        if problem:
+            raise ManifestError(f"{path}: {problem}.")
+        found.append(Material(path.name.removesuffix(".jsonl"), path, clips))
+    return found
+
+
+def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[str, Any]:
+    """Everything on the audio clock, the peer and noise too."""
+    from device_asr.recognizer import StreamingRecognizer
+
+    if plan.teacher:
+        check_installed()  # before the minutes that the rest takes
+    with contextlib.ExitStack() as stack:
+        peer = stack.enter_context(Peer(config.model.threads)) if plan.peer else None
+        began = perf_counter()
+        recognizer = StreamingRecognizer.from_config(config)
+        load = perf_counter() - began
+        corpora = []
+        for material in plan.material:
+            corpora.append(corpus := Corpus(material.name))
+            results = measure(recognizer, material.clips, plan.tail, peer)
+            for result in progress.track(results, len(material.clips), description=material.name):
+                corpus.add(result)
+        noise = [hear_noise(recognizer, kind, plan.noise / len(KINDS))
+                 for kind in progress.track(KINDS, description="noise")] if plan.noise else []
+        memory = peak_memory()  # before scoring, which the recogniser has no part in
+        theirs = None if peer is None else {
+            "name": NAME, "version": peer.version, "compute_type": "int8", "load_s": peer.load,
+            "peak_memory_bytes": peer.peak_memory()}
+    score(config, plan, corpora, progress)
+    return record(config, "audio", plan.tail, load, memory, [corpus_record(corpus) for corpus in corpora],
+                  peer=theirs, noise=noise_record(noise) if noise else None)
+
+
+def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, progress: Progress) -> dict[str, Any]:
+    """Clips at the speed of sound on the wall clock, from files or through a microphone."""
+    from device_asr import remote
+    from device_asr.bench.live import LiveRun, files_live, listen_live, microphone_live
+    from device_asr.devices import silenced_libraries
+
+    corpora, runs = [], []
+    load = 0.0
+    with silenced_libraries():
+        for material in plan.material or [Material("microphone", Path(), ())]:
+            corpora.append(corpus := Corpus(material.name))
+            began = perf_counter()
+            recognizer = remote.load(config)
+            load = perf_counter() - began
+            task = progress.add_task(f"{material.name}, in real time", total=None)
+            if microphone is None:
+                run = files_live(material.clips, recognizer, config, corpus, plan.tail)
+            elif material.clips:
+                run = microphone_live(material.clips, recognizer, config, corpus, plan.tail, microphone.player)
+            else:
+                run = listen_live(microphone.seconds, recognizer, config, corpus)
+            progress.remove_task(task)
+            runs.append(run)
+    score(config, plan, corpora, progress)
+    whole = LiveRun(
+        device=runs[0].device if microphone else "files", wall=sum(run.wall for run in runs),
+        cpu=sum(run.cpu for run in runs), backlog=max(run.backlog for run in runs),
+        overflows=sum(run.overflows for run in runs), lost=sum(run.lost for run in runs))
+    memory = [run.peak_memory for run in runs if run.peak_memory is not None]
+    return record(config, "wall", plan.tail, load, max(memory, default=None),
+                  [corpus_record(corpus) for corpus in corpora],
+                  realtime={"device": whole.device, "wall_s": whole.wall, "cpu": whole.cpu / whole.wall,
+                            "backlog_max_s": whole.backlog, "overflows": whole.overflows, "lost_s": whole.lost})
+
+
+def score(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
+    """The teacher's texts where they are asked for, and `--detail`."""
+    if plan.teacher:
+        for corpus, material in zip(corpora, plan.material, strict=True):
+            texts = teacher_texts(material.path, len(material.clips), config.model.threads)
+            description = f"teacher, {material.name}"
+            corpus.teacher = list(progress.track(texts, len(material.clips), description=description))
+    if plan.detail:
+        write_details(plan.detail, corpora)
+
+
+def write_details(path: Path, corpora: Sequence[Corpus]) -> None:
+    """One JSON object a clip; the file appears when it is whole.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("w", encoding="utf-8") as file:
+            for corpus in corpora:
+                for entry in details(corpus):
+                    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}; choose another --detail.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
