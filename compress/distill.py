@@ -2,212 +2,304 @@
 
 The teacher always saw 30 s; on an unpadded phrase it does not know where to stop. The student is
 given the phrase with 0 to 1 s of room around it, cut in mid-speech at times, and learns the teacher's
-text of the 30 s window, its end included. Resumable: weights, averages, optimiser, position and random
-state are saved together.
+text of the 30 s window, its end included. Resumable: weights, averages, optimiser and position are
+saved together, and the randomness of a step depends on the seed and its number alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TextIO
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from compress.augment import Augmentation, TrainingFrontend
 from compress.checkpoints import Checkpoint
 from compress.corpus import Clip, CorpusError, batches, pad, read_clip
 from compress.frontend import SAMPLE_RATE
-from compress.teacher import CONTEXT, Label, LabelCache
-from device_asr.errors import UsageError
+from compress.losses import Targets, distillation_loss, targets
+from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, trusted
+from device_asr.errors import DeviceAsrError, UsageError
+
+SHORTEST, LONGEST = 0.5, 29.0  # seconds of a usable clip: room for the padding within 30 s
+CUT_FROM = 2.0  # seconds: shorter clips are never cut
+LOWEST_RATE = 0.1  # of the highest: where the cosine ends
+
+
+class TrainingError(DeviceAsrError):
+    """The training cannot go on."""
 
 
 @dataclass(frozen=True)
 class DistillRecipe:
-    """Settings of a training run; fractions are of clips, seconds of sound.
+    """Settings of a training run.
 
-    soft, hard: weights of the KL term on the teacher's best tokens and of the cross-entropy on its text.
-    lead, tail: most room tone before and after a clip. cut: fraction cut in mid-speech.
-    noise: fraction mixed with background noise at 5 to 30 dB. average: decay of the averaged weights.
+    batch: clips computed together; accumulate: batches to one step of the optimiser.
+    warmup: steps. soft, hard: weights of the KL term on the teacher's best tokens, softened by
+    `temperature`, and of the cross-entropy on its text. cut: fraction of clips cut in mid-speech.
+    average: decay of the averaged weights. save_every: seconds.
     """
 
     epochs: int = 1
     batch: int = 8
+    accumulate: int = 1
     rate: float = 1e-5
     warmup: int = 20
     soft: float = 0.7
     hard: float = 0.3
-    lead: float = 0.4
-    tail: float = 1.0
+    temperature: float = 1.0
     cut: float = 0.15
-    noise: float = 0.3
     average: float = 0.98
     clip_norm: float = 1.0
+    weight_decay: float = 0.01
     seed: int = 0
     save_every: float = 120.0
+    augment: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name in ("cut", "noise", "average"):
+        if isinstance(self.augment, Mapping):  # a table of a TOML recipe
+            try:
+                object.__setattr__(self, "augment", Augmentation(**self.augment))
+            except TypeError as error:
+                raise UsageError(f"distill.augment: wanted the fields of Augmentation ({error}).") from None
+        for name in ("cut", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"distill.{name}: wanted a number in [0, 1), found {getattr(self, name)}.")
-        for name in ("epochs", "batch", "rate", "save_every"):
+        for name in ("epochs", "batch", "accumulate", "rate", "temperature", "clip_norm", "save_every"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"distill.{name}: wanted more than 0, found {getattr(self, name)}.")
+        if min(self.soft, self.hard, self.warmup) < 0 or self.soft + self.hard == 0:
+            raise UsageError(f"distill: wanted soft, hard and warmup of at least 0 and soft or hard above it, found "
+                             f"soft {self.soft}, hard {self.hard}, warmup {self.warmup}.")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an evaluation after an epoch decides, with its figures and the reason."""
+
+    decision: Literal["qualify", "train on", "stop"]
+    reason: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noises: Sequence[np.ndarray],
-            recipe: DistillRecipe, work: Path, report: Callable[[dict[str, Any]], None]) -> Checkpoint:
-    """Trains `student` (of the teacher's vocabulary) on the teacher's labels; returns its averaged weights.
+            recipe: DistillRecipe, work: Path, report: Callable[[dict[str, Any]], None], *,
+            judge: Callable[[Checkpoint], Verdict] | None = None, device: str = "cpu",
+            bfloat16: bool | None = None) -> Checkpoint:
+    """Trains `student` on the teacher's labels; returns its averaged weights.
 
     Args:
         noises: background sounds, (n,) float32 at 16 kHz.
-        work: folder for labels, state and metrics.jsonl; a run that was cut goes on from there.
-        report: called with the metrics of every step.
+        work: folder for labels, state.pt and metrics.jsonl; a run that was cut goes on from there.
+        report: called with the metrics of every step: loss, rate, step, of, speed (seconds of sound a
+            second), words (a second), left (seconds).
+        judge: evaluates the averaged weights after each epoch; "qualify" and "stop" end the run.
+        bfloat16: compute in it; None: on CUDA only. Weights and optimiser stay float32.
 
     Raises:
-        CorpusError: no clip of 0.5 to 29 s.
+        CorpusError: no clip of 0.5 to 29 s, or none that the teacher's text fits.
+        UsageError: the student has another vocabulary, or `work` holds another run.
+        TrainingError: the loss is not finite.
     """
-    usable = [clip for clip in clips if 0.5 <= clip.duration <= 29.0]
+    if student.vocabulary != teacher.vocabulary:
+        raise UsageError(f"Wanted a student with the teacher's vocabulary of {teacher.vocabulary.size} ids, found "
+                         f"{student.vocabulary.size}; distil first and prune the vocabulary after it.")
+    usable = [clip for clip in clips if SHORTEST <= clip.duration <= LONGEST]
     if not usable:
-        raise CorpusError(f"Wanted clips of 0.5 to 29 s, found none among {len(clips)}.")
-    torch.manual_seed(recipe.seed)
-    run = _Training(teacher, student, usable, noises, recipe, work)
+        raise CorpusError(f"Wanted clips of {SHORTEST} to {LONGEST:g} s, found none among {len(clips)}.")
+    work.mkdir(parents=True, exist_ok=True)
+    run = _Training(teacher, student, usable, noises, recipe, work, device,
+                    device.startswith("cuda") if bfloat16 is None else bfloat16)
     run.resume()
-    run.train(report)
-    done = (*student.provenance, f"short-context distillation: {len(usable)} clips, {recipe.epochs} epoch(s), "
-                                 f"{run.audio / 3600:.1f} h of sound, seed {recipe.seed}")
-    return Checkpoint(student.dims, run.averaged, student.vocabulary, student.alignment_heads, done)
+    run.train(report, judge)
+    if run.learned == 0:
+        raise CorpusError(f"None of the {len(usable)} clips has a teacher's text that ends, repeats nothing and fits "
+                          "the given text; wanted speech in the teacher's language.")
+    return run.result()
 
 
 class _Training:
-    def __init__(self, teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip],
-                 noises: Sequence[np.ndarray], recipe: DistillRecipe, work: Path) -> None:
+    def __init__(self, teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noises: Sequence[np.ndarray],
+                 recipe: DistillRecipe, work: Path, device: str, bfloat16: bool) -> None:
+        torch.manual_seed(recipe.seed)
         self.recipe, self.clips, self.noises, self.work = recipe, clips, noises, work
-        self.labels = LabelCache(work / "labels", teacher)
-        self.vocabulary = student.vocabulary
-        self.network = student.network().train()
+        self.student, self.device, self.bfloat16 = student, device, bfloat16
+        self.labels = LabelCache(work / "labels", teacher, device)
+        self.network = student.network().to(device).train()
+        self.network.frontend = TrainingFrontend(self.network.frontend, recipe.augment.masked)
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate, weight_decay=0.01)
-        self.step, self.audio = 0, 0.0
-        per_epoch = len(list(batches([c.duration for c in clips], recipe.batch, np.random.default_rng(0))))
-        self.total = per_epoch * recipe.epochs
+        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate,
+                                           weight_decay=recipe.weight_decay)
+        self.step, self.audio, self.learned, self.judged, self.ended = 0, 0.0, 0, 0, False
+        self.total = len(self._steps(0)) * recipe.epochs
+        names = [[str(clip.path), clip.text, clip.duration] for clip in clips]
+        self.identity = hashlib.sha256(json.dumps(
+            [asdict(recipe), names, len(noises), fingerprint(teacher), fingerprint(student)]).encode()).hexdigest()
 
-    @property
-    def _state(self) -> Path:
-        return self.work / "state.pt"
+    def _steps(self, epoch: int) -> list[list[list[int]]]:
+        """The batches of every step of an epoch."""
+        rng = np.random.default_rng((self.recipe.seed, 0, epoch))
+        groups = list(batches([clip.duration for clip in self.clips], self.recipe.batch, rng))
+        return [groups[i : i + self.recipe.accumulate] for i in range(0, len(groups), self.recipe.accumulate)]
+
+    def result(self) -> Checkpoint:
+        """The averaged weights so far."""
+        weights = {name: value.detach().to("cpu", copy=True) for name, value in self.averaged.items()}
+        done = (*self.student.provenance, f"short-context distillation: {len(self.clips)} clips, {self.step} steps, "
+                                          f"{self.audio / 3600:.1f} h of sound, seed {self.recipe.seed}")
+        return Checkpoint(self.student.dims, weights, self.student.vocabulary, self.student.alignment_heads, done)
+
+    # -- state on disk -----------------------------------------------------------------------------
 
     def save(self) -> None:
-        temporary = self._state.with_suffix(".partial")
-        torch.save({"step": self.step, "audio": self.audio, "network": self.network.state_dict(),
-                    "averaged": self.averaged, "optimiser": self.optimiser.state_dict(),
-                    "recipe": asdict(self.recipe)}, temporary)
-        temporary.replace(self._state)
+        path = self.work / "state.pt"
+        temporary = path.with_suffix(".partial")
+        torch.save({"identity": self.identity, "step": self.step, "audio": self.audio, "learned": self.learned,
+                    "judged": self.judged, "ended": self.ended, "network": self.network.state_dict(),
+                    "averaged": self.averaged, "optimiser": self.optimiser.state_dict()}, temporary)
+        os.replace(temporary, path)
 
     def resume(self) -> None:
-        if not self._state.exists():
-            return
-        state = torch.load(self._state, weights_only=True)
-        if state["recipe"] != asdict(self.recipe):
-            return  # another recipe: start anew, the labels stay
-        self.step, self.audio, self.averaged = state["step"], state["audio"], state["averaged"]
-        self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        """Goes on from state.pt; metrics of steps after it are dropped, they will be done again."""
+        path, metrics = self.work / "state.pt", self.work / "metrics.jsonl"
+        if path.exists():
+            state = torch.load(path, weights_only=True, map_location=self.device)
+            if state.get("identity") != self.identity:
+                raise UsageError(f"{path} is of a run with another recipe, corpus or model; remove it, "
+                                 "or choose another work folder.")
+            for name in ("step", "audio", "learned", "judged", "ended", "averaged"):
+                setattr(self, name, state[name])
+            self.network.load_state_dict(state["network"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        if metrics.exists():
+            rows = [line for line in metrics.read_text().splitlines(keepends=True) if _step_of(line) <= self.step]
+            temporary = metrics.with_suffix(".partial")
+            temporary.write_text("".join(rows))
+            os.replace(temporary, metrics)
 
-    def train(self, report: Callable[[dict[str, Any]], None]) -> None:
-        recipe, saved, number = self.recipe, time.monotonic(), 0
+    # -- steps ---------------------------------------------------------------------------------------
+
+    def train(self, report: Callable[[dict[str, Any]], None], judge: Callable[[Checkpoint], Verdict] | None) -> None:
+        saved = began = time.monotonic()
+        number, first = 0, self.step
         with (self.work / "metrics.jsonl").open("a") as metrics:
-            for epoch in range(recipe.epochs):
-                order = batches([c.duration for c in self.clips], recipe.batch,
-                                np.random.default_rng((recipe.seed, epoch)))
-                for group in order:
+            for epoch in range(self.recipe.epochs):
+                if self.ended:
+                    break
+                for groups in self._steps(epoch):
                     number += 1
                     if number <= self.step:
-                        continue  # done before the cut; each step's randomness depends on its number alone
-                    began = time.monotonic()
-                    values = self._learn(group, number)
-                    self.step = number
-                    values.update(step=number, of=self.total, speed=values.pop("sound") / (time.monotonic() - began))
-                    metrics.write(json.dumps(values) + "\n")
+                        continue  # done before the cut
+                    at = time.monotonic()
+                    values, seconds, words = self._learn(groups, number)
+                    self.step, now = number, time.monotonic()
+                    values.update(step=number, of=self.total, speed=round(seconds / (now - at), 2),
+                                  words=round(words / (now - at), 2),
+                                  left=round((now - began) / (number - first) * (self.total - number)))
+                    _write(metrics, values)
                     report(values)
-                    if time.monotonic() - saved > recipe.save_every:
+                    if now - saved > self.recipe.save_every:
                         self.save()
                         saved = time.monotonic()
+                if judge is not None and self.judged <= epoch:
+                    verdict = judge(self.result())
+                    self.judged, self.ended = epoch + 1, verdict.decision != "train on"
+                    _write(metrics, {"step": self.step, "decision": verdict.decision, "reason": verdict.reason,
+                                     **verdict.metrics})
+                    self.save()
         self.save()
 
-    def _learn(self, group: list[int], number: int) -> dict[str, Any]:
+    def _learn(self, groups: list[list[int]], number: int) -> tuple[dict[str, Any], float, int]:
+        """One step of the optimiser: metrics, seconds of sound, words."""
         recipe = self.recipe
         rng = np.random.default_rng((recipe.seed, 1, number))
-        sounds = []
-        for index in group:
-            sound = read_clip(self.clips[index])[: CONTEXT - SAMPLE_RATE]
-            if rng.random() < recipe.cut and len(sound) > 2 * SAMPLE_RATE:
-                sound = sound[: int(rng.uniform(SAMPLE_RATE, len(sound)))]
-            sounds.append(sound)
-        labels = self.labels.labels(sounds)
-        kept = [i for i, label in enumerate(labels) if label.ended and len(label.tokens) > 0]
-        self.audio += sum(len(sound) for sound in sounds) / SAMPLE_RATE
-        if not kept:
-            return {"loss": None, "sound": 0.0}
-        heard = [self._surround(sounds[i], rng) for i in kept]
-        pcm, lengths = pad(heard)
-        loss = self._loss(torch.from_numpy(pcm), torch.from_numpy(lengths), [labels[i] for i in kept])
-        for group_ in self.optimiser.param_groups:
-            group_["lr"] = recipe.rate * self._schedule(number)
+        prepared = [item for item in (self._prepare(group, rng) for group in groups) if item is not None]
+        if not prepared:
+            return {"loss": None, "rate": 0.0}, 0.0, 0
+        # seeded only now: building the teacher, where labels are missing, draws from torch's generator
+        torch.manual_seed(int(np.random.SeedSequence((recipe.seed, 2, number)).generate_state(1)[0]))
+        everything = sum(wanted.count for _, _, wanted in prepared)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss = 0.0
+        for pcm, lengths, wanted in prepared:
+            # each batch weighs by its tokens, so that accumulating equals one larger batch
+            part = self._loss(pcm, lengths, wanted) * (wanted.count / everything)
+            part.backward()
+            loss += float(part.detach())
+        if not math.isfinite(loss):
+            raise TrainingError(f"The loss of step {number} is {loss}; lower distill.rate (now {recipe.rate:g}) and "
+                                "run again: it goes on from the last saved step.")
+        rate = recipe.rate * schedule(number, recipe.warmup, self.total)
+        for options in self.optimiser.param_groups:
+            options["lr"] = rate
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
         self.optimiser.step()
         decay = min(recipe.average, number / (number + 10))
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 self.averaged[name].lerp_(value, 1 - decay)
-        return {"loss": round(float(loss.detach()), 4), "sound": sum(len(h) for h in heard) / SAMPLE_RATE}
+        seconds = sum(float(lengths.sum()) for _, lengths, _ in prepared) / SAMPLE_RATE
+        self.audio += seconds
+        self.learned += sum(len(lengths) for _, lengths, _ in prepared)
+        return {"loss": round(loss, 4), "rate": rate}, seconds, sum(wanted.words for _, _, wanted in prepared)
 
-    def _schedule(self, number: int) -> float:
+    def _prepare(self, group: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor, Targets] | None:
+        """(batch, samples), (batch,) true lengths and targets of the clips whose labels are trusted."""
+        sounds, given = [], []
+        for index in group:
+            sound, text = read_clip(self.clips[index])[: int(LONGEST * SAMPLE_RATE)], self.clips[index].text
+            if rng.random() < self.recipe.cut and len(sound) > CUT_FROM * SAMPLE_RATE:
+                sound, text = sound[: int(rng.uniform(SAMPLE_RATE, len(sound)))], None
+            sounds.append(sound)
+            given.append(text)
+        vocabulary = self.student.vocabulary
+        heard: list[np.ndarray] = []
+        kept: list[Label] = []
+        for sound, text, label in zip(sounds, given, self.labels.labels(sounds), strict=True):
+            if trusted(label, vocabulary, text):
+                heard.append(self.recipe.augment.apply(sound, self.noises, rng, CONTEXT))
+                kept.append(label)
+        if not kept:
+            return None
+        pcm, lengths = pad(heard)
+        return torch.from_numpy(pcm), torch.from_numpy(lengths), targets(kept, vocabulary)
+
+    def _loss(self, pcm: Tensor, lengths: Tensor, wanted: Targets) -> Tensor:
+        precision = (torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16) if self.bfloat16
+                     else nullcontext())
+        wanted = wanted.to(self.device)
+        with precision:
+            logits = self.network(pcm.to(self.device), wanted.tokens, lengths.to(self.device))
         recipe = self.recipe
-        if number < recipe.warmup:
-            return number / recipe.warmup
-        done = (number - recipe.warmup) / max(1, self.total - recipe.warmup)
-        return 0.1 + 0.45 * (1 + float(np.cos(np.pi * done)))
+        return distillation_loss(logits.float(), wanted, recipe.soft, recipe.hard, recipe.temperature)
 
-    def _surround(self, sound: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Room before and after, background noise, another gain."""
-        recipe = self.recipe
-        lead, tail = (int(rng.uniform(0, most) * SAMPLE_RATE) for most in (recipe.lead, recipe.tail))
-        padded = np.pad(sound, (lead, tail))
-        if rng.random() < 0.5:  # faint room tone instead of digital silence
-            padded = padded + rng.normal(0, 10 ** rng.uniform(-4.5, -3), len(padded)).astype(np.float32)
-        if self.noises and rng.random() < recipe.noise:
-            noise = self.noises[rng.integers(len(self.noises))]
-            noise = np.resize(np.roll(noise, int(rng.integers(len(noise)))), len(padded))
-            power = float(np.mean(sound**2)) / max(float(np.mean(noise**2)), 1e-12)
-            padded = padded + noise * np.sqrt(power * 10 ** (-rng.uniform(5, 30) / 10))
-        gain = 10 ** (rng.uniform(-12, 6) / 20)
-        return np.clip(padded * gain, -1, 1).astype(np.float32)
 
-    def _loss(self, pcm: Tensor, lengths: Tensor, labels: Sequence[Label]) -> Tensor:
-        prompt, end = self.vocabulary.prompt, self.vocabulary.end
-        width = max(len(label.tokens) for label in labels) + 1
-        tokens = torch.full((len(labels), len(prompt) + width - 1), end)
-        target = torch.full((len(labels), width), -100)
-        best = torch.zeros(len(labels), width, labels[0].best.shape[1], dtype=torch.int64)
-        logprobs = torch.full(best.shape, -60.0)
-        for row, label in enumerate(labels):
-            n = len(label.tokens)
-            text = torch.from_numpy(label.tokens.astype(np.int64))
-            tokens[row, : len(prompt)] = torch.tensor(prompt)
-            tokens[row, len(prompt) : len(prompt) + n] = text
-            target[row, :n], target[row, n] = text, end
-            best[row, : n + 1] = torch.from_numpy(label.best[: n + 1].astype(np.int64))
-            logprobs[row, : n + 1] = torch.from_numpy(label.logprobs[: n + 1].astype(np.float32))
-        logits = self.network(pcm, tokens, lengths)[:, len(prompt) - 1 :]
-        valid = target >= 0
-        ours = torch.log_softmax(logits[valid], dim=-1)
-        wanted = torch.softmax(logprobs[valid], dim=-1)
-        soft = -(wanted * ours.gather(1, best[valid])).sum(-1).mean()
-        return self.recipe.soft * soft + self.recipe.hard * F.nll_loss(ours, target[valid])
+def schedule(step: int, warmup: int, total: int) -> float:
+    """Factor of the learning rate: linear warm-up to 1, then a cosine down to 0.1 at `total`."""
+    if step < warmup:
+        return step / warmup
+    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    return LOWEST_RATE + (1 - LOWEST_RATE) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _write(metrics: TextIO, values: Mapping[str, Any]) -> None:
+    metrics.write(json.dumps(values) + "\n")
+    metrics.flush()
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of metrics; infinite where a kill cut the line short."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return math.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,13 @@ from compress.checkpoints import Checkpoint
 from compress.corpus import pad
 from compress.whisper import MASKED, Whisper
 from device_asr.tokenizer import Vocabulary
+from device_asr.wer import word_errors
 
 CONTEXT = 480_000  # samples: 30 s, the length Whisper was trained on
 BEST = 20  # tokens kept of each step's distribution
 LONGEST = 200  # tokens
+MOST_COMPRESSION = 2.4  # zlib ratio; openai/whisper's sign of a loop
+MOST_WER = 0.3  # against a given text: more, and one of the two is of another sentence
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ def greedy(network: Whisper, vocabulary: Vocabulary, pcm: Tensor, lengths: Tenso
     cross = [layer.cross.keys_values(audio) for layer in decoder.layers]
     cross_mask = None if mask is None else mask[:, None]
     cache: list[tuple[Tensor, Tensor] | None] = [None] * len(cross)
-    never = torch.zeros(decoder.dims.vocab)
+    device = pcm.device
+    never = torch.zeros(decoder.dims.vocab, device=device)
     special = [i for name, i in vocabulary.special.items() if name != "end"]
     never[[*vocabulary.suppress, *special]] = -torch.inf
     never[vocabulary.size:] = -torch.inf
@@ -58,12 +63,12 @@ def greedy(network: Whisper, vocabulary: Vocabulary, pcm: Tensor, lengths: Tenso
     never[vocabulary.end] = 0.0
     first = never.clone()
     first[list(vocabulary.suppress_first)] = -torch.inf
-    feed = torch.tensor([list(vocabulary.prompt)] * batch)
+    feed = torch.tensor([list(vocabulary.prompt)] * batch, device=device)
     position, steps, running = 0, [], torch.ones(batch, dtype=torch.bool)
     tokens: list[list[int]] = [[] for _ in range(batch)]
     for step in range(longest):
         count = feed.shape[1]
-        causal = torch.full((count, position + count), MASKED).triu(position + 1)
+        causal = torch.full((count, position + count), MASKED, device=device).triu(position + 1)
         x = decoder.embedding(feed) + decoder.positions[position : position + count]
         for i, layer in enumerate(decoder.layers):
             normed = layer.attention_norm(x)
@@ -75,14 +80,15 @@ def greedy(network: Whisper, vocabulary: Vocabulary, pcm: Tensor, lengths: Tenso
         logits = F.linear(decoder.norm(x[:, -1]), decoder.embedding.weight)
         logprobs = torch.log_softmax(logits + (first if step == 0 else never), dim=-1)
         top = logprobs.topk(min(BEST, logprobs.shape[1]))
-        steps.append((top.indices.to(torch.int32), top.values.clamp(min=-60.0).half(), running.clone()))
+        steps.append((top.indices.to("cpu", torch.int32), top.values.clamp(min=-60.0).half().cpu(), running.clone()))
         choice = top.indices[:, 0]
+        chosen = choice.tolist()
         for row in range(batch):
             if running[row]:
-                if int(choice[row]) == vocabulary.end:
+                if chosen[row] == vocabulary.end:
                     running[row] = False
                 else:
-                    tokens[row].append(int(choice[row]))
+                    tokens[row].append(chosen[row])
         if not running.any():
             break
         position += count
@@ -98,19 +104,43 @@ def greedy(network: Whisper, vocabulary: Vocabulary, pcm: Tensor, lengths: Tenso
 def full_context(network: Whisper, vocabulary: Vocabulary, clips: Sequence[np.ndarray]) -> list[Label]:
     """Labels of clips padded with silence to 30 s (longer ones are cut there)."""
     padded = [np.pad(clip[:CONTEXT], (0, CONTEXT - min(len(clip), CONTEXT))) for clip in clips]
-    return greedy(network, vocabulary, torch.from_numpy(pad(padded)[0]))
+    device = network.encoder.positions.device
+    return greedy(network, vocabulary, torch.from_numpy(pad(padded)[0]).to(device))
+
+
+def trusted(label: Label, vocabulary: Vocabulary, given: str | None) -> bool:
+    """Whether a label may be learned from: it ended, says something, repeats nothing, and fits the given text.
+
+    Args:
+        given: the corpus's text of the same sound; None where there is none (or the clip was cut).
+    """
+    text = vocabulary.decode(label.tokens.tolist()).strip()
+    if not label.ended or not text:
+        return False
+    data = text.encode()
+    if len(data) / len(zlib.compress(data)) > MOST_COMPRESSION:
+        return False
+    rate = None if given is None else word_errors([(given, text)]).wer
+    return rate is None or rate < MOST_WER
+
+
+def fingerprint(checkpoint: Checkpoint) -> str:
+    """16 hex digits of all weights and token ids: checkpoints that could answer otherwise never share it."""
+    digest = hashlib.sha256(repr((checkpoint.dims, sorted(checkpoint.vocabulary.special.items()),
+                                  checkpoint.vocabulary.suppress, checkpoint.vocabulary.suppress_first)).encode())
+    digest.update(b"\n".join(checkpoint.vocabulary.pieces))
+    for name in sorted(checkpoint.weights):
+        digest.update(name.encode() + checkpoint.weights[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 class LabelCache:
     """Labels on disk, one file a clip, keyed by the teacher's weights and the sound itself."""
 
-    def __init__(self, folder: Path, teacher: Checkpoint) -> None:
-        self._folder, self._teacher = folder, teacher
+    def __init__(self, folder: Path, teacher: Checkpoint, device: str = "cpu") -> None:
+        self._folder, self._teacher, self._device = folder, teacher, device
         self._network: Whisper | None = None
-        digest = hashlib.sha256()
-        for name in sorted(teacher.weights):
-            digest.update(teacher.weights[name].numpy().tobytes()[:4096])
-        self._key = digest.hexdigest()[:16]
+        self._key = fingerprint(teacher)
         folder.mkdir(parents=True, exist_ok=True)
 
     def _path(self, clip: np.ndarray) -> Path:
@@ -121,7 +151,7 @@ class LabelCache:
         paths = [self._path(clip) for clip in clips]
         missing = [i for i, path in enumerate(paths) if not path.exists()]
         if missing:
-            self._network = self._network or self._teacher.network()
+            self._network = self._network or self._teacher.network().to(self._device)
             for i, label in zip(missing, full_context(self._network, self._teacher.vocabulary,
                                                       [clips[i] for i in missing]), strict=True):
                 temporary = paths[i].with_suffix(".partial")
