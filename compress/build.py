@@ -122,7 +122,8 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
 
 
 def _metrics(values: Mapping[str, Any]) -> str:
-    return f"loss {values['loss']}, {values['speed']:.1f} s of sound a second"
+    return (f"loss {values['loss']}, {values['speed']:.1f} s of sound and {values['words']:.1f} words a second, "
+            f"{values['left'] / 60:.0f} min left")
 
 
 def choose_clips(corpus: Path | None, counts: Mapping[str, int], seed: int) -> list[Clip]:
