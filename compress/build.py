@@ -45,6 +45,7 @@ class Recipe:
     vocabulary: Mapping[str, int] = field(default_factory=dict)
     quantise: Mapping[str, int] = field(default_factory=dict)
     distill: Mapping[str, Any] | None = None
+    recover: Mapping[str, Any] | None = None
     distill_clips: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -73,7 +74,8 @@ class Stages:
         digest = hashlib.sha256(json.dumps([stage, *inputs], sort_keys=True, default=str).encode()).hexdigest()[:12]
         return self.work / f"{stage}-{digest}"
 
-    def checkpoint(self, stage: str, inputs: tuple[Any, ...], make: Callable[[Path], Checkpoint]) -> tuple[Checkpoint, str]:
+    def checkpoint(self, stage: str, inputs: tuple[Any, ...],
+                   make: Callable[[Path], Checkpoint]) -> tuple[Checkpoint, str]:
         """The stage's checkpoint, made where it is not there yet, and the key for stages after it."""
         folder = self.folder(stage, *inputs)
         if (folder / "checkpoint.json").is_file():
@@ -100,19 +102,24 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
     stages = Stages(work, progress)
     teacher = checkpoints.load(recipe.teacher)
     checkpoint, key = teacher, f"teacher-{recipe.teacher}"
+
+    def train(stage: str, settings: Mapping[str, Any], student: Checkpoint, key: str) -> tuple[Checkpoint, str]:
+        options = DistillRecipe(**settings)
+
+        def run(folder: Path) -> Checkpoint:
+            clips = choose_clips(corpus, recipe.distill_clips, options.seed)
+            return distill(teacher, student, clips, read_noises(noise), options, folder,
+                           lambda m: progress(stage, m["step"] / m["of"], _metrics(m)))
+
+        return stages.checkpoint(stage, (key, dict(settings), dict(recipe.distill_clips)), run)
+
     if recipe.distill is not None:
-        settings = DistillRecipe(**recipe.distill)
-
-        def train(folder: Path) -> Checkpoint:
-            clips = choose_clips(corpus, recipe.distill_clips, settings.seed)
-            folder.mkdir(parents=True, exist_ok=True)
-            return distill(teacher, teacher, clips, read_noises(noise), settings, folder,
-                           lambda m: progress("distill", m["step"] / m["of"], _metrics(m)))
-
-        checkpoint, key = stages.checkpoint(
-            "distill", (key, dict(recipe.distill), dict(recipe.distill_clips)), train)
+        checkpoint, key = train("distill", recipe.distill, checkpoint, key)
     size = recipe.vocabulary.get("size", len(checkpoint.vocabulary.pieces))
-    checkpoint, key = stages.checkpoint("vocabulary", (key, size), lambda _: vocabulary.prune(checkpoint, size)[0])
+    whole = checkpoint
+    checkpoint, key = stages.checkpoint("vocabulary", (key, size), lambda _: vocabulary.prune(whole, size)[0])
+    if recipe.recover is not None:
+        checkpoint, key = train("recover", recipe.recover, checkpoint, key)
     speech = _export(stages, checkpoint, (key, dict(recipe.quantise)), recipe.quantise)
     vad = _export_vad(stages)
     progress("bundle", None, "")
@@ -152,7 +159,8 @@ def read_noises(folder: Path | None) -> list[np.ndarray]:
     return [soundfile.read(path, dtype="float32")[0] for path in sorted(folder.glob("*.opus"))]
 
 
-def _export(stages: Stages, checkpoint: Checkpoint, inputs: tuple[Any, ...], quantise: Mapping[str, int]) -> SpeechProgram:
+def _export(stages: Stages, checkpoint: Checkpoint, inputs: tuple[Any, ...],
+            quantise: Mapping[str, int]) -> SpeechProgram:
     folder = stages.folder("export", *inputs)
     facts = folder / "export.json"
     if facts.is_file():
@@ -210,7 +218,8 @@ def write_bundle(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, 
     temporary.replace(out)
 
 
-def _manifest(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, files: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram,
+              files: Mapping[str, Any]) -> dict[str, Any]:
     dims, tokens = checkpoint.dims, checkpoint.vocabulary
     return {
         "format": FORMAT, "name": recipe.name, "language": recipe.language, "description": recipe.description,
@@ -223,7 +232,8 @@ def _manifest(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, fil
         "speech": {
             "samples_per_position": SAMPLES_PER_POSITION, "positions": dims.audio_ctx, "cache": CACHE,
             "tokens_per_call": TOKENS_PER_CALL, "weights_bits": recipe.quantise.get("bits", 8),
-            "layers": [{"heads": x.heads, "cross_heads": x.cross_heads, "head_dim": dims.head_dim} for x in dims.decoder],
+            "layers": [{"heads": x.heads, "cross_heads": x.cross_heads, "head_dim": dims.head_dim}
+                       for x in dims.decoder],
             "dims": dims.to_json(),
         },
         "vocabulary": {"file": "vocabulary.txt", "special": dict(tokens.special),

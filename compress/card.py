@@ -21,7 +21,8 @@ def write_card(path: Path, manifest: Mapping[str, Any], previous: str) -> None:
     lines += ["", "## Licences", ""]
     lines += [f"* {entry['part']}: {entry['licence']} ({entry['from']})" for entry in manifest["licences"]]
     lines += ["", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|"]
-    lines += [f"| {name} | {entry['bytes']} | `{entry['sha256'][:16]}...` |" for name, entry in manifest["files"].items()]
+    lines += [f"| {name} | {entry['bytes']} | `{entry['sha256'][:16]}...` |"
+              for name, entry in manifest["files"].items()]
     lines += ["", "## Parity", "",
               "Root mean square of the difference, relative to the fp32 values, on 10 s of assets/letter.flac; "
               "the last column is the largest absolute difference.", "",

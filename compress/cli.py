@@ -20,7 +20,7 @@ def group() -> None:
 @group.command()
 @click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
               help="TOML file: what to build.")
-@click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, or an OpenAI .pt; overrides the recipe.")
+@click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt; overrides the recipe.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("work"), show_default=True,
               help="Folder for the results of stages; a build that was cut goes on from there.")

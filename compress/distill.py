@@ -29,6 +29,7 @@ from compress.corpus import Clip, CorpusError, batches, pad, read_clip
 from compress.frontend import SAMPLE_RATE
 from compress.losses import Targets, distillation_loss, targets
 from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, trusted
+from compress.vocabulary import translator
 from device_asr.errors import DeviceAsrError, UsageError
 
 SHORTEST, LONGEST = 0.5, 29.0  # seconds of a usable clip: room for the padding within 30 s
@@ -96,7 +97,7 @@ def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noi
             recipe: DistillRecipe, work: Path, report: Callable[[dict[str, Any]], None], *,
             judge: Callable[[Checkpoint], Verdict] | None = None, device: str = "cpu",
             bfloat16: bool | None = None) -> Checkpoint:
-    """Trains `student` on the teacher's labels; returns its averaged weights.
+    """Trains `student` on the teacher's labels, written in its own vocabulary; returns its averaged weights.
 
     Args:
         noises: background sounds, (n,) float32 at 16 kHz.
@@ -108,12 +109,9 @@ def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noi
 
     Raises:
         CorpusError: no clip of 0.5 to 29 s, or none that the teacher's text fits.
-        UsageError: the student has another vocabulary, or `work` holds another run.
+        UsageError: `work` holds another run.
         TrainingError: the loss is not finite.
     """
-    if student.vocabulary != teacher.vocabulary:
-        raise UsageError(f"Wanted a student with the teacher's vocabulary of {teacher.vocabulary.size} ids, found "
-                         f"{student.vocabulary.size}; distil first and prune the vocabulary after it.")
     usable = [clip for clip in clips if SHORTEST <= clip.duration <= LONGEST]
     if not usable:
         raise CorpusError(f"Wanted clips of {SHORTEST} to {LONGEST:g} s, found none among {len(clips)}.")
@@ -135,6 +133,9 @@ class _Training:
         self.recipe, self.clips, self.noises, self.work = recipe, clips, noises, work
         self.student, self.device, self.bfloat16 = student, device, bfloat16
         self.labels = LabelCache(work / "labels", teacher, device)
+        self.teacher_vocabulary = teacher.vocabulary
+        same = student.vocabulary == teacher.vocabulary
+        self.translate = (lambda label: label) if same else translator(teacher.vocabulary, student.vocabulary)
         self.network = student.network().to(device).train()
         self.network.frontend = TrainingFrontend(self.network.frontend, recipe.augment.masked)
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
@@ -262,17 +263,16 @@ class _Training:
                 sound, text = sound[: int(rng.uniform(SAMPLE_RATE, len(sound)))], None
             sounds.append(sound)
             given.append(text)
-        vocabulary = self.student.vocabulary
         heard: list[np.ndarray] = []
         kept: list[Label] = []
         for sound, text, label in zip(sounds, given, self.labels.labels(sounds), strict=True):
-            if trusted(label, vocabulary, text):
+            if trusted(label, self.teacher_vocabulary, text):
                 heard.append(self.recipe.augment.apply(sound, self.noises, rng, CONTEXT))
-                kept.append(label)
+                kept.append(self.translate(label))
         if not kept:
             return None
         pcm, lengths = pad(heard)
-        return torch.from_numpy(pcm), torch.from_numpy(lengths), targets(kept, vocabulary)
+        return torch.from_numpy(pcm), torch.from_numpy(lengths), targets(kept, self.student.vocabulary)
 
     def _loss(self, pcm: Tensor, lengths: Tensor, wanted: Targets) -> Tensor:
         precision = (torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16) if self.bfloat16

@@ -113,7 +113,8 @@ def load(name_or_path: str, verify: bool = True) -> Bundle:
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(f"{path / 'manifest.json'} cannot be read ({error}); build or copy the bundle again.") from None
+        raise BundleError(f"{path / 'manifest.json'} cannot be read ({error}); "
+                          "build or copy the bundle again.") from None
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(found, int):
         raise BundleError(f"{path}: wanted a manifest with a format number, found {found!r}; is it a model bundle?")

@@ -176,7 +176,7 @@ class StreamingRecognizer:
         time = self._seconds(self._endpointer.frame)
         ended = SpeechEnded(self._phrase, self._seconds(closed.speech_end))
         sound = self._window.sound(self._start, closed.end)
-        encoded, hypothesis = self._decoder.decode_safely(sound, self._decoder.encode(sound), self._draft)
+        _, hypothesis = self._decoder.decode_safely(sound, self._decoder.encode(sound), self._draft)
         if not self._decoder.is_speech(hypothesis):
             return [ended]
         words = align_words(hypothesis, self._decoder.vocabulary, self._seconds(self._start),

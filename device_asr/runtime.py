@@ -89,7 +89,8 @@ class Session:
         found = {program.get_method_name(i) for i in range(program.num_methods())}
         missing = sorted(set(methods) - found)
         if missing:
-            raise BundleError(f"{path}: wanted the method {missing[0]!r}, found {sorted(found)}; build the bundle again.")
+            raise BundleError(f"{path}: wanted the method {missing[0]!r}, found {sorted(found)}; "
+                              "build the bundle again.")
         self._program = program  # keeps the mapped file alive
         self._methods = {name: program.load_method(name) for name in methods}
 

@@ -18,6 +18,7 @@ from compress.corpus import Clip, CorpusError  # noqa: E402
 from compress.distill import DistillRecipe, TrainingError, Verdict, distill, schedule  # noqa: E402
 from compress.losses import NOTHING, Targets, distillation_loss, targets  # noqa: E402
 from compress.teacher import Label, LabelCache, fingerprint, full_context, trusted  # noqa: E402
+from compress.vocabulary import translator  # noqa: E402
 from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
 from device_asr.errors import UsageError  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
@@ -242,10 +243,18 @@ def test_a_corpus_without_a_usable_clip_is_told(teacher: Checkpoint, clips: list
         run(teacher, wrong, tmp_path / "wrong", replace(RECIPE, cut=0.0))
 
 
-def test_a_student_of_another_vocabulary_is_refused(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
-    other = replace(untrained(1), vocabulary=replace(VOCABULARY, pieces=PIECES[:7]))
-    with pytest.raises(UsageError, match="prune the vocabulary after"):
-        distill(teacher, other, clips, [], RECIPE, tmp_path, lambda row: None)
+def test_a_label_is_written_in_the_student_s_pruned_vocabulary() -> None:
+    bytes_ = tuple(bytes([b]) for b in range(256))
+    special = ("end", "start", "no_speech", "no_timestamps")
+    old = Vocabulary((*bytes_, b"at", b"cat"), {name: 258 + k for k, name in enumerate(special)})
+    new = Vocabulary((*bytes_, b"at"), {name: 257 + k for k, name in enumerate(special)})
+    best = np.array([[257, 256], [256, 257], [258, 0]], np.int32)
+    label = Label(np.array([257, 256], np.int32), best, np.log([[0.75, 0.25]] * 3).astype(np.float16), True)
+    translated = translator(old, new)(label)
+    assert translated.tokens.tolist() == [ord("c"), 256, 256]  # "cat" is spelled, "at" is kept
+    assert translated.best[:, 0].tolist() == [ord("c"), 256, 256, 257]
+    assert translated.logprobs[0].tolist() == [0.0, -60.0]  # a spelled piece is certain
+    assert translated.logprobs[2, 1] == np.float16(-60.0)  # a pruned rival has no weight
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from device_asr.errors import UsageError
 from device_asr.tokenizer import Vocabulary
 
 pytest.importorskip("tiktoken")
-from compress import checkpoints, vocabulary  # noqa: E402
+from compress import checkpoints, vocabulary
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,8 @@ def commented_file() -> str:
         if head != section:
             lines += ["", f"[{head}]"]
             section = head
-        limits = f" ({knob.low:g} to {knob.high:g}{' ' + knob.unit if knob.unit else ''})" if knob.low is not None else ""
+        unit = f" {knob.unit}" if knob.unit else ""
+        limits = f" ({knob.low:g} to {knob.high:g}{unit})" if knob.low is not None else ""
         limits = f" (one of {', '.join(knob.choices)})" if knob.choices else limits
         lines += [f"# {knob.help}{limits}", f"# {name} = {_toml(knob.default)}"]
     return "\n".join(lines) + "\n"
