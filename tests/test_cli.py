@@ -1,0 +1,299 @@
+"""The command line as a person calls it: real files, real model, one sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ASSETS = Path(__file__).parent.parent / "assets"
+MODEL = Path(__file__).parent.parent / "models" / "en-tiny"
+TIMER = str(ASSETS / "timer.flac")
+
+
+def run(*arguments: str, stdin: bytes | None = None, env: dict[str, str] | None = None,
+        cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([sys.executable, "-m", "device_asr.cli", *arguments], input=stdin, capture_output=True,
+                          env={**os.environ, **(env or {})}, cwd=cwd, timeout=120)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def assert_told(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+    """One sentence with these parts, this exit code, and no traceback."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert part in done.stderr
+
+
+# -- transcribe --------------------------------------------------------------------------------------
+
+
+def test_text_is_printed_and_nothing_else() -> None:
+    done = run("transcribe", TIMER)
+    assert done.returncode == 0
+    assert "timer" in done.stdout and done.stdout.count("\n") == 1
+    assert done.stderr == ""
+
+
+def test_raw_pcm_from_standard_input_is_the_same_text() -> None:
+    pcm, _ = soundfile.read(TIMER, dtype="int16")
+    wanted = run("transcribe", TIMER).stdout
+    assert run("transcribe", "-", stdin=pcm.tobytes()).stdout == wanted
+    floats = (pcm / 32768).astype("<f4").tobytes()
+    assert run("transcribe", "-", "--encoding", "f32le", stdin=floats).stdout == wanted
+
+
+@pytest.mark.parametrize(("name", "rate", "channels"), [
+    ("a.wav", 8000, 1), ("a.wav", 96_000, 1), ("a.wav", 44_100, 6), ("a.mp3", 44_100, 2), ("a.ogg", 16_000, 1)])
+def test_any_rate_and_channel_count(name: str, rate: int, channels: int, tmp_path: Path) -> None:
+    import soxr
+
+    pcm, _ = soundfile.read(TIMER, dtype="float32")
+    sound = np.repeat(soxr.resample(pcm, 16_000, rate)[:, None], channels, axis=1)
+    soundfile.write(tmp_path / name, sound, rate)
+    done = run("transcribe", str(tmp_path / name))
+    assert done.returncode == 0 and "timer" in done.stdout.lower()
+
+
+def test_formats_and_a_folder_for_several_files(tmp_path: Path) -> None:
+    done = run("transcribe", TIMER, str(ASSETS / "letter.flac"), "--format", "vtt", "--out", str(tmp_path))
+    assert done.returncode == 0 and done.stdout == ""
+    assert (tmp_path / "timer.vtt").read_text().startswith("WEBVTT\n\n00:00:0")
+    assert (tmp_path / "letter.vtt").read_text().count("-->") >= 6
+    record = json.loads(run("transcribe", TIMER, "--format", "jsonl").stdout)
+    assert record["event"] == "final" and record["words"][0]["start"] < record["words"][-1]["end"]
+
+
+def test_times_of_a_second_file_start_anew() -> None:
+    lines = run("transcribe", TIMER, TIMER, "--format", "jsonl").stdout.splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert abs(first["start"] - second["start"]) < 0.1 and first["text"] == second["text"]
+
+
+def test_the_other_files_are_still_done(tmp_path: Path) -> None:
+    (tmp_path / "broken.wav").write_bytes(b"not audio at all")
+    done = run("transcribe", str(tmp_path / "broken.wav"), TIMER, str(tmp_path / "none.wav"))
+    assert_told(done, 1, "broken.wav", "none.wav: no such file")
+    assert "timer" in done.stdout
+
+
+def test_timing_is_one_json_object() -> None:
+    timing = json.loads(run("transcribe", TIMER, "--timing").stderr)
+    assert 0 < timing["import_and_load_s"] <= timing["start_to_text_s"]
+    assert timing["rtf"] == pytest.approx(timing["compute_s"] / timing["audio_s"], abs=1e-3)
+
+
+# -- bad input ---------------------------------------------------------------------------------------
+
+
+def write(path: Path, sound: np.ndarray, rate: int = 16_000, subtype: str | None = None) -> str:
+    soundfile.write(path, sound, rate, subtype=subtype)
+    return str(path)
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"")
+    assert_told(run("transcribe", str(tmp_path / "a.wav")), 1, "a.wav: the file is empty")
+
+
+def test_a_header_without_sound(tmp_path: Path) -> None:
+    assert_told(run("transcribe", write(tmp_path / "a.wav", np.zeros(0))), 1, "a header and no sound")
+
+
+def test_one_sample_and_silence_make_no_words(tmp_path: Path) -> None:
+    for count in (1, 48_000):
+        done = run("transcribe", write(tmp_path / "a.wav", np.zeros(count)))
+        assert_told(done, 0, "digital silence")
+        assert done.stdout == ""
+
+
+def test_a_truncated_file_is_transcribed_as_far_as_it_goes(tmp_path: Path) -> None:
+    pcm, _ = soundfile.read(ASSETS / "letter.flac", dtype="float32")
+    data = Path(write(tmp_path / "whole.flac", pcm)).read_bytes()
+    (tmp_path / "cut.flac").write_bytes(data[: len(data) // 2])
+    done = run("transcribe", str(tmp_path / "cut.flac"))
+    assert_told(done, 0, "cut.flac: cut short")
+    assert "draft" in done.stdout
+
+
+def test_nan_and_infinity_are_told_and_taken_as_silence(tmp_path: Path) -> None:
+    pcm, _ = soundfile.read(TIMER, dtype="float32")
+    pcm[:100], pcm[100:110] = np.nan, np.inf
+    done = run("transcribe", write(tmp_path / "a.wav", pcm, subtype="FLOAT"))
+    assert_told(done, 0, "110 samples were NaN or infinite")
+    assert "timer" in done.stdout
+
+
+def test_clipping_is_told(tmp_path: Path) -> None:
+    pcm, _ = soundfile.read(TIMER, dtype="float32")
+    assert_told(run("transcribe", write(tmp_path / "a.wav", np.clip(pcm * 40, -1, 1))), 0, "clipped")
+
+
+def test_what_is_not_a_file(tmp_path: Path) -> None:
+    assert_told(run("transcribe", str(tmp_path)), 1, "a folder; wanted a sound file")
+    assert_told(run("transcribe", str(tmp_path / "x.wav")), 1, "no such file")
+    assert_told(run("transcribe", __file__), 1, "not a sound that can be read", "ffmpeg")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_no_permission(tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "a.wav", np.zeros(10)))
+    path.chmod(0)
+    assert_told(run("transcribe", str(path)), 1, "no permission")
+
+
+def test_nothing_on_standard_input() -> None:
+    assert_told(run("transcribe", "-", stdin=b""), 1, "no sound came", "ffmpeg")
+
+
+def test_usage_mistakes_exit_with_2(tmp_path: Path) -> None:
+    assert_told(run("transcribe"), 2, "FILE")
+    assert_told(run("transcrib", TIMER), 2, "Did you mean 'transcribe'?")
+    assert_told(run("transcribe", TIMER, "--set", "endpoint.hangover=3"), 2, "'endpoint.hangover_ms'")
+    assert_told(run("transcribe", TIMER, "--threads", "0"), 2, "wanted 1 to 64")
+    assert_told(run("transcribe", TIMER, TIMER, "--out", str(tmp_path / "x.txt")), 2, "wanted a folder")
+    assert_told(run("transcribe", TIMER, "--config", str(tmp_path / "none.toml")), 2, "config --init")
+
+
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
+    out = tmp_path / "out.txt"
+    code = ("import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4)); "
+            "from device_asr.cli import main; main(sys.argv[1:])")
+    done = subprocess.run([sys.executable, "-c", code, "transcribe", TIMER, "--out", str(out)],
+                          capture_output=True, text=True, timeout=120)
+    assert_told(done, 1, "out.txt: could not be written", "No partial file")
+    assert list(tmp_path.iterdir()) == []
+    if os.path.exists("/dev/full"):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([sys.executable, "-m", "device_asr.cli", "transcribe", TIMER], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=120)
+        assert_told(done, 1, "standard output: could not be written")
+
+
+def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
+    """20 minutes of silence and noise take no more memory than 1 minute; 3 hours go the same way."""
+    def peak(minutes: int) -> float:
+        path = tmp_path / f"{minutes}.flac"
+        rng = np.random.default_rng(0)
+        with soundfile.SoundFile(path, "w", 16_000, 1) as file:
+            for _ in range(minutes):
+                file.write(rng.normal(0, 0.001, 16_000 * 60))
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        run("transcribe", str(path))
+        return max(before, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
+
+    short = peak(1)
+    assert peak(20) < short + 30  # MiB
+
+
+# -- bundles -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(MODEL, tmp_path / "en-tiny"))
+
+
+def edit(bundle: Path, **changes: object) -> None:
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+
+
+def test_a_changed_program_is_refused(bundle: Path) -> None:
+    data = bytearray((bundle / "model.pte").read_bytes())
+    data[len(data) // 2] ^= 1
+    (bundle / "model.pte").write_bytes(data)
+    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "model.pte: wanted sha256")
+    assert_told(run("models", "verify", str(bundle)), 1, "sha256")
+
+
+def test_a_newer_format_and_a_missing_method_are_told(bundle: Path) -> None:
+    edit(bundle, format=99)
+    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "format 99", "update device-asr")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    del manifest["programs"]["speech"]["methods"]["decode"]
+    edit(bundle, format=1, programs=manifest["programs"])
+    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "wanted the method 'decode'")
+
+
+def test_a_missing_file_a_broken_manifest_and_no_bundle_are_told(bundle: Path) -> None:
+    (bundle / "vad.pte").unlink()
+    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "vad.pte is missing")
+    (bundle / "manifest.json").write_text("{")
+    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "manifest.json cannot be read")
+    assert_told(run("transcribe", TIMER, "--model", "nothing"), 1, "models list", "en-tiny")
+
+
+def test_models_are_listed_shown_and_verified() -> None:
+    assert "en-tiny" in run("models", "list").stdout
+    assert json.loads(run("models", "show", "en-tiny", "--json").stdout)["name"] == "en-tiny"
+    assert "Whisper tiny.en" in run("models", "show", "en-tiny").stdout
+    assert "whole" in run("models", "verify", "en-tiny").stdout
+
+
+def test_the_shipped_bundle_is_small() -> None:
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 32e6
+
+
+# -- config ------------------------------------------------------------------------------------------
+
+
+def test_config_tells_where_each_value_came_from(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_text("[endpoint]\nhangover_ms = 500\n")
+    done = run("config", "--json", "--config", str(tmp_path / "c.toml"), "--threads", "1",
+               env={"DEVICE_ASR_ENDPOINT_ON": "0.6"})
+    values = json.loads(done.stdout)
+    assert values["endpoint.hangover_ms"] == {"value": 500, "from": str(tmp_path / "c.toml")}
+    assert values["endpoint.on"] == {"value": 0.6, "from": "environment DEVICE_ASR_ENDPOINT_ON"}
+    assert values["model.threads"] == {"value": 1, "from": "flag"}
+    assert values["partial.agreement"]["from"] == "default"
+
+
+def test_config_init_writes_a_file_that_is_valid_and_is_not_overwritten(tmp_path: Path) -> None:
+    env = {"DEVICE_ASR_CONFIG": str(tmp_path / "new" / "config.toml")}
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "config.toml").write_text("")
+    assert_told(run("config", "--init", env=env), 1, "exists already")
+    (tmp_path / "new" / "config.toml").unlink()
+    env = {"XDG_CONFIG_HOME": str(tmp_path / "home")}
+    written = Path(run("config", "--init", env=env).stdout.strip())
+    everything = written.read_text().replace("# [", "[")
+    lines = [line[2:] if line.startswith("# ") and " = " in line else line for line in everything.splitlines()]
+    written.write_text("\n".join(lines))
+    assert run("config", env=env).returncode == 0  # every default is itself valid
+
+
+# -- lightness ---------------------------------------------------------------------------------------
+
+
+def test_only_runtime_imports_torch_and_nothing_imports_compress() -> None:
+    code = """
+import importlib, pathlib, sys
+root = pathlib.Path("device_asr")
+for path in sorted(root.rglob("*.py")):
+    name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    importlib.import_module(name)
+bad = [m for m in ("torch", "executorch", "compress", "torchao", "faster_whisper") if m in sys.modules]
+sys.exit(f"imported: {bad}" if bad else 0)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ASSETS.parent)
+    assert done.returncode == 0, done.stderr
+    sources = {p.name for p in (ASSETS.parent / "device_asr").rglob("*.py")
+               if any(f"import {m}" in p.read_text() or f"from {m}" in p.read_text() for m in ("torch", "executorch"))}
+    assert sources == {"runtime.py"}
+
+
+def test_the_command_line_starts_light() -> None:
+    code = ("import sys; import device_asr.cli; "
+            "sys.exit(any(m in sys.modules for m in ('numpy', 'textual', 'soundfile', 'sounddevice', 'rich')))")
+    assert subprocess.run([sys.executable, "-c", code], cwd=ASSETS.parent).returncode == 0
