@@ -1,0 +1,90 @@
+"""The text of a session as a person reads it: phrases as lines, lines in paragraphs, edits on top."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from device_asr.events import Event, Final, Partial, Seconds, SpeechEnded
+from device_asr.writers import make_writer
+
+PARAGRAPH_PAUSE: Seconds = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A finished phrase; `edited` is the person's text where it was changed."""
+
+    final: Final
+    edited: str | None = None
+
+    @property
+    def text(self) -> str:
+        """What is shown and saved."""
+        return self.final.text if self.edited is None else self.edited
+
+    def as_final(self) -> Final:
+        """The Final to write; an edited one has no words, as their times belong to the former text."""
+        return self.final if self.edited is None else replace(self.final, text=self.edited, words=())
+
+
+class Transcript:
+    """Lines so far and the phrase in progress.
+
+    Args:
+        paragraph_s: a longer pause between two phrases, in seconds, begins a new paragraph.
+
+    Attributes:
+        lines: finished phrases in order; their index is what `edit` takes.
+        partial: the phrase in progress, or None.
+    """
+
+    def __init__(self, paragraph_s: Seconds = PARAGRAPH_PAUSE) -> None:
+        self.paragraph_s = paragraph_s
+        self.lines: list[Line] = []
+        self.partial: Partial | None = None
+
+    def add(self, event: Event) -> None:
+        """Takes what changes the text; other events are ignored."""
+        if isinstance(event, Final):
+            self.partial = None
+            if event.text.strip():
+                self.lines.append(Line(event))
+        elif isinstance(event, Partial):
+            self.partial = event
+        elif isinstance(event, SpeechEnded):
+            self.partial = None  # a phrase that came to nothing is taken back
+
+    def edit(self, index: int, text: str) -> None:
+        """Replaces the text of line `index`; an empty text takes the line out of what is saved."""
+        self.lines[index] = replace(self.lines[index], edited=text.strip())
+
+    def begins_paragraph(self, start: Seconds, after: int) -> bool:
+        """Whether a phrase that starts at `start` begins a paragraph behind the first `after` lines."""
+        return after == 0 or start - self.lines[after - 1].final.end > self.paragraph_s
+
+    def paragraphs(self) -> list[list[int]]:
+        """Indices of the lines of each paragraph."""
+        found: list[list[int]] = []
+        for index, line in enumerate(self.lines):
+            if self.begins_paragraph(line.final.start, index):
+                found.append([])
+            found[-1].append(index)
+        return found
+
+    @property
+    def words(self) -> int:
+        """Words of the finished lines."""
+        return sum(len(line.text.split()) for line in self.lines)
+
+    def text(self) -> str:
+        """Everything finished: a paragraph a block, as it is shown."""
+        blocks = (" ".join(filter(None, (self.lines[i].text for i in block))) for block in self.paragraphs())
+        return "\n\n".join(filter(None, blocks))
+
+
+def export(lines: Sequence[Line], format: str) -> str:
+    """The lines in one of `writers.FORMATS`; lines edited to nothing are left out."""
+    writer = make_writer(format)
+    finals: Iterable[Final] = (line.as_final() for line in lines if line.text)
+    return writer.header() + "".join(writer.final(final) for final in finals)
