@@ -170,9 +170,17 @@ def table(found: dict[str, Any]) -> str:
         lines.append(f"noise: {noise['words']} words in {noise['seconds']:.0f} s ({kinds}); "
                      f"{noise['partial_words']} words shown for a while")
     if found["corpora"]:
-        lines += ["", "The end of a word is the recogniser's own estimate, from the Final's words;",
-                  f"{found['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves."]
+        lines += ["", *_notes(found)]
     return "\n".join(lines)
+
+
+def _notes(found: dict[str, Any]) -> list[str]:
+    """What a reader must know to judge the figures."""
+    notes = ["The end of a word is the recogniser's own estimate, from the Final's words.",
+             f"{found['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves."]
+    if found["peer"] and found["partials"]:
+        notes.append("Finals check the last partial's text instead of finding it anew; --no-partials has them alone.")
+    return notes
 
 
 def _cells(record: dict[str, Any]) -> list[list[str]]:

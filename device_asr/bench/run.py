@@ -18,7 +18,7 @@ from device_asr.sources import SAMPLE_RATE
 from device_asr.sources.file import FileSource
 
 CHUNK = 512  # samples: 32 ms, as a microphone gives them
-SETTLE: Seconds = 0.25  # OpenMP's threads spin for 200 ms after the peer's work; the next must not pay for it
+SETTLE: Seconds = 0.25  # threads of OpenMP spin for 200 ms after the work; the other side must not pay for it
 
 
 def read_sound(path: Path) -> np.ndarray:
@@ -111,19 +111,24 @@ def measure(recognizer: Recognizer, clips: Sequence[Clip], tail: Seconds, peer: 
         AudioError: a clip cannot be read.
         DeviceAsrError: the peer's process failed.
     """
+    def ours() -> Heard:
+        heard = hear(recognizer, pcm, tail)
+        sleep(SETTLE if peer else 0)
+        return heard
+
+    def theirs() -> PeerResult | None:
+        if peer is None:
+            return None
+        result = peer.transcribe(pcm)
+        sleep(SETTLE)
+        return result
+
     for index, clip in enumerate(clips):
         pcm = read_sound(clip.audio)
         if index == 0:
-            hear(recognizer, pcm, tail)
-            if peer:
-                peer.transcribe(pcm)
-                sleep(SETTLE)
-        theirs = None
-        if peer and index % 2:
-            theirs = peer.transcribe(pcm)
-            sleep(SETTLE)
-        ours = hear(recognizer, pcm, tail)
-        if peer and not index % 2:
-            theirs = peer.transcribe(pcm)
-            sleep(SETTLE)
-        yield ClipResult(clip, ours, theirs)
+            ours(), theirs()
+        if index % 2:
+            result = theirs()
+            yield ClipResult(clip, ours(), result)
+        else:
+            yield ClipResult(clip, ours(), theirs())

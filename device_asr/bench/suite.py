@@ -61,13 +61,15 @@ def read_material(paths: Sequence[Path], limit: int | None) -> list[Material]:
     Raises:
         ManifestError: one cannot be used, or a sound is missing.
     """
-    found = []
+    found: list[Material] = []
     for path in paths:
         clips = read_manifest(path)[:limit]
         problem = check_clips(clips)
         if problem:
             raise ManifestError(f"{path}: {problem}.")
-        found.append(Material(path.name.removesuffix(".jsonl"), path, clips))
+        name = path.name.removesuffix(".jsonl")
+        taken = any(material.name == name for material in found)
+        found.append(Material(str(path) if taken else name, path, clips))
     return found
 
 
