@@ -12,8 +12,11 @@ import click
 from device_asr import __version__
 
 VERBS = {
+    "demo": "The interface over a shipped sound.",
     "transcribe": "Sound files or raw PCM to text.",
     "listen": "The microphone to plain text or JSON lines.",
+    "history": "List, show, export and delete what was dictated.",
+    "replay": "Hear a recorded session again and show what changed.",
     "devices": "List microphones, test their level.",
     "models": "List, show and verify models.",
     "config": "Show the settings and where each came from.",
@@ -24,18 +27,25 @@ VERBS = {
 class LazyGroup(click.Group):
     """Finds a verb's module by its name; the others stay unloaded."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = [arg for arg in args if arg == "--debug"]
+        rest = args[len(own):] if args[: len(own)] == own else args
+        if not rest or (rest[0].startswith("-") and rest[0] not in ("-h", "--help", "--version", "--debug")):
+            args = [*own, "live", *rest]  # no verb: the interface
+        return super().parse_args(ctx, args)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in VERBS and cmd_name != "live":
             return None
         command = importlib.import_module(f"device_asr.commands.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in VERBS and args[0] != "live" and not args[0].startswith("-"):
             import difflib
 
             near = difflib.get_close_matches(args[0], VERBS, 1)
@@ -52,7 +62,10 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, prog_name="device-asr")
 @click.option("--debug", is_flag=True, help="Show where an unexpected failure happened.")
 def group(debug: bool) -> None:
-    """Dictation that runs on the device: nothing you say leaves this machine."""
+    """Dictation that runs on the device: nothing you say leaves this machine.
+
+    Without a command: the interface in the terminal (--source FILE, --record, --device NAME).
+    """
 
 
 def main(arguments: list[str] | None = None) -> None:

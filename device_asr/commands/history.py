@@ -1,0 +1,92 @@
+"""`device-asr history`: list, show, export and delete sessions."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from device_asr.commands.options import configured
+from device_asr.errors import OutputError
+from device_asr.writers import FORMATS
+
+if TYPE_CHECKING:
+    from device_asr.config import Loaded
+
+
+@click.group(name="history", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Sessions that were dictated; without a verb: list them."""
+    if context.invoked_subcommand is None:
+        context.invoke(_list)
+
+
+@command.command(name="list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@configured
+def _list(as_json: bool, loaded: Loaded) -> None:
+    """All sessions, oldest first."""
+    from device_asr import sessions
+
+    for session in sessions.list_sessions(sessions.folder(loaded.config.session)):
+        begin = session.lines[0].text if session.lines else ""
+        if as_json:
+            click.echo(json.dumps({"id": session.id, "started": session.started, "words": session.words,
+                                   "recording": session.recording is not None, "begin": begin}, ensure_ascii=False))
+        else:
+            sound = "sound" if session.recording else "     "
+            begin = begin if len(begin) <= 40 else begin[:39] + "…"
+            click.echo(f"{session.id:<22}{session.words:>6} words  {sound}  {begin}")
+
+
+@command.command()
+@click.argument("session")
+@configured
+def show(session: str, loaded: Loaded) -> None:
+    """The text of SESSION (its id, the beginning of one, or `last`), in paragraphs."""
+    from device_asr import sessions
+    from device_asr.transcript import Transcript
+
+    transcript = Transcript(loaded.config.interface.paragraph_s)
+    transcript.lines += sessions.find(sessions.folder(loaded.config.session), session).lines
+    click.echo(transcript.text())
+
+
+@command.command()
+@click.argument("session")
+@click.option("--format", type=click.Choice(FORMATS), default="txt", show_default=True)
+@click.option("-o", "--output", metavar="FILE", help="A file instead of standard output.")
+@configured
+def export(session: str, format: str, output: str | None, loaded: Loaded) -> None:
+    """SESSION in another format."""
+    from device_asr import sessions, transcript
+
+    text = transcript.export(sessions.find(sessions.folder(loaded.config.session), session).lines, format)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    path = Path(output)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+@command.command()
+@click.argument("session")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@configured
+def delete(session: str, yes: bool, loaded: Loaded) -> None:
+    """Remove SESSION, its text and its sound."""
+    from device_asr import sessions
+
+    found = sessions.find(sessions.folder(loaded.config.session), session)
+    if not yes:
+        click.confirm(f"Delete {found.id} ({found.words} words)?", abort=True, err=True)
+    sessions.delete(found)

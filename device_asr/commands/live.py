@@ -1,0 +1,68 @@
+"""`device-asr` without a verb: the terminal interface over the microphone or a file."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from device_asr.commands.microphone_option import with_microphone
+from device_asr.errors import DeviceAsrError, UsageError
+
+if TYPE_CHECKING:
+    from device_asr.config import Config
+    from device_asr.sources.live import LiveSource
+
+
+def run(config: Config, sound: Path | None = None) -> None:
+    """Opens the interface; afterwards tells where the text is kept.
+
+    Raises:
+        UsageError: this is no terminal.
+        DeviceAsrError: the session failed, or its file cannot be written.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError("The interface needs a terminal; for pipes use `device-asr listen` or "
+                         "`device-asr transcribe FILE`.")
+    from device_asr import remote
+    from device_asr.devices import silenced_libraries
+    from device_asr.tui.app import DictationApp
+
+    with silenced_libraries():
+        app = DictationApp(_source(config, sound), lambda: remote.load(config), config)
+        try:
+            app.run()
+        finally:
+            app.close()
+    if app.writer.path.exists():
+        click.echo(f"The text is kept: device-asr history show {app.writer.id}", err=True)
+    if app.failure:
+        raise DeviceAsrError(app.failure)
+
+
+def _source(config: Config, sound: Path | None) -> LiveSource:
+    if sound is None:
+        from device_asr.sources.microphone import MicrophoneSource
+
+        return MicrophoneSource(config.audio)
+    from device_asr.sources.file import FileSource
+    from device_asr.sources.realtime import RealtimeSource
+
+    return RealtimeSource(FileSource(sound))
+
+
+def recorded(config: Config, record: bool) -> Config:
+    """`config` with the sound kept where `record` asks for it."""
+    return replace(config, session=replace(config.session, record=True)) if record else config
+
+
+@click.command(name="device-asr")
+@click.option("--source", metavar="FILE", help="Play this sound file in real time instead of the microphone.")
+@click.option("--record", is_flag=True, help="Keep the sound beside the text.")
+@with_microphone
+def command(source: str | None, record: bool, config: Config) -> None:
+    """Dictate in the terminal; see `device-asr --help` for the other commands."""
+    run(recorded(config, record), Path(source) if source else None)

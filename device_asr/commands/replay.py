@@ -1,0 +1,80 @@
+"""`device-asr replay SESSION`: its recording once more through the recogniser, and what changed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from device_asr.commands.options import configured
+from device_asr.errors import UsageError
+from device_asr.events import Event, Final
+
+if TYPE_CHECKING:
+    from device_asr.config import Loaded
+    from device_asr.recognizer import Recognizer
+    from device_asr.sessions import Session
+
+
+def replay(session: Session, recording: Path, recognizer: Recognizer) -> Iterator[Final]:
+    """The Finals of the recording; phrases are cut short where they were, and no partial is skipped."""
+    from device_asr.sources import SAMPLE_RATE
+    from device_asr.sources.file import FileSource
+
+    cuts = [round(cut * SAMPLE_RATE) for cut in session.cuts]
+    fed = 0
+    for chunk in FileSource(recording):
+        pcm = chunk.pcm
+        while cuts and cuts[0] <= fed + len(pcm):
+            head, pcm = pcm[: max(0, cuts[0] - fed)], pcm[max(0, cuts[0] - fed):]
+            fed += len(head)
+            cuts.pop(0)
+            yield from _finals(recognizer.feed(head) + recognizer.finish())
+        fed += len(pcm)
+        yield from _finals(recognizer.feed(pcm))
+    yield from _finals(recognizer.finish())
+
+
+def _finals(events: list[Event]) -> Iterator[Final]:
+    return (event for event in events if isinstance(event, Final))
+
+
+def word_diff(before: list[str], after: list[str]) -> tuple[str, int]:
+    """The text with [-taken out-] and {+put in+}, and how many words of the two changed."""
+    out: list[str] = []
+    changed = 0
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if kind == "equal":
+            out += before[a:b]
+            continue
+        changed += max(b - a, d - c)
+        if b > a:
+            out.append(f"[-{' '.join(before[a:b])}-]")
+        if d > c:
+            out.append(f"{{+{' '.join(after[c:d])}+}}")
+    return " ".join(out), changed
+
+
+@click.command(name="replay")
+@click.argument("session")
+@configured
+def command(session: str, loaded: Loaded) -> None:
+    """Play SESSION's recording through the recogniser again and show what changed.
+
+    The same words as kept, [-words that were kept-] and {+words heard now+}; edits do not count.
+    """
+    from device_asr import sessions
+    from device_asr.recognizer import StreamingRecognizer
+
+    found = sessions.find(sessions.folder(loaded.config.session), session)
+    if found.recording is None:
+        raise UsageError(f"Session {found.id} has no recording; `device-asr --record` keeps the sound.")
+    finals = replay(found, found.recording, StreamingRecognizer.from_config(loaded.config))
+    after = [word for final in finals for word in final.text.split()]
+    before = [word for line in found.lines for word in line.final.text.split()]
+    text, changed = word_diff(before, after)
+    click.echo(text)
+    click.echo(f"{changed} of {len(before)} words changed.", err=True)

@@ -1,0 +1,264 @@
+"""The terminal interface over a `LiveSession`: it shows, keeps and asks; it never touches the model."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from textual.app import App, ComposeResult
+from textual.containers import Container
+from textual.message import Message
+from textual.widgets import Footer
+
+from device_asr.config import Config
+from device_asr.errors import DeviceAsrError
+from device_asr.events import AudioGap, Failed, Final
+from device_asr.latency import LatencyMeter
+from device_asr.live import Delivery, LiveSession, Notice
+from device_asr.recognizer import Recognizer
+from device_asr.sessions import SessionWriter, folder
+from device_asr.sources import SAMPLE_RATE, AudioChunk
+from device_asr.sources.live import LiveSource
+from device_asr.transcript import Transcript, export
+from device_asr.tui.keys import BINDINGS, check_keys
+from device_asr.tui.panels import LatencyPanel, LevelMeter, NoticeLine, StateLine
+from device_asr.tui.screens.ask import AskScreen
+from device_asr.tui.screens.device import DeviceScreen
+from device_asr.tui.screens.help import HelpScreen
+from device_asr.tui.transcript_view import TranscriptView
+from device_asr.writers import FORMATS
+
+UPDATES = 20  # level and state, a second
+THEMES = {"dark": "textual-dark", "light": "textual-light"}
+ALARMS = ("device_lost", "device_waiting")
+
+
+class Delivered(Message):
+    """What the session handed over, on its way to the interface's thread."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        super().__init__()
+        self.delivery = delivery
+
+
+class DictationApp(App[None]):
+    """Dictation in the terminal.
+
+    Args:
+        source, make_recognizer, config: as of `LiveSession`.
+
+    Raises:
+        UsageError: `interface.keys` names no action.
+        OutputError: the session's file cannot be written.
+    """
+
+    TITLE = "device-asr"
+    CSS_PATH = "app.tcss"
+    BINDINGS = BINDINGS
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012
+
+    def __init__(self, source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config) -> None:
+        check_keys(config.interface.keys)
+        super().__init__()
+        self.config = config
+        self.failure: str | None = None
+        self.session = LiveSession(source, make_recognizer, config, self._delivered, on_audio=self._heard)
+        self.meter = LatencyMeter(self.session.wall_time)
+        self.transcript = Transcript(config.interface.paragraph_s)
+        self.writer = self._new_writer()
+        self._fed = 0  # samples, counted on the recogniser's thread
+        self._leaving = False
+        self.theme = THEMES[config.interface.theme]
+        self.set_keymap(config.interface.keys)
+
+    def _new_writer(self, offset: float = 0.0) -> SessionWriter:
+        return SessionWriter(folder(self.config.session), model=self.config.model.name,
+                             record=self.config.session.record, offset=offset)
+
+    def compose(self) -> ComposeResult:
+        yield StateLine(id="state")
+        yield LevelMeter(id="level")
+        with Container(id="main"):
+            yield TranscriptView(self.transcript, id="transcript")
+            yield LatencyPanel(id="latency")
+        yield NoticeLine(id="notice")
+        yield Footer(compact=True)
+
+    def on_mount(self) -> None:
+        self.query_one(TranscriptView).focus()
+        self.set_interval(1 / UPDATES, self._refresh_level)
+        self.set_interval(1, self._refresh_latency)
+        # capture begins after the first picture, which PortAudio's start would hold up
+        self.call_after_refresh(self.run_worker, self._start, thread=True)
+
+    def _start(self) -> None:
+        try:
+            self.session.start()
+        except DeviceAsrError as error:
+            self.post_message(Delivered(Delivery(Failed(0.0, str(error)), time.monotonic())))
+
+    # --- on the recogniser's thread --------------------------------------------------------------
+
+    def _delivered(self, delivery: Delivery) -> None:
+        if isinstance(delivery.event, Final):
+            self._keep(lambda: self.writer.final(delivery.event, cut_short=delivery.cut_short))
+        self.post_message(Delivered(delivery))
+
+    def _heard(self, chunk: AudioChunk) -> None:
+        self._fed += chunk.pcm.size
+        self._keep(lambda: self.writer.audio(chunk.pcm))
+
+    def _keep(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except DeviceAsrError as error:
+            self.post_message(Delivered(Delivery(Failed(0.0, str(error)), time.monotonic())))
+
+    # --- on the interface's thread ---------------------------------------------------------------
+
+    def on_delivered(self, message: Delivered) -> None:
+        event = message.delivery.event
+        notice = self.query_one(NoticeLine)
+        if isinstance(event, Notice):
+            notice.tell(event.message, alarm=event.kind in ALARMS)
+            return
+        if isinstance(event, Failed):
+            self.failure = event.message
+            notice.tell(event.message, alarm=True)
+        elif isinstance(event, AudioGap):
+            notice.tell(f"{event.lost * 1000:.0f} ms of sound were lost ({event.reason}).", alarm=True)
+        else:
+            self.query_one(TranscriptView).add(event)
+            self.meter.add(event, time.monotonic(), cut_short=message.delivery.cut_short)
+
+    def _refresh_level(self) -> None:
+        if not self.screen_stack or self.screen is not self.screen_stack[0]:
+            return  # a dialog covers it
+        state = self.session.state
+        model = self.config.model
+        self.query_one(LevelMeter).refresh_level(state)
+        self.query_one(StateLine).refresh_state(state, model.name.rpartition("/")[2], model.threads,
+                                                self.transcript.words)
+        self.query_one(NoticeLine).refresh_notice(state)
+
+    def _refresh_latency(self) -> None:
+        if self.screen is self.screen_stack[0]:
+            self.query_one(LatencyPanel).refresh_latency(self.session.state, self.meter)
+
+    def _tell(self, message: str, *, alarm: bool = False) -> None:
+        self.screen_stack[0].query_one(NoticeLine).tell(message, alarm=alarm)
+
+    def action_pause(self) -> None:
+        if self.session.state.phase == "paused":
+            self.session.resume()
+        else:
+            self.session.pause()
+
+    def action_mute(self) -> None:
+        self.session.mute(not self.session.state.muted)
+
+    def action_copy(self) -> None:
+        text = self.screen.get_selected_text() or self.transcript.text()
+        self.copy_to_clipboard(text)
+        self._tell(f"Copied {len(text.split())} words.")
+
+    def action_save(self) -> None:
+        name = str(Path.cwd() / f"{self.writer.id}.txt")
+        self.push_screen(AskScreen(f"Save as (the ending chooses: {', '.join(FORMATS)}); escape leaves", name),
+                         self._save)
+
+    def _save(self, name: str | None) -> None:
+        if not name:
+            return
+        path = Path(name).expanduser()
+        format = path.suffix.lower().lstrip(".")
+        if format not in FORMATS:
+            self._tell(f"Wanted an ending of {', '.join(FORMATS)}, found {path.suffix or 'none'!r}: not saved.",
+                       alarm=True)
+            return
+        text = self.transcript.text() + "\n" if format == "txt" else export(self.transcript.lines, format)
+        partial = path.with_name(path.name + ".partial")
+        try:
+            partial.write_text(text, encoding="utf-8")
+            os.replace(partial, path)
+        except OSError as error:
+            self._tell(f"{path} was not saved: {error.strerror}.", alarm=True)
+            return
+        self._tell(f"Saved {path}.")
+
+    def action_new(self) -> None:
+        try:
+            former, self.writer = self.writer, self._new_writer(self._fed / SAMPLE_RATE)
+        except DeviceAsrError as error:
+            self._tell(str(error), alarm=True)
+            return
+        former.close()
+        partial = self.transcript.partial  # the phrase in progress goes on in the new session
+        self.transcript = Transcript(self.config.interface.paragraph_s)
+        self.transcript.partial = partial
+        self.query_one(TranscriptView).restart(self.transcript)
+        self._tell("A new session; the former one is in `device-asr history`.")
+
+    def on_transcript_view_edit_wanted(self, message: TranscriptView.EditWanted) -> None:
+        transcript, writer, index = self.transcript, self.writer, message.index
+
+        def edited(text: str | None) -> None:
+            if text is not None and text.strip() != transcript.lines[index].text:
+                transcript.edit(index, text)
+                self._keep(lambda: writer.edit(index, text.strip()))
+                self.query_one(TranscriptView).redraw()
+
+        self.push_screen(AskScreen("Edit the line; enter keeps it, escape leaves it as it was",
+                                   transcript.lines[index].text), edited)
+
+    def action_device(self) -> None:
+        self.run_worker(self._ask_for_device, thread=True, exclusive=True, group="device")
+
+    def _ask_for_device(self) -> None:
+        from device_asr.devices import list_afresh
+
+        try:
+            devices = list_afresh()
+        except DeviceAsrError as error:
+            self.call_from_thread(self._tell, str(error), alarm=True)
+            return
+        self.call_from_thread(self.push_screen, DeviceScreen(devices), self._device_chosen)
+
+    def _device_chosen(self, index: str | None) -> None:
+        if index is not None:
+            self.run_worker(lambda: self._select(index), thread=True, group="device")
+
+    def _select(self, index: str) -> None:
+        try:
+            self.session.select_device(index)
+        except DeviceAsrError as error:
+            self.call_from_thread(self._tell, str(error), alarm=True)
+
+    def action_theme(self) -> None:
+        self.theme = THEMES["light" if self.theme == THEMES["dark"] else "dark"]
+
+    def action_help(self) -> None:
+        keys = [(self.config.interface.keys.get(b.id or "", b.key_display or b.key), b.tooltip) for b in BINDINGS
+                if b.show]
+        self.push_screen(HelpScreen(keys))
+
+    async def action_quit(self) -> None:
+        if self._leaving:  # asked twice: at once
+            self.session.abort()
+            self.exit()
+            return
+        self._leaving = True
+        self._tell("Finishing the phrase; again leaves at once.")
+        self.run_worker(self._finish, thread=True)
+
+    def _finish(self) -> None:
+        self.session.stop()
+        self.call_from_thread(self.exit)
+
+    def close(self) -> None:
+        """After `run`: ends what still runs and the session's file."""
+        self.session.abort()
+        self.session.wait(2)
+        self.writer.close()

@@ -1,0 +1,27 @@
+"""One line of text from the person: a line to edit, a file to save as."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label
+
+
+class AskScreen(ModalScreen[str | None]):
+    """Gives the text, or None where the person left with escape."""
+
+    BINDINGS = [("escape", "dismiss", "Close")]  # noqa: RUF012
+    DEFAULT_CSS = "AskScreen { align: center middle; }"
+
+    def __init__(self, question: str, value: str) -> None:
+        super().__init__()
+        self._question, self._value = question, value
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Label(self._question, markup=False)
+            yield Input(self._value, select_on_focus=False)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)

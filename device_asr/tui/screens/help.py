@@ -1,0 +1,30 @@
+"""Help: the keys in force and what each read-out means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from device_asr.tui.readouts import EXPLANATIONS
+
+EDITING = "shift+up, shift+down choose a line, enter edits it; up, down, page up, end scroll"
+
+
+class HelpScreen(ModalScreen[None]):
+    """Closed by escape, q or ?."""
+
+    BINDINGS = [("escape,q,question_mark", "dismiss", "Close")]  # noqa: RUF012
+
+    def __init__(self, keys: Sequence[tuple[str, str]]) -> None:
+        super().__init__()
+        self._keys = keys
+
+    def compose(self) -> ComposeResult:
+        keys = "\n".join(f"{key:<12} {what}" for key, what in self._keys)
+        meanings = "\n".join(f"{name.strip()}\n    {text}" for name, text in EXPLANATIONS.items())
+        with VerticalScroll(classes="dialog"):
+            yield Static(f"Keys\n\n{keys}\n\n{EDITING}\n\nRead-outs\n\n{meanings}", markup=False)
