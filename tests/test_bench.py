@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
@@ -308,8 +311,6 @@ def test_a_missing_teacher_names_what_to_install_before_anything_is_measured(
 
 @needs_peer
 def test_the_peer_hears_in_its_own_process_and_ends_with_it() -> None:
-    import psutil
-
     sound, _ = soundfile.read(LETTER, frames=4 * SAMPLE_RATE, dtype="float32")
     with Peer(threads=1) as peer:
         heard = peer.transcribe(sound)
@@ -342,13 +343,64 @@ def test_a_small_process_of_a_large_one_is_small() -> None:
     assert small < 200 * 2**20 < ballast.nbytes <= peak_memory()
 
 
-@needs_model
-def test_the_shipped_model_hears_the_letter(tmp_path: Path) -> None:
+@pytest.fixture
+def letter(tmp_path: Path) -> Path:
+    """The shipped letter as a manifest."""
     shutil.copy(LETTER, tmp_path / "letter.flac")
     text = " ".join(line.split("\t")[2] for line in LETTER.with_suffix(".tsv").read_text().splitlines())
     manifest = tmp_path / "letter.jsonl"
     manifest.write_text(json.dumps({"audio": "letter.flac", "text": text}))
-    result = CliRunner().invoke(command, [str(manifest), "--json"], catch_exceptions=False)
+    return manifest
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@needs_model
+@pytest.mark.skipif(missing() is not None, reason=str(missing()))
+def test_the_shipped_model_hears_the_letter_through_a_real_microphone(
+        letter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from device_asr import devices
+
+    with VirtualMicrophone() as microphone:
+        for name, value in microphone.changes.items():
+            monkeypatch.setenv(name, value)
+        devices.refresh()
+        result = CliRunner().invoke(command, [
+            str(letter), "--realtime", "--device", "default", "--player", "paplay --device=vmic --latency-msec=60",
+            "--json"], catch_exceptions=False)
+    record = json.loads(result.stdout)
+    (found,) = record["corpora"]
+    print(table(record))
+    assert record["clock"] == "wall" and record["realtime"]["overflows"] == 0
+    assert found["wer"] <= 0.15 and found["finals"] >= 5
+    assert 0.3 < found["first_partial"]["p50"] < 3
+    assert 0.5 < found["finalisation"]["p50"] < 3
+    assert found["finalisation_no_hangover"]["p50"] < found["finalisation"]["p50"]
+
+
+@pytest.mark.e2e
+@needs_model
+@pytest.mark.skipif(sys.platform == "win32", reason="no process groups")
+def test_ctrl_c_ends_it_at_once_without_a_traceback_or_a_process_left(letter: Path, tmp_path: Path) -> None:
+    detail = tmp_path / "detail.jsonl"
+    arguments = [sys.executable, "-m", "device_asr.cli", "bench", str(letter), "--realtime", "--detail", str(detail)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    end = time.monotonic() + 30
+    while time.monotonic() < end and not psutil.Process(process.pid).children():
+        time.sleep(0.1)
+    children = psutil.Process(process.pid).children(recursive=True)
+    time.sleep(3)  # loaded, and in the middle of the letter
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err.strip()) == (130, "", "")
+    assert children and not any(child.is_running() for child in children)
+    assert not detail.exists()
+
+
+@needs_model
+def test_the_shipped_model_hears_the_letter(letter: Path) -> None:
+    result = CliRunner().invoke(command, [str(letter), "--json"], catch_exceptions=False)
     (found,) = json.loads(result.stdout)["corpora"]
     assert found["wer"] <= 0.15 and found["loops"] == 0
     assert found["finals"] == found["phrases"] >= 5
