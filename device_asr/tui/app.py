@@ -70,6 +70,10 @@ class DictationApp(App[None]):
         self.writer = self._new_writer()
         self._fed = 0  # samples, counted on the recogniser's thread
         self._leaving = False
+        # kept, not looked up: events still come while the screen is being taken down
+        self._state, self._level = StateLine(id="state"), LevelMeter(id="level")
+        self._latency, self._notice = LatencyPanel(id="latency"), NoticeLine(id="notice")
+        self._view = TranscriptView(self.transcript, id="transcript")
         self.theme = THEMES[config.interface.theme]
         self.set_keymap(config.interface.keys)
 
@@ -78,16 +82,16 @@ class DictationApp(App[None]):
                              record=self.config.session.record, offset=offset)
 
     def compose(self) -> ComposeResult:
-        yield StateLine(id="state")
-        yield LevelMeter(id="level")
+        yield self._state
+        yield self._level
         with Container(id="main"):
-            yield TranscriptView(self.transcript, id="transcript")
-            yield LatencyPanel(id="latency")
-        yield NoticeLine(id="notice")
+            yield self._view
+            yield self._latency
+        yield self._notice
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        self.query_one(TranscriptView).focus()
+        self._view.focus()
         self.set_interval(1 / UPDATES, self._refresh_level)
         self.set_interval(1, self._refresh_latency)
         # capture begins after the first picture, which PortAudio's start would hold up
@@ -120,7 +124,7 @@ class DictationApp(App[None]):
 
     def on_delivered(self, message: Delivered) -> None:
         event = message.delivery.event
-        notice = self.query_one(NoticeLine)
+        notice = self._notice
         if isinstance(event, Notice):
             notice.tell(event.message, alarm=event.kind in ALARMS)
             return
@@ -130,25 +134,25 @@ class DictationApp(App[None]):
         elif isinstance(event, AudioGap):
             notice.tell(f"{event.lost * 1000:.0f} ms of sound were lost ({event.reason}).", alarm=True)
         else:
-            self.query_one(TranscriptView).add(event)
+            self._view.add(event)
             self.meter.add(event, time.monotonic(), cut_short=message.delivery.cut_short)
 
     def _refresh_level(self) -> None:
-        if not self.screen_stack or self.screen is not self.screen_stack[0]:
+        if len(self.screen_stack) != 1:
             return  # a dialog covers it
         state = self.session.state
         model = self.config.model
-        self.query_one(LevelMeter).refresh_level(state)
-        self.query_one(StateLine).refresh_state(state, model.name.rpartition("/")[2], model.threads,
+        self._level.refresh_level(state)
+        self._state.refresh_state(state, model.name.rpartition("/")[2], model.threads,
                                                 self.transcript.words)
-        self.query_one(NoticeLine).refresh_notice(state)
+        self._notice.refresh_notice(state)
 
     def _refresh_latency(self) -> None:
-        if self.screen is self.screen_stack[0]:
-            self.query_one(LatencyPanel).refresh_latency(self.session.state, self.meter)
+        if len(self.screen_stack) == 1:
+            self._latency.refresh_latency(self.session.state, self.meter)
 
     def _tell(self, message: str, *, alarm: bool = False) -> None:
-        self.screen_stack[0].query_one(NoticeLine).tell(message, alarm=alarm)
+        self._notice.tell(message, alarm=alarm)
 
     def action_pause(self) -> None:
         if self.session.state.phase == "paused":
@@ -198,7 +202,7 @@ class DictationApp(App[None]):
         partial = self.transcript.partial  # the phrase in progress goes on in the new session
         self.transcript = Transcript(self.config.interface.paragraph_s)
         self.transcript.partial = partial
-        self.query_one(TranscriptView).restart(self.transcript)
+        self._view.restart(self.transcript)
         self._tell("A new session; the former one is in `device-asr history`.")
 
     def on_transcript_view_edit_wanted(self, message: TranscriptView.EditWanted) -> None:
@@ -208,7 +212,7 @@ class DictationApp(App[None]):
             if text is not None and text.strip() != transcript.lines[index].text:
                 transcript.edit(index, text)
                 self._keep(lambda: writer.edit(index, text.strip()))
-                self.query_one(TranscriptView).redraw()
+                self._view.redraw()
 
         self.push_screen(AskScreen("Edit the line; enter keeps it, escape leaves it as it was",
                                    transcript.lines[index].text), edited)

@@ -76,6 +76,8 @@ class TranscriptView(VerticalScroll, can_focus=True):
 
     def redraw(self) -> None:
         """Brings the paragraphs up to date; only those that changed are drawn."""
+        if not self.is_attached:
+            return  # the screen is being taken down; the text is kept all the same
         wanted = self._contents()
         paragraphs = list(self.query(Paragraph))
         for number, content in enumerate(wanted):

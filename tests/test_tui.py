@@ -1,0 +1,214 @@
+"""The interface, driven by keys, over a real live session and a stand-in recogniser."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from phrase_counter import PhraseCounter, Sound, silence, speech
+from test_transcript import final
+from textual.pilot import Pilot
+
+from device_asr import sessions
+from device_asr.commands.replay import replay, word_diff
+from device_asr.config import Config, InterfaceConfig, SessionConfig
+from device_asr.errors import BundleError, UsageError
+from device_asr.events import Partial
+from device_asr.sources.realtime import RealtimeSource
+from device_asr.tui.app import DictationApp
+from device_asr.tui.panels import LatencyPanel, LevelMeter, NoticeLine, StateLine
+from device_asr.tui.screens.help import HelpScreen
+from device_asr.tui.transcript_view import TranscriptView
+
+Scenario = Callable[[DictationApp, Pilot], Awaitable[None]]
+
+
+
+
+def run(tmp_path: Path, scenario: Scenario, *, pcm: np.ndarray | None = None, size: tuple[int, int] = (80, 24),
+        make: Callable[[], PhraseCounter] = PhraseCounter, record: bool = False,
+        keys: dict[str, str] | None = None) -> DictationApp:
+    """The app over `pcm`, through `scenario`; then closed."""
+    config = replace(Config(), session=SessionConfig(folder=str(tmp_path), record=record),
+                     interface=InterfaceConfig(keys=keys or {}))
+    sound = np.concatenate([speech(0.5), silence(0.3), speech(30)]) if pcm is None else pcm
+    app = DictationApp(RealtimeSource(Sound(sound)), make, config)
+
+    async def drive() -> None:
+        async with app.run_test(size=size) as pilot:
+            await scenario(app, pilot)
+
+    try:
+        asyncio.run(drive())
+    finally:
+        app.close()
+    return app
+
+
+async def until(pilot: Pilot, condition: Callable[[], object], seconds: float = 5.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to pass"
+        await pilot.pause(0.02)
+
+
+def test_words_appear_and_q_finishes_the_phrase_into_the_session_file(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: app.transcript.lines and app.transcript.partial)
+        await until(pilot, lambda: "p50" in app.query_one(LatencyPanel).text)
+        assert "listening sound" in app.query_one(StateLine).text
+        assert "speech 1.00" in app.query_one(LevelMeter).text
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running)
+
+    app = run(tmp_path, scenario)
+    kept = sessions.find(tmp_path, app.writer.id).lines
+    assert kept[0].text == "0.500"
+    assert len(kept) == 2, "the phrase in progress was finished"
+
+
+def test_ctrl_c_leaves_as_q_does(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: app.transcript.lines and app.transcript.partial)
+        await pilot.press("ctrl+c")
+        await until(pilot, lambda: not app.is_running)
+
+    assert len(sessions.find(tmp_path, run(tmp_path, scenario).writer.id).lines) == 2
+
+
+def test_space_pauses_m_mutes_t_changes_the_theme_and_help_explains(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: app.session.state.phase == "listening")
+        await pilot.press("space")
+        await until(pilot, lambda: app.query_one(StateLine).text.startswith("○ paused"))
+        await pilot.press("space")
+        await until(pilot, lambda: app.session.state.phase == "listening")
+        await pilot.press("m")
+        await until(pilot, lambda: "muted" in app.query_one(StateLine).text)
+        former = app.theme
+        await pilot.press("t")
+        assert app.theme != former
+        await pilot.press("question_mark")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(app.screen, HelpScreen))
+
+    run(tmp_path, scenario)
+
+
+def test_a_line_is_edited_copied_and_saved(tmp_path: Path) -> None:
+    target = tmp_path / "letter.vtt"
+
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: app.transcript.lines)
+        await pilot.press("shift+up", "enter")
+        await pilot.press("ctrl+u", *"Half", "enter")
+        await until(pilot, lambda: app.transcript.lines[0].text == "Half")
+        await pilot.press("c")
+        assert app.clipboard == "Half"
+        await pilot.press("s")
+        await pilot.press("ctrl+u", *str(target), "enter")
+        await until(pilot, target.exists)
+
+    app = run(tmp_path / "kept", scenario)
+    assert target.read_text().startswith("WEBVTT") and "Half" in target.read_text()
+    assert sessions.find(tmp_path / "kept", app.writer.id).lines[0].text == "Half"
+
+
+def test_new_begins_a_session_whose_recording_and_times_begin_there(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: app.transcript.lines)
+        await pilot.press("n")
+        assert app.transcript.lines == []
+        await until(pilot, lambda: app.transcript.lines)
+
+    app = run(tmp_path, scenario, record=True,
+              pcm=np.concatenate([speech(0.5), silence(0.5), speech(0.5), silence(2)]))
+    first, second = sessions.list_sessions(tmp_path)
+    assert (len(first.lines), len(second.lines)) == (1, 1)
+    assert second.id == app.writer.id and second.lines[0].final.start < 0.6
+    again = [f.text for f in replay(second, second.recording, PhraseCounter())]
+    assert again == [line.final.text for line in second.lines], "a replay hears what was heard"
+
+
+def test_scrolling_up_stops_the_following_of_the_newest_text(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        view = app.query_one(TranscriptView)
+        for n in range(20):
+            view.add(final(f"Phrase {n}.", 5.0 * n, 5.0 * n + 1, n))
+        await until(pilot, lambda: view.scroll_y > 0 and view.scroll_y == view.max_scroll_y)
+        await pilot.press("pageup")
+        await until(pilot, lambda: view.scroll_y < view.max_scroll_y)
+        await pilot.pause(0.5)
+        stays = view.scroll_y
+        view.add(final("One more.", 200, 201, 20))
+        await pilot.pause(0.3)
+        assert view.scroll_y == stays < view.max_scroll_y
+
+    run(tmp_path, scenario, pcm=silence(30))
+
+
+def test_keys_are_rebound_and_an_unknown_action_is_told_with_the_nearest(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: app.session.state.phase == "listening")
+        await pilot.press("f2")
+        await until(pilot, lambda: app.session.state.phase == "paused")
+
+    run(tmp_path, scenario, keys={"pause": "f2"})
+    with pytest.raises(UsageError, match="'pause'"):
+        run(tmp_path, scenario, keys={"paus": "f2"})
+
+
+def test_a_recogniser_that_cannot_be_loaded_is_told_on_the_screen(tmp_path: Path) -> None:
+    def refuse() -> PhraseCounter:
+        raise BundleError("The bundle lacks encode.")
+
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: "lacks encode" in app.query_one(NoticeLine).text)
+
+    assert run(tmp_path, scenario, make=refuse).failure == "The bundle lacks encode."
+
+
+def test_a_slow_machine_is_told_how_far_behind_it_is(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: "behind by" in app.query_one(NoticeLine).text, 15)
+
+    run(tmp_path, scenario, make=lambda: PhraseCounter(lambda: 0.1))
+
+
+def test_word_differences() -> None:
+    assert word_diff(["a", "b", "c"], ["a", "x", "c", "d"]) == ("a [-b-] {+x+} c {+d+}", 2)
+
+
+def _fixed(app: DictationApp) -> None:
+    """What a picture needs: text, and no clock."""
+    view = app.query_one(TranscriptView)
+    view.add(final("Dear Priya, thank you for sending the draft so quickly.", 0.6, 4.0))
+    view.add(final("I read it on the train this morning.", 7.0, 9.0, 1))
+    view.add(Partial(2, "First, the introduction is to", "First, the", 10.0, 11.5, 11.5))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=["80x24", "200x60"])
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_pictures(tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch,
+                  size: tuple[int, int], theme: str) -> None:
+    config = replace(Config(), session=SessionConfig(folder=str(tmp_path)), interface=InterfaceConfig(theme=theme))
+    app = DictationApp(RealtimeSource(Sound(silence(1))), PhraseCounter, config)
+    monkeypatch.setattr(app, "_start", lambda: None)  # nothing runs, so that two pictures are equal
+    monkeypatch.setattr(LatencyPanel, "_measure", lambda self: None)
+
+    async def before(pilot: Pilot) -> None:
+        _fixed(app)
+        app._refresh_level()
+        app._refresh_latency()
+        await pilot.pause()
+
+    try:
+        assert snap_compare(app, terminal_size=size, run_before=before)
+    finally:
+        app.close()
