@@ -14,11 +14,13 @@ from phrase_counter import PhraseCounter, Sound, silence, speech
 from test_transcript import final
 from textual.pilot import Pilot
 
-from device_asr import sessions
+from device_asr import remote, sessions
+from device_asr.commands.demo import shipped_sound
 from device_asr.commands.replay import replay, word_diff
 from device_asr.config import Config, InterfaceConfig, SessionConfig
 from device_asr.errors import BundleError, UsageError
 from device_asr.events import Partial
+from device_asr.sources.file import FileSource
 from device_asr.sources.realtime import RealtimeSource
 from device_asr.tui.app import DictationApp
 from device_asr.tui.panels import LatencyPanel, LevelMeter, NoticeLine, StateLine
@@ -210,5 +212,24 @@ def test_pictures(tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch
 
     try:
         assert snap_compare(app, terminal_size=size, run_before=before)
+    finally:
+        app.close()
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_readme_is_of_the_letter_and_the_real_recogniser(tmp_path: Path) -> None:
+    config = replace(Config(), session=SessionConfig(folder=str(tmp_path)))
+    app = DictationApp(RealtimeSource(FileSource(shipped_sound())), lambda: remote.load(config), config)
+
+    async def drive() -> None:
+        async with app.run_test(size=(100, 28)) as pilot:
+            await until(pilot, lambda: len(app.transcript.lines) >= 3 and app.transcript.partial, 40)
+            await pilot.pause(1)
+            assert "Dear Priya" in app.transcript.text()
+            assert app.meter.finalisation.count >= 3
+            app.save_screenshot("interface.svg", str(shipped_sound().parent))
+
+    try:
+        asyncio.run(drive())
     finally:
         app.close()

@@ -24,7 +24,8 @@ def run(config: Config, sound: Path | None = None) -> None:
         UsageError: this is no terminal.
         DeviceAsrError: the session failed, or its file cannot be written.
     """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # the screen is drawn on standard error
+    if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
         raise UsageError("The interface needs a terminal; for pipes use `device-asr listen` or "
                          "`device-asr transcribe FILE`.")
     from device_asr import remote

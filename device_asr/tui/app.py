@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 from textual.app import App, ComposeResult
@@ -62,6 +63,8 @@ class DictationApp(App[None]):
     def __init__(self, source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config) -> None:
         check_keys(config.interface.keys)
         super().__init__()
+        # starting a process hands on standard error's descriptor, and while the interface runs it has none
+        resource_tracker.ensure_running()
         self.config = config
         self.failure: str | None = None
         self.session = LiveSession(source, make_recognizer, config, self._delivered, on_audio=self._heard)

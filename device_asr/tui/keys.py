@@ -15,7 +15,7 @@ BINDINGS = [
     Binding("c", "copy", "Copy", id="copy", tooltip="Copy the selection or everything (OSC 52)"),
     Binding("s", "save", "Save", id="save", tooltip="Save as txt, srt, vtt or jsonl"),
     Binding("n", "new", "New", id="new", tooltip="Begin a new session"),
-    Binding("d", "device", "Device", id="device", tooltip="Choose the microphone"),
+    Binding("d", "device", "Mic", id="device", tooltip="Choose the microphone"),
     Binding("t", "theme", "Theme", id="theme", tooltip="Light or dark"),
     Binding("question_mark", "help", "Help", id="help", key_display="?", tooltip="Keys and read-outs"),
     Binding("q", "quit", "Quit", id="quit", tooltip="Finish the phrase and leave"),
