@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 from device_asr.latency import LatencyMeter, Series, rtf
@@ -43,7 +44,9 @@ def state_line(state: LiveState, model: str, threads: int, words: int, width: in
             f"drops {state.overflows}" + (f" ({state.lost:.1f} s)" if state.lost else ""))
     head = f"{'●' if phase == 'listening' else '○'} {phase:<9} "
     room = max(6, width - len(head) - len(rest))
-    name = state.device if len(state.device) <= room else "…" + state.device[1 - room:]
+    # a file is known by its name, not by its folder; a microphone may have a slash in its name
+    name = os.path.basename(state.device) if os.path.isabs(state.device) else state.device
+    name = name if len(name) <= room else "…" + name[1 - room:]
     return head + name + rest
 
 
