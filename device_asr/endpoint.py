@@ -102,9 +102,9 @@ class Endpointer:
 
     def _cut(self, now: int) -> Closed:
         """Ends the phrase at the quietest point of its last seconds; the rest opens the next phrase."""
-        dips = np.convolve(np.asarray(self._history), np.full(CUT_SMOOTH, 1 / CUT_SMOOTH), mode="valid")
-        quietest = int(np.argmin(dips)) + CUT_SMOOTH // 2
-        end = now + 1 - len(self._history) + quietest
-        end = max(self._start + self._longest // 2, min(end, now + 1))
+        earliest = self._start + self._longest // 2
+        recent = np.asarray(self._history)[-(now + 1 - earliest):]
+        dips = np.convolve(recent, np.full(CUT_SMOOTH, 1 / CUT_SMOOTH), mode="valid")
+        end = now + 1 - len(recent) + int(np.argmin(dips)) + CUT_SMOOTH // 2
         self._start = self._floor = end
         return Closed(end, end, forced=True)
