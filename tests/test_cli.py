@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -267,9 +268,7 @@ def test_config_init_writes_a_file_that_is_valid_and_is_not_overwritten(tmp_path
     (tmp_path / "new" / "config.toml").unlink()
     env = {"XDG_CONFIG_HOME": str(tmp_path / "home")}
     written = Path(run("config", "--init", env=env).stdout.strip())
-    everything = written.read_text().replace("# [", "[")
-    lines = [line[2:] if line.startswith("# ") and " = " in line else line for line in everything.splitlines()]
-    written.write_text("\n".join(lines))
+    written.write_text(re.sub(r"(?m)^# (?=\w+ = )", "", written.read_text()))
     assert run("config", env=env).returncode == 0  # every default is itself valid
 
 
