@@ -89,11 +89,11 @@ class Recorder:
     session: LiveSession
     deliveries: queue.SimpleQueue[Delivery]
     meter: LatencyMeter
+    began: Seconds  # `time.monotonic()` just before the session started to play
     events: list[Event] = field(default_factory=list)
     run: LiveRun = field(default_factory=LiveRun)
 
     def __post_init__(self) -> None:
-        self._began = time.monotonic()
         self._processes = [psutil.Process(), *(psutil.Process(p.pid) for p in multiprocessing.active_children())]
         self._cpu = self._processor_time()
 
@@ -104,7 +104,7 @@ class Recorder:
         """Reads the costs so far; the figures of a process that has just ended are those of the sample before."""
         state, run = self.session.state, self.run
         run.device, run.overflows, run.lost = state.device, state.overflows, state.lost
-        run.backlog, run.wall = max(run.backlog, state.backlog), time.monotonic() - self._began
+        run.backlog, run.wall = max(run.backlog, state.backlog), time.monotonic() - self.began
         try:
             run.cpu = self._processor_time() - self._cpu
             peaks = [peak_memory(), *(peak_memory(process.pid) for process in self._processes[1:])]
@@ -154,8 +154,9 @@ def hear_live(source: LiveSource, recognizer: Recognizer, config: Config, corpus
     deliveries: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
     session = LiveSession(source, lambda: recognizer, config, deliveries.put)
     corpus.latency = LatencyMeter(session.wall_time, keep=None)
+    began = time.monotonic()
     session.start()
-    recorder = Recorder(session, deliveries, corpus.latency)
+    recorder = Recorder(session, deliveries, corpus.latency, began)
     try:
         play(recorder)
         recorder.sample()
