@@ -202,13 +202,10 @@ class _Run:
     def alignment(self, prompt: int, tokens: int) -> np.ndarray:
         """(heads, tokens + 1, positions): the row that chose each token, and the one that chose the end.
 
-        The row computed when token k was fed predicts token k + 1; Whisper aligns token k with the
-        row in which it was fed, and so does this: rows prompt .. prompt + tokens, the last being what
-        follows the text (the row of the last token stands in where the end token was never fed).
+        As in Whisper's timing.py, a token is aligned with the row that predicted it: the first with the
+        last row of the prompt, the end with the row of the last token.
         """
-        rows = self._attention[prompt : prompt + tokens]
-        last = rows[-1:] or self._attention[-1:]
-        return np.stack([*rows, *last], axis=1)
+        return np.stack(self._attention[prompt - 1 : prompt + tokens], axis=1)
 
 
 def _log_softmax(row: np.ndarray) -> np.ndarray:
