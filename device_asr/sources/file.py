@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -13,6 +14,8 @@ from device_asr.errors import AudioError
 from device_asr.sources import SAMPLE_RATE, AudioChunk
 
 BLOCK_S = 0.25  # seconds read at a time: memory does not grow with the file
+RATES = (1000, 768_000)  # Hz that can be speech; outside, the header is wrong
+UNKNOWN_BYTES = 0x7FFF_0000  # a WAV written to a pipe has a size near 2 or 4 GiB for "not known"
 
 
 class Converter:
@@ -33,7 +36,8 @@ class Converter:
 
     def __call__(self, block: np.ndarray, last: bool = False) -> np.ndarray:
         """(n, channels) or (n,) float32 -> (m,) float32."""
-        mono = block.mean(axis=1) if block.ndim == 2 else block
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite samples are counted below
+            mono = block.mean(axis=1) if block.ndim == 2 else block
         finite = np.isfinite(mono)
         if not finite.all():
             self.broken += int((~finite).sum())
@@ -64,7 +68,7 @@ class FileSource:
     """A sound file as chunks of 16 kHz mono.
 
     Raises:
-        AudioError: missing, a folder, no permission, not audio, empty.
+        AudioError: missing, a folder or pipe, no permission, not audio, empty, an absurd rate.
     """
 
     def __init__(self, path: Path) -> None:
@@ -81,7 +85,12 @@ class FileSource:
             self._file.close()
             raise AudioError(f"{path}: the file has a header and no sound in it; record or copy it again.")
         self.rate = self._file.samplerate
-        self.seconds = self._file.frames / self.rate  # as the header says; a cut file may have less
+        if not RATES[0] <= self.rate <= RATES[1]:
+            self._file.close()
+            raise AudioError(f"{path}: wanted a rate of {RATES[0]} to {RATES[1]} Hz, the header says {self.rate}; "
+                             "convert it with `ffmpeg -i IN -ar 16000 OUT.wav`.")
+        self._promised = _promised_frames(self._file.frames, self._file.extra_info)
+        self.seconds = self._promised / self.rate  # as the header says; a cut file may have less
         self.truncated = False
         self._converter = Converter(self.rate)
         self._delivered = 0
@@ -90,7 +99,7 @@ class FileSource:
         import soundfile
 
         block = max(1, int(BLOCK_S * self.rate))
-        wanted, read = self._file.frames, 0
+        read = 0
         last = False
         while not last:
             try:
@@ -103,7 +112,7 @@ class FileSource:
             if len(pcm):
                 yield AudioChunk(pcm, self._delivered / SAMPLE_RATE, time.monotonic())
                 self._delivered += len(pcm)
-        self.truncated = read < wanted
+        self.truncated = read < self._promised
         self.close()
 
     def notes(self) -> list[str]:
@@ -120,6 +129,15 @@ class FileSource:
         self._file.close()
 
 
+def _promised_frames(frames: int, log: str) -> int:
+    """Frames that the header promises; libsndfile gives what is there, and tells the difference in its log."""
+    sizes = re.search(r"(?m)^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", log)
+    if sizes is None:
+        return frames
+    promised, found = map(int, sizes.groups())
+    return frames if promised >= UNKNOWN_BYTES or found == 0 else max(frames, frames * promised // found)
+
+
 def _reason(error: Exception) -> str:
     return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
 
@@ -129,8 +147,10 @@ def _check_readable(path: Path) -> None:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise AudioError(f"{path}: a folder; wanted a sound file, so name the files in it.")
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever for who writes to it
+            raise AudioError(f"{path}: a pipe or device; wanted a sound file, or raw PCM on standard input with -.")
         with path.open("rb") as file:
-            if not file.read(1) and stat.S_ISREG(mode):
+            if not file.read(1):
                 raise AudioError(f"{path}: the file is empty (0 bytes); record or copy it again.")
     except FileNotFoundError:
         raise AudioError(f"{path}: no such file; check the name.") from None

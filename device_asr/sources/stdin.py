@@ -10,7 +10,7 @@ import numpy as np
 
 from device_asr.errors import AudioError, UsageError
 from device_asr.sources import SAMPLE_RATE, AudioChunk
-from device_asr.sources.file import BLOCK_S, Converter
+from device_asr.sources.file import BLOCK_S, RATES, Converter
 
 ENCODINGS = {"s16le": (np.dtype("<i2"), 32768.0), "f32le": (np.dtype("<f4"), 1.0)}
 
@@ -23,8 +23,8 @@ class StdinSource:
     """
 
     def __init__(self, stream: BinaryIO, encoding: str, rate: int, channels: int) -> None:
-        if not 1000 <= rate <= 768_000:
-            raise UsageError(f"--rate: wanted 1000 to 768000 Hz, found {rate}.")
+        if not RATES[0] <= rate <= RATES[1]:
+            raise UsageError(f"--rate: wanted {RATES[0]} to {RATES[1]} Hz, found {rate}.")
         self.name = "standard input"
         self.rate, self.seconds = rate, None
         self._stream, self._channels = stream, channels

@@ -1,0 +1,75 @@
+"""Sound that is not as it should be: told in one sentence, before any model is loaded."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from device_asr.errors import AudioError
+from device_asr.sources.file import FileSource
+
+
+def read(path: Path) -> tuple[np.ndarray, list[str]]:
+    source = FileSource(path)
+    return np.concatenate([chunk.pcm for chunk in source]), source.notes()
+
+
+def tone(seconds: float, rate: int = 16_000) -> np.ndarray:
+    return (0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.flac"])
+def test_a_cut_file_is_told_with_both_lengths(name: str, tmp_path: Path) -> None:
+    """libsndfile quietly shortens a cut WAV or AIFF; a person must still hear of it."""
+    path = tmp_path / name
+    soundfile.write(path, tone(4.0), 16_000)
+    whole, notes = read(path)
+    assert len(whole) == 64_000 and notes == []
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    cut, notes = read(path)
+    assert 0 < len(cut) < 64_000
+    assert [("cut short" in note, "4.0 s" in note) for note in notes] == [(True, True)]
+
+
+def test_a_wav_written_to_a_pipe_is_not_called_cut(tmp_path: Path) -> None:
+    """ffmpeg writes 0xFFFFFFFF for a size that it does not know yet."""
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(1.0), 16_000)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[4:8] = data[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    pcm, notes = read(path)
+    assert len(pcm) == 16_000 and notes == []
+
+
+def test_infinite_samples_in_opposite_channels_are_counted_without_a_warning(tmp_path: Path) -> None:
+    sound = np.repeat(tone(1.0)[:, None], 2, axis=1)
+    sound[:10] = np.inf, -np.inf
+    sound[10:30] = 3e38  # finite, but their sum is not
+    path = tmp_path / "a.wav"
+    soundfile.write(path, sound, 16_000, subtype="FLOAT")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pcm, notes = read(path)
+    assert np.isfinite(pcm).all() and np.abs(pcm).max() <= 1.0
+    assert any(note.endswith("30 samples were NaN or infinite and were taken as silence.") for note in notes)
+
+
+@pytest.mark.parametrize("rate", [10, 1_000_000])
+def test_a_rate_that_cannot_be_speech_is_refused(rate: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(1.0), rate)
+    with pytest.raises(AudioError, match=f"the header says {rate}; convert"):
+        FileSource(path)
+
+
+def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(AudioError, match="a pipe or device; wanted a sound file, or raw PCM on standard input"):
+        FileSource(tmp_path / "pipe")
