@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from device_asr.errors import AudioError
+from device_asr.commands.transcribe import Output, output_paths
+from device_asr.errors import AudioError, OutputError, UsageError
+from device_asr.events import Final
 from device_asr.sources.file import FileSource
 
 
@@ -73,3 +75,59 @@ def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path: Path) -> None
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(AudioError, match="a pipe or device; wanted a sound file, or raw PCM on standard input"):
         FileSource(tmp_path / "pipe")
+
+
+# -- where the text goes -----------------------------------------------------------------------------
+
+PHRASE = Final(0, "Hello.", 0.0, 1.0, 1.6, (), 0.9)
+
+
+def test_a_sound_is_never_overwritten_by_its_text(tmp_path: Path) -> None:
+    sound = tmp_path / "a.txt"
+    soundfile.write(tmp_path / "a.wav", tone(1.0), 16_000)
+    (tmp_path / "a.wav").rename(sound)
+    for out in (sound, tmp_path):
+        with pytest.raises(UsageError, match="is one of the sounds and would be overwritten"):
+            output_paths((str(sound),), out, "txt")
+    assert output_paths((str(sound),), tmp_path, "srt") == [tmp_path / "a.srt"]
+
+
+def test_a_text_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("before")
+    output = Output("txt", path)
+    output.final(PHRASE)
+    assert path.read_text() == "before"
+    output.abandon()
+    assert os.listdir(tmp_path) == ["a.txt"] and path.read_text() == "before"
+    output = Output("txt", path)
+    output.final(PHRASE)
+    output.done()
+    assert os.listdir(tmp_path) == ["a.txt"] and path.read_text() == "Hello.\n"
+
+
+def test_a_link_stays_a_link_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("before")
+    (tmp_path / "link.txt").symlink_to("real.txt")
+    output = Output("txt", tmp_path / "link.txt")
+    output.final(PHRASE)
+    output.done()
+    assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "real.txt").read_text() == "Hello.\n"
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    output = Output("txt", pipe)
+    output.final(PHRASE)
+    output.done()
+    assert os.read(reader, 100) == b"Hello.\n" and pipe.is_fifo()
+    os.close(reader)
+
+
+def test_a_name_that_cannot_be_opened_is_one_sentence_and_standard_output_stays_open(
+        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a" * 250, "none/a.txt"):
+        with pytest.raises(OutputError, match=r"could not be written \(.*No partial file was left"):
+            Output("txt", tmp_path / name)
+    Output("txt", None).final(PHRASE)
+    assert capsys.readouterr().out == "Hello.\n" and os.listdir(tmp_path) == []

@@ -55,11 +55,15 @@ class Output:
 
     def __init__(self, format: str, path: Path | None) -> None:
         self._writer, self._path = make_writer(format), path
-        self._partial = path.with_name(path.name + ".partial") if path else None
+        self._partial: Path | None = None  # set while there is a file to take away
         self._file: IO[str] = sys.stdout
         with self._failing():
-            if self._partial is not None:
-                self._file = self._partial.open("w", encoding="utf-8")
+            if path is not None:
+                target = path.resolve()  # a link stays a link
+                # a device or pipe (/dev/stdout, /dev/null) is written to, never replaced by a file
+                place = path if _is_special(path) else target.with_name(target.name + ".partial")
+                self._file = place.open("w", encoding="utf-8")
+                self._partial = None if place == path else place
             self._file.write(self._writer.header())
 
     def final(self, final: Final) -> None:
@@ -72,17 +76,24 @@ class Output:
         """Puts the file in its place."""
         with self._failing():
             self._file.flush()
-            if self._partial is not None and self._path is not None:
+            if self._path is None:
+                return
+            if self._partial is not None:
                 os.fsync(self._file.fileno())
-                self._file.close()
-                self._partial.replace(self._path)
+            self._file.close()
+            if self._partial is not None:
+                self._partial.replace(self._path.resolve())
+                self._partial = None
 
     def abandon(self) -> None:
         """Takes a half-written file away."""
-        if self._partial is not None:
+        if self._path is not None and self._file is not sys.stdout:
             with contextlib.suppress(OSError):
                 self._file.close()
-            self._partial.unlink(missing_ok=True)
+        if self._partial is not None:
+            with contextlib.suppress(OSError):
+                self._partial.unlink(missing_ok=True)
+            self._partial = None
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
@@ -99,12 +110,26 @@ class Output:
                               "place with --out. No partial file was left.") from None
 
 
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
 def output_paths(files: tuple[str, ...], out: Path | None, format: str) -> list[Path | None]:
     """Where the text of each file goes; several files need a folder.
 
     Raises:
-        UsageError: several files and an --out that is no folder, or two files that would overwrite one another.
+        UsageError: several files and an --out that is no folder, or a text that would overwrite a sound or
+            another text.
     """
+    paths = _output_paths(files, out, format)
+    sounds = {Path(file).resolve() for file in files if file != "-"}
+    for path in paths:
+        if path is not None and path.resolve() in sounds:
+            raise UsageError(f"--out: {path} is one of the sounds and would be overwritten; choose another name.")
+    return paths
+
+
+def _output_paths(files: tuple[str, ...], out: Path | None, format: str) -> list[Path | None]:
     if out is None:
         return [None] * len(files)
     if len(files) == 1 and not out.is_dir():
@@ -166,6 +191,9 @@ def _open(file: str, encoding: str, rate: int, channels: int) -> FileSource | St
     if file == "-":
         from device_asr.sources.stdin import StdinSource
 
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("standard input: wanted raw PCM, found a terminal or nothing; pipe it in, as from "
+                             "`ffmpeg -i IN -f s16le -ar 16000 -ac 1 -`.")
         return StdinSource(sys.stdin.buffer, encoding, rate, channels)
     from device_asr.sources.file import FileSource
 
