@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -94,6 +95,10 @@ def _run(arguments: list[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python must not fail a second time at exit
+            _say(f"{error.filename or 'standard output'}: the disk is full; free some of it and call again.")
+            return 1
         _say(f"Unexpected failure ({type(error).__name__}: {error}). Please report it with the output of "
              f"`device-asr --debug {' '.join(arguments)}`.")
         return 1

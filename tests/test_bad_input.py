@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -131,3 +135,38 @@ def test_a_name_that_cannot_be_opened_is_one_sentence_and_standard_output_stays_
             Output("txt", tmp_path / name)
     Output("txt", None).final(PHRASE)
     assert capsys.readouterr().out == "Hello.\n" and os.listdir(tmp_path) == []
+
+
+# -- the process -------------------------------------------------------------------------------------
+
+
+def test_ctrl_c_leaves_no_file_and_exits_with_130(tmp_path: Path) -> None:
+    letter = Path(__file__).parent.parent / "assets" / "letter.flac"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "device_asr.cli", "transcribe", str(letter), "--realtime", "--out",
+         str(tmp_path / "a.txt")], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "a.txt.partial").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in stderr
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["models", "list"], ["config"]])
+def test_a_full_disk_behind_standard_output_is_one_sentence(arguments: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "device_asr.cli", *arguments], stdout=full,
+                              stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "device-asr: standard output: the disk is full; free some of it and call again.\n"
+
+
+def test_no_standard_input_is_a_usage_mistake() -> None:
+    done = subprocess.run([sys.executable, "-m", "device_asr.cli", "transcribe", "-"], capture_output=True, text=True,
+                          timeout=60, preexec_fn=lambda: os.close(0))
+    assert done.returncode == 2 and "wanted raw PCM, found a terminal or nothing" in done.stderr
+    assert done.stderr.count("\n") == 1

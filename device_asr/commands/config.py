@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -39,26 +41,45 @@ def _toml(value: Any) -> str:
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
-@click.command(name="config")
-@click.option("--init", is_flag=True, help="Write a commented file at the usual place.")
-@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
-@configured
-def command(loaded: Loaded, init: bool, as_json: bool) -> None:
-    """Show every setting with its value and where it came from."""
+def write_commented_file(path: Path) -> None:
+    """Writes the commented file, whole or not at all.
+
+    Raises:
+        OutputError: there is one already, or it cannot be written.
+    """
+    if path.exists():
+        raise OutputError(f"{path} exists already and was left alone; move it away to start anew.")
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(commented_file(), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise OutputError(f"{path} could not be written: {error.strerror}.") from None
+
+
+def _init(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Before any settings are read: the file need not be there yet."""
+    if not wanted or ctx.resilient_parsing:
+        return
     from device_asr.config import config_path
 
-    if init:
-        path = config_path()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("x", encoding="utf-8") as file:
-                file.write(commented_file())
-        except FileExistsError:
-            raise OutputError(f"{path} exists already and was left alone; move it away to start anew.") from None
-        except OSError as error:
-            raise OutputError(f"{path} could not be written: {error.strerror}.") from None
-        click.echo(path)
-        return
+    named = ctx.params.get("config_file")
+    path = Path(named) if named else config_path()
+    write_commented_file(path)
+    click.echo(path)
+    ctx.exit()
+
+
+@click.command(name="config")
+@click.option("--init", is_flag=True, expose_value=False, callback=_init,
+              help="Write a commented file at the usual place, or at that of --config.")
+@click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
+@configured
+def command(loaded: Loaded, as_json: bool) -> None:
+    """Show every setting with its value and where it came from."""
     values = {key: getattr(getattr(loaded.config, key.split(".")[0]), key.split(".")[1]) for key in loaded.origins}
     if as_json:
         click.echo(json.dumps({key: {"value": values[key], "from": loaded.origins[key]} for key in sorted(values)}))

@@ -15,7 +15,8 @@ from device_asr.errors import UsageError
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --config, --model, --threads and --set; the verb is given `loaded: config.Loaded`."""
 
-    @click.option("--config", "config_file", metavar="FILE", help="Config file instead of the usual one.")
+    @click.option("--config", "config_file", metavar="FILE", is_eager=True,
+                  help="Config file instead of the usual one.")
     @click.option("--model", metavar="NAME", help="Model by name or folder.")
     @click.option("--threads", type=int, help="Threads of the model's computation.")
     @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Any setting; repeatable.")

@@ -179,9 +179,8 @@ def command(loaded: Loaded, files: tuple[str, ...], format: str, out: Path | Non
             click.echo(f"device-asr: {error}", err=True)
             if isinstance(error, OutputError) and path is None:
                 break
-        finally:
             if recognizer is not None:
-                recognizer.finish()
+                recognizer.finish()  # the phrase that was cut off does not run into the next file
     if timing:
         click.echo(timer.report(), err=True)
     return 1 if failures else 0
