@@ -170,3 +170,19 @@ def test_no_standard_input_is_a_usage_mistake() -> None:
                           timeout=60, preexec_fn=lambda: os.close(0))
     assert done.returncode == 2 and "wanted raw PCM, found a terminal or nothing" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_partials_are_whole_on_a_terminal_that_does_not_know_its_width() -> None:
+    """A fresh pseudo-terminal reports 0 columns; each partial lost its first letter there."""
+    timer = Path(__file__).parent.parent / "assets" / "timer.flac"
+    screen, terminal = os.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "device_asr.cli", "transcribe", str(timer), "--realtime"],
+                               stdout=subprocess.PIPE, stderr=terminal, text=True)
+    text, _ = process.communicate(timeout=60)
+    os.set_blocking(screen, False)
+    shown = os.read(screen, 65_536).decode()
+    os.close(screen)
+    os.close(terminal)
+    partials = [line for line in shown.replace("\x1b[2K", "").split("\r") if line]
+    assert process.returncode == 0 and len(partials) >= 2
+    assert all(partial[0] == text[0] for partial in partials)

@@ -278,7 +278,7 @@ class _Line:
 
     def partial(self, text: str) -> None:
         if self._live and self._realtime:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns - 1
+            width = (os.get_terminal_size(sys.stderr.fileno()).columns or 80) - 1  # 0: not known
             print(f"\r\x1b[2K{text[-width:]}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
