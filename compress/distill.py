@@ -14,7 +14,6 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -28,12 +27,13 @@ from compress.checkpoints import Checkpoint
 from compress.corpus import Clip, CorpusError, batches, pad, read_clip
 from compress.frontend import SAMPLE_RATE
 from compress.losses import Targets, distillation_loss, targets
-from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, trusted
+from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, has_bfloat16, precision, trusted
 from compress.vocabulary import translator
 from device_asr.errors import DeviceAsrError, UsageError
 
 SHORTEST, LONGEST = 0.5, 29.0  # seconds of a usable clip: room for the padding within 30 s
 CUT_FROM = 2.0  # seconds: shorter clips are never cut
+CUT_EVERY = 3  # one of so many clips has a cut version: each needs a label of its own
 LOWEST_RATE = 0.1  # of the highest: where the cosine ends
 
 
@@ -47,7 +47,8 @@ class DistillRecipe:
 
     batch: clips computed together; accumulate: batches to one step of the optimiser.
     warmup: steps. soft, hard: weights of the KL term on the teacher's best tokens, softened by
-    `temperature`, and of the cross-entropy on its text. cut: fraction of clips cut in mid-speech.
+    `temperature`, and of the cross-entropy on its text. cut: how often a clip that has a version cut in
+    mid-speech (every third) is shown so.
     average: decay of the averaged weights. save_every: seconds.
     """
 
@@ -59,7 +60,7 @@ class DistillRecipe:
     soft: float = 0.7
     hard: float = 0.3
     temperature: float = 1.0
-    cut: float = 0.15
+    cut: float = 0.4
     average: float = 0.98
     clip_norm: float = 1.0
     weight_decay: float = 0.01
@@ -96,16 +97,17 @@ class Verdict:
 def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noises: Sequence[np.ndarray],
             recipe: DistillRecipe, work: Path, report: Callable[[dict[str, Any]], None], *,
             judge: Callable[[Checkpoint], Verdict] | None = None, device: str = "cpu",
-            bfloat16: bool | None = None) -> Checkpoint:
+            bfloat16: bool | None = None, labels: Path | None = None) -> Checkpoint:
     """Trains `student` on the teacher's labels, written in its own vocabulary; returns its averaged weights.
 
     Args:
         noises: background sounds, (n,) float32 at 16 kHz.
-        work: folder for labels, state.pt and metrics.jsonl; a run that was cut goes on from there.
+        labels: folder of the teacher's labels, which other runs may share; None: in `work`.
+        work: folder for state.pt and metrics.jsonl; a run that was cut goes on from there.
         report: called with the metrics of every step: loss, rate, step, of, speed (seconds of sound a
             second), words (a second), left (seconds).
         judge: evaluates the averaged weights after each epoch; "qualify" and "stop" end the run.
-        bfloat16: compute in it; None: on CUDA only. Weights and optimiser stay float32.
+        bfloat16: compute in it; None: where the device does so natively. Weights and optimiser stay float32.
 
     Raises:
         CorpusError: no clip of 0.5 to 29 s, or none that the teacher's text fits.
@@ -116,8 +118,8 @@ def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noi
     if not usable:
         raise CorpusError(f"Wanted clips of {SHORTEST} to {LONGEST:g} s, found none among {len(clips)}.")
     work.mkdir(parents=True, exist_ok=True)
-    run = _Training(teacher, student, usable, noises, recipe, work, device,
-                    device.startswith("cuda") if bfloat16 is None else bfloat16)
+    run = _Training(teacher, student, usable, noises, recipe, work, labels, device,
+                    has_bfloat16(device) if bfloat16 is None else bfloat16)
     run.resume()
     run.train(report, judge)
     if run.learned == 0:
@@ -128,11 +130,12 @@ def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noi
 
 class _Training:
     def __init__(self, teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noises: Sequence[np.ndarray],
-                 recipe: DistillRecipe, work: Path, device: str, bfloat16: bool) -> None:
+                 recipe: DistillRecipe, work: Path, labels: Path | None, device: str,
+                 bfloat16: bool) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.clips, self.noises, self.work = recipe, clips, noises, work
         self.student, self.device, self.bfloat16 = student, device, bfloat16
-        self.labels = LabelCache(work / "labels", teacher, device)
+        self.labels = LabelCache(labels or work / "labels", teacher, device, bfloat16)
         self.teacher_vocabulary = teacher.vocabulary
         same = student.vocabulary == teacher.vocabulary
         self.translate = (lambda label: label) if same else translator(teacher.vocabulary, student.vocabulary)
@@ -259,13 +262,13 @@ class _Training:
         sounds, given = [], []
         for index in group:
             sound, text = read_clip(self.clips[index])[: int(LONGEST * SAMPLE_RATE)], self.clips[index].text
-            if rng.random() < self.recipe.cut and len(sound) > CUT_FROM * SAMPLE_RATE:
-                sound, text = sound[: int(rng.uniform(SAMPLE_RATE, len(sound)))], None
+            if rng.random() < self.recipe.cut:
+                sound, text = cut_clip(sound, text, index, self.recipe.seed)
             sounds.append(sound)
             given.append(text)
         heard: list[np.ndarray] = []
         kept: list[Label] = []
-        for sound, text, label in zip(sounds, given, self.labels.labels(sounds), strict=True):
+        for sound, text, label in zip(sounds, given, self.labels.labels(sounds, given), strict=True):
             if trusted(label, self.teacher_vocabulary, text):
                 heard.append(self.recipe.augment.apply(sound, self.noises, rng, CONTEXT))
                 kept.append(self.translate(label))
@@ -275,13 +278,22 @@ class _Training:
         return torch.from_numpy(pcm), torch.from_numpy(lengths), targets(kept, self.student.vocabulary)
 
     def _loss(self, pcm: Tensor, lengths: Tensor, wanted: Targets) -> Tensor:
-        precision = (torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16) if self.bfloat16
-                     else nullcontext())
         wanted = wanted.to(self.device)
-        with precision:
+        with precision(self.device, self.bfloat16):
             logits = self.network(pcm.to(self.device), wanted.tokens, lengths.to(self.device))
         recipe = self.recipe
         return distillation_loss(logits.float(), wanted, recipe.soft, recipe.hard, recipe.temperature)
+
+
+def cut_clip(sound: np.ndarray, text: str | None, index: int, seed: int) -> tuple[np.ndarray, str | None]:
+    """The first part of every third clip, which then has no given text; the others as they are.
+
+    Where a clip is cut depends on its place in the corpus alone, so that the teacher labels it once.
+    """
+    rng = np.random.default_rng((seed, 3, index))
+    if index % CUT_EVERY or len(sound) <= CUT_FROM * SAMPLE_RATE:
+        return sound, text
+    return sound[: int(rng.uniform(SAMPLE_RATE, len(sound)))], None
 
 
 def schedule(step: int, warmup: int, total: int) -> float:

@@ -86,12 +86,23 @@ def test_the_teachers_label_holds_its_text_its_end_and_its_best_tokens(teacher: 
 
 def test_labels_are_kept_on_disk_by_sound_and_weights(teacher: Checkpoint, tmp_path: Path) -> None:
     sound = np.zeros(RATE, np.float32)
-    (label,) = LabelCache(tmp_path, teacher).labels([sound])
+    (label,) = LabelCache(tmp_path, teacher).labels([sound], [None])
     again = LabelCache(tmp_path, teacher)
-    assert again.labels([sound])[0].tokens.tolist() == label.tokens.tolist()
+    assert again.labels([sound], [None])[0].tokens.tolist() == label.tokens.tolist()
     assert again._network is None, "read, not computed"
-    again.labels([sound + 0.1])
-    assert len(list(tmp_path.glob("*.npz"))) == 2
+    again.labels([sound + 0.1, sound], [None, "the cat sat"])
+    assert len(list(tmp_path.glob("*.npz"))) == 3
+
+
+def test_a_given_text_corrects_the_label(teacher: Checkpoint, tmp_path: Path) -> None:
+    words = VOCABULARY.decode(SAID).split()
+    given = " ".join(["sat" if words[0].lower() != "sat" else "mat", *words[1:]]).lower()
+    (own,), (better,) = (LabelCache(tmp_path, teacher).labels([np.zeros(RATE, np.float32)], [text])
+                         for text in (None, given))
+    assert VOCABULARY.decode(better.tokens.tolist()).lower().split() == given.split() != words
+    assert better.best[-1, 0] == VOCABULARY.end and better.best.shape == (len(better.tokens) + 1, own.best.shape[1])
+    first = better.best[0]
+    assert set(first) == {better.tokens[0]}, "certain where the teacher's best is another token"
 
 
 def test_any_changed_weight_changes_the_fingerprint(teacher: Checkpoint) -> None:
