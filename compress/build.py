@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import shutil
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compress import checkpoints, formats, vocabulary
+from compress import checkpoints, formats
 from compress.card import write_card
 from compress.checkpoints import Checkpoint
-from compress.corpus import Clip, CorpusError, read_manifest
-from compress.distill import DistillRecipe, distill
 from compress.export import CACHE, TOKENS_PER_CALL, SpeechProgram, export_speech
 from compress.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
 from compress.silero import describe as describe_vad
 from compress.silero import export_vad, load_silero, weights_path
+from compress.techniques import Material, Progress, Technique, settings_of
 from device_asr.bundle import FORMAT
 from device_asr.errors import UsageError
 from device_asr.tokenizer import write_pieces
@@ -31,29 +29,37 @@ LICENCES = [
     {"part": "speech model", "licence": "MIT", "from": "OpenAI Whisper tiny.en"},
     {"part": "voice activity detector", "licence": "MIT", "from": "Silero VAD"},
 ]
-Progress = Callable[[str, float | None, str], None]  # stage, fraction done (None: begun), note
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What to build; read from TOML, see recipes/en-tiny.toml."""
+    """What to build; read from TOML, see recipes/en-tiny.toml.
+
+    corpus: manifest -> clips taken of it, or "all". stages: the techniques in their order, each a table
+    with its name as `do` and its settings. quantise: see `quantize.py`.
+    """
 
     name: str
     teacher: str
     language: str = "en"
     description: str = ""
-    vocabulary: Mapping[str, int] = field(default_factory=dict)
+    corpus: Mapping[str, int | str] = field(default_factory=dict)
+    stages: Sequence[Mapping[str, Any]] = ()
     quantise: Mapping[str, int] = field(default_factory=dict)
-    distill: Mapping[str, Any] | None = None
-    recover: Mapping[str, Any] | None = None
-    distill_clips: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for table in self.stages:
+            settings_of(table)
+        for name, count in self.corpus.items():
+            if count != "all" and not (isinstance(count, int) and count > 0):
+                raise UsageError(f"corpus.{name}: wanted a number of clips or \"all\", found {count!r}.")
 
 
 def read_recipe(path: Path) -> Recipe:
     """A recipe from a TOML file.
 
     Raises:
-        UsageError: unreadable, not TOML, unknown or missing keys.
+        UsageError: unreadable, not TOML, unknown or missing keys, a stage that is not known.
     """
     try:
         return Recipe(**tomllib.loads(path.read_text()))
@@ -100,63 +106,23 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
         UsageError, CheckpointError, CorpusError, DelegationError, ExportError: one sentence each.
     """
     stages = Stages(work, progress)
-    teacher = checkpoints.load(recipe.teacher)
-    checkpoint, key = teacher, f"teacher-{recipe.teacher}"
+    material = Material(checkpoints.load(recipe.teacher), recipe.corpus, corpus, noise, work / "labels", progress)
+    checkpoint, key = material.teacher, f"teacher-{recipe.teacher}"
+    for table in recipe.stages:
+        technique, settings = settings_of(table)
+        inputs = (key, asdict(settings), dict(recipe.corpus) if technique.learns else None)
 
-    def train(stage: str, settings: Mapping[str, Any], student: Checkpoint, key: str) -> tuple[Checkpoint, str]:
-        options = DistillRecipe(**settings)
+        def run(folder: Path, technique: Technique = technique, settings: Any = settings,
+                before: Checkpoint = checkpoint) -> Checkpoint:
+            return technique.run(before, settings, material, folder)
 
-        def run(folder: Path) -> Checkpoint:
-            clips = choose_clips(corpus, recipe.distill_clips, options.seed)
-            return distill(teacher, student, clips, read_noises(noise), options, folder,
-                           lambda m: progress(stage, m["step"] / m["of"], _metrics(m)))
-
-        return stages.checkpoint(stage, (key, dict(settings), dict(recipe.distill_clips)), run)
-
-    if recipe.distill is not None:
-        checkpoint, key = train("distill", recipe.distill, checkpoint, key)
-    size = recipe.vocabulary.get("size", len(checkpoint.vocabulary.pieces))
-    whole = checkpoint
-    checkpoint, key = stages.checkpoint("vocabulary", (key, size), lambda _: vocabulary.prune(whole, size)[0])
-    if recipe.recover is not None:
-        checkpoint, key = train("recover", recipe.recover, checkpoint, key)
+        checkpoint, key = stages.checkpoint(table["do"], inputs, run)
     speech = _export(stages, checkpoint, (key, dict(recipe.quantise)), recipe.quantise)
     vad = _export_vad(stages)
     progress("bundle", None, "")
     write_bundle(recipe, checkpoint, speech, vad, out)
     progress("bundle", 1.0, str(out))
     return out
-
-
-def _metrics(values: Mapping[str, Any]) -> str:
-    return (f"loss {values['loss']}, {values['speed']:.1f} s of sound and {values['words']:.1f} words a second, "
-            f"{values['left'] / 60:.0f} min left")
-
-
-def choose_clips(corpus: Path | None, counts: Mapping[str, int], seed: int) -> list[Clip]:
-    """The recipe's clips, drawn with the seed from each manifest's clips of 1 to 29 s.
-
-    Raises:
-        CorpusError: no folder was given.
-    """
-    if corpus is None:
-        raise CorpusError("The recipe distils: wanted a folder of manifests, found none; give --corpus FOLDER.")
-    rng = random.Random(seed)
-    chosen: list[Clip] = []
-    for name, count in counts.items():
-        clips = [clip for clip in read_manifest(corpus / f"{name}.jsonl") if 1.0 <= clip.duration <= 29.0]
-        rng.shuffle(clips)
-        chosen += clips[:count]
-    return chosen
-
-
-def read_noises(folder: Path | None) -> list[np.ndarray]:
-    """Background sounds of a folder, (n,) float32 at 16 kHz each."""
-    import soundfile
-
-    if folder is None:
-        return []
-    return [soundfile.read(path, dtype="float32")[0] for path in sorted(folder.glob("*.opus"))]
 
 
 def _export(stages: Stages, checkpoint: Checkpoint, inputs: tuple[Any, ...],

@@ -2,51 +2,38 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from compress.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
 from device_asr.errors import DeviceAsrError
+from device_asr.manifest import Clip, read_manifest
 
 
 class CorpusError(DeviceAsrError):
     """A corpus cannot be used."""
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One line of a manifest: the sound's path, its text (None: none), seconds."""
-
-    path: Path
-    text: str | None
-    duration: float
-
-
-def read_manifest(path: Path) -> list[Clip]:
-    """Clips of a manifest; sounds are relative to its folder.
+def read_corpus(path: Path) -> list[Clip]:
+    """Clips of a manifest, every one with its duration (read from the sound where the manifest has none).
 
     Raises:
-        CorpusError: missing, a line that is not an object with audio and duration, or no clip at all.
+        ManifestError: see `read_manifest`. CorpusError: a sound cannot be read.
     """
+    return [clip if clip.duration is not None else replace(clip, duration=_duration(clip.audio))
+            for clip in read_manifest(path)]
+
+
+def _duration(audio: Path) -> float:
+    import soundfile
+
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise CorpusError(f"Corpus {path} cannot be read: {error.strerror}; wanted a JSONL manifest.") from None
-    clips = []
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-            clips.append(Clip(path.parent / entry["audio"], entry.get("text"), float(entry["duration"])))
-        except (ValueError, KeyError, TypeError) as error:
-            raise CorpusError(f"{path}, line {number}: wanted an object with audio, text and duration, "
-                              f"found {line[:60]!r} ({error}).") from None
-    if not clips:
-        raise CorpusError(f"Corpus {path} has no clip; wanted at least one line.")
-    return clips
+        return soundfile.info(audio).duration
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise CorpusError(f"{audio} cannot be read: {error}.") from None
 
 
 def read_clip(clip: Clip) -> np.ndarray:
@@ -58,11 +45,11 @@ def read_clip(clip: Clip) -> np.ndarray:
     import soundfile
 
     try:
-        pcm, rate = soundfile.read(clip.path, dtype="float32", always_2d=True)
+        pcm, rate = soundfile.read(clip.audio, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise CorpusError(f"{clip.path} cannot be read: {error}.") from None
+        raise CorpusError(f"{clip.audio} cannot be read: {error}.") from None
     if rate != SAMPLE_RATE:
-        raise CorpusError(f"{clip.path}: wanted {SAMPLE_RATE} Hz, found {rate} Hz; resample the corpus first.")
+        raise CorpusError(f"{clip.audio}: wanted {SAMPLE_RATE} Hz, found {rate} Hz; resample the corpus first.")
     return pcm.mean(axis=1)
 
 

@@ -24,12 +24,13 @@ from torch import Tensor
 
 from compress.augment import Augmentation, TrainingFrontend
 from compress.checkpoints import Checkpoint
-from compress.corpus import Clip, CorpusError, batches, pad, read_clip
+from compress.corpus import CorpusError, batches, pad, read_clip
 from compress.frontend import SAMPLE_RATE
 from compress.losses import Targets, distillation_loss, targets
 from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, has_bfloat16, precision, trusted
 from compress.vocabulary import translator
 from device_asr.errors import DeviceAsrError, UsageError
+from device_asr.manifest import Clip
 
 SHORTEST, LONGEST = 0.5, 29.0  # seconds of a usable clip: room for the padding within 30 s
 CUT_FROM = 2.0  # seconds: shorter clips are never cut
@@ -49,7 +50,7 @@ class DistillRecipe:
     warmup: steps. soft, hard: weights of the KL term on the teacher's best tokens, softened by
     `temperature`, and of the cross-entropy on its text. cut: how often a clip that has a version cut in
     mid-speech (every third) is shown so.
-    average: decay of the averaged weights. save_every: seconds.
+    average: decay of the averaged weights a step. save_every: seconds.
     """
 
     epochs: int = 1
@@ -61,7 +62,7 @@ class DistillRecipe:
     hard: float = 0.3
     temperature: float = 1.0
     cut: float = 0.4
-    average: float = 0.98
+    average: float = 0.998
     clip_norm: float = 1.0
     weight_decay: float = 0.01
     seed: int = 0
@@ -114,7 +115,7 @@ def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noi
         UsageError: `work` holds another run.
         TrainingError: the loss is not finite.
     """
-    usable = [clip for clip in clips if SHORTEST <= clip.duration <= LONGEST]
+    usable = [clip for clip in clips if clip.duration is not None and SHORTEST <= clip.duration <= LONGEST]
     if not usable:
         raise CorpusError(f"Wanted clips of {SHORTEST} to {LONGEST:g} s, found none among {len(clips)}.")
     work.mkdir(parents=True, exist_ok=True)
@@ -146,14 +147,14 @@ class _Training:
                                            weight_decay=recipe.weight_decay)
         self.step, self.audio, self.learned, self.judged, self.ended = 0, 0.0, 0, 0, False
         self.total = len(self._steps(0)) * recipe.epochs
-        names = [[str(clip.path), clip.text, clip.duration] for clip in clips]
+        names = [[str(clip.audio), clip.text, clip.duration] for clip in clips]
         self.identity = hashlib.sha256(json.dumps(
             [asdict(recipe), names, len(noises), fingerprint(teacher), fingerprint(student)]).encode()).hexdigest()
 
     def _steps(self, epoch: int) -> list[list[list[int]]]:
         """The batches of every step of an epoch."""
         rng = np.random.default_rng((self.recipe.seed, 0, epoch))
-        groups = list(batches([clip.duration for clip in self.clips], self.recipe.batch, rng))
+        groups = list(batches([clip.duration or 0.0 for clip in self.clips], self.recipe.batch, rng))
         return [groups[i : i + self.recipe.accumulate] for i in range(0, len(groups), self.recipe.accumulate)]
 
     def result(self) -> Checkpoint:

@@ -16,9 +16,10 @@ import torch
 
 from compress import checkpoints, vocabulary
 from compress.checkpoints import Checkpoint
-from compress.corpus import Clip, pad, read_clip, read_manifest
+from compress.corpus import pad, read_clip
 from compress.teacher import full_context, greedy
 from device_asr.errors import DeviceAsrError
+from device_asr.manifest import Clip, read_manifest
 
 BATCH = 8
 
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checkpoint = checkpoints.load("tiny.en" if options.model == "teacher" else options.model)
         clips = read_manifest(options.manifest)[: options.limit]
         for clip, text in texts(checkpoint, clips, not options.short_context):
-            name = str(clip.path.relative_to(options.manifest.parent))
+            name = str(clip.audio.relative_to(options.manifest.parent))
             print(json.dumps({"audio": name, "text": text}) if options.json else f"{name}\t{text}", flush=True)
     except DeviceAsrError as error:
         print(f"compress.evaluate: {error}", file=sys.stderr)

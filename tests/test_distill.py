@@ -14,13 +14,14 @@ import soundfile
 torch = pytest.importorskip("torch")
 from compress.augment import Augmentation, TrainingFrontend  # noqa: E402
 from compress.checkpoints import Checkpoint  # noqa: E402
-from compress.corpus import Clip, CorpusError  # noqa: E402
+from compress.corpus import CorpusError  # noqa: E402
 from compress.distill import DistillRecipe, TrainingError, Verdict, distill, schedule  # noqa: E402
 from compress.losses import NOTHING, Targets, distillation_loss, targets  # noqa: E402
 from compress.teacher import Label, LabelCache, fingerprint, full_context, trusted  # noqa: E402
 from compress.vocabulary import translator  # noqa: E402
 from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
 from device_asr.errors import UsageError  # noqa: E402
+from device_asr.manifest import Clip  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
 
 RATE = 16_000
@@ -59,7 +60,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     for i in range(8):
         seconds = float(rng.uniform(1.5, 3.0))
         soundfile.write(folder / f"{i}.wav", rng.normal(0, 0.1, int(seconds * RATE)), RATE)
-        made.append(Clip(folder / f"{i}.wav", "the cat sat" if i % 2 else None, seconds))
+        made.append(Clip(folder / f"{i}.wav", "the cat sat" if i % 2 else None, None, seconds))
     return made
 
 
