@@ -97,6 +97,9 @@ def _tensor_names(layers: Mapping[str, int]) -> list[str]:
 
 
 def _theirs(checkpoint: Checkpoint, style: int) -> dict[str, Tensor]:
+    if checkpoint.dims.ranks:
+        raise CheckpointError(f"Layer {checkpoint.dims.ranks[0][0]} is factored: wanted whole layers, which are all "
+                              "that this format holds; save it in our own.")
     out = {}
     for name, tensor in checkpoint.weights.items():
         conv = name in ("encoder.conv1.weight", "encoder.conv2.weight")
@@ -168,6 +171,7 @@ def load_hugging_face(folder: Path) -> Checkpoint:
 def save_hugging_face(checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> None:
     """Writes config.json, generation_config.json, model.safetensors; `tokenizer` is copied beside them."""
     dims, encoder, decoder = checkpoint.dims, checkpoint.dims.encoder, checkpoint.dims.decoder
+    tensors = {f"model.{name}": tensor for name, tensor in _theirs(checkpoint, HUGGING_FACE).items()}
     folder.mkdir(parents=True, exist_ok=True)
     config = {"model_type": "whisper", "d_model": dims.state, "num_mel_bins": dims.n_mels,
               "vocab_size": dims.vocab, "max_source_positions": dims.audio_ctx, "max_target_positions": dims.text_ctx,
@@ -180,7 +184,7 @@ def save_hugging_face(checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> 
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=1))
     (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
-    save_file({f"model.{k}": v for k, v in _theirs(checkpoint, HUGGING_FACE).items()}, folder / "model.safetensors")
+    save_file(tensors, folder / "model.safetensors")
 
 
 # -- ours ------------------------------------------------------------------------------------------

@@ -7,13 +7,15 @@ frames, attention is `bmm` and `softmax`, LayerNorm can be switched to a form th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from compress.frontend import LogMel
+from device_asr.errors import DeviceAsrError
 
 MASKED = -1e4  # added to a score that must not be attended to; exp underflows to 0 in float32
 
@@ -32,6 +34,7 @@ class Dims:
     """Sizes of a Whisper-shaped network; layers may differ from one another after pruning.
 
     audio_ctx: positions of 20 ms the encoder knows. text_ctx: positions the decoder knows.
+    ranks: (name, rank) of the linear layers that are products of two.
     """
 
     n_mels: int
@@ -42,6 +45,8 @@ class Dims:
     vocab: int
     encoder: tuple[LayerDims, ...]
     decoder: tuple[LayerDims, ...]
+    # outside of repr, which keys the teacher's labels on disk: the names of the weights tell it there
+    ranks: tuple[tuple[str, int], ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict:
         """As plain JSON values."""
@@ -49,13 +54,15 @@ class Dims:
             **{k: getattr(self, k) for k in ("n_mels", "state", "head_dim", "audio_ctx", "text_ctx", "vocab")},
             "encoder": [{"heads": x.heads, "ffn": x.ffn} for x in self.encoder],
             "decoder": [{"heads": x.heads, "ffn": x.ffn, "cross_heads": x.cross_heads} for x in self.decoder],
+            **({"ranks": dict(self.ranks)} if self.ranks else {}),
         }
 
     @classmethod
     def from_json(cls, values: dict) -> Dims:
         """The inverse of `to_json`."""
         layers = {side: tuple(LayerDims(**x) for x in values[side]) for side in ("encoder", "decoder")}
-        return cls(**{**values, **layers})
+        ranks = tuple((str(name), int(rank)) for name, rank in values.get("ranks", {}).items())
+        return cls(**{**values, **layers, "ranks": ranks})
 
 
 class LayerNorm(nn.LayerNorm):
@@ -70,6 +77,34 @@ class LayerNorm(nn.LayerNorm):
         centred = wide - wide.mean(dim=(-2, -1), keepdim=True)
         variance = (centred * centred).mean(dim=(-2, -1), keepdim=True)
         return (centred * torch.rsqrt(variance + self.eps)).squeeze(-2) * self.weight + self.bias
+
+
+class Factored(nn.Module):
+    """A linear layer as the product of two: `down` to `rank` features, `up` from them with the bias."""
+
+    def __init__(self, columns: int, rows: int, rank: int, bias: bool = True) -> None:
+        super().__init__()
+        self.down = nn.Linear(columns, rank, bias=False)
+        self.up = nn.Linear(rank, rows, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.up(self.down(x))
+
+
+def factor(network: nn.Module, ranks: Iterable[tuple[str, int]]) -> None:
+    """Replaces the named linear layers by `Factored` ones of these ranks, untrained, in place.
+
+    Raises:
+        DeviceAsrError: the network has no linear layer of that name.
+    """
+    linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+    for name, rank in ranks:
+        if name not in linears:
+            raise DeviceAsrError(f"Factored layer {name}: wanted a linear layer of the network, found none; "
+                                 "the ranks do not fit the other dims.")
+        linear, (parent, _, own) = linears[name], name.rpartition(".")
+        setattr(network.get_submodule(parent), own,
+                Factored(linear.in_features, linear.out_features, rank, linear.bias is not None))
 
 
 class Attention(nn.Module):
@@ -246,6 +281,7 @@ class Whisper(nn.Module):
         self.frontend = LogMel(dims.n_mels)
         self.encoder = Encoder(dims)
         self.decoder = Decoder(dims)
+        factor(self, dims.ranks)
 
     def encode(self, pcm: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Encoder states of padded clips.
