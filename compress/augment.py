@@ -157,9 +157,9 @@ class TrainingFrontend(nn.Module):
         super().__init__()
         self.frontend, self.masked = frontend, masked
 
-    def forward(self, pcm: Tensor) -> Tensor:
+    def forward(self, pcm: Tensor, chunk: int | None = None) -> Tensor:
         with torch.autocast(pcm.device.type, enabled=False):
-            mel = self.frontend(pcm.float())
+            mel = self.frontend(pcm.float(), chunk)
         if not self.training or self.masked == 0:
             return mel
         return torch.where(torch.rand(len(mel), 1, 1, device=mel.device) < self.masked, spec_augment(mel), mel)

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from compress.whisper import Dims, LayerDims, Whisper
+from device_asr.ctc import SYMBOLS
 from device_asr.errors import DeviceAsrError
 from device_asr.tokenizer import Vocabulary
 
@@ -62,8 +63,16 @@ class Checkpoint:
 
     @property
     def parameters(self) -> int:
-        """Number of weights (the tied embedding counts once)."""
-        return sum(tensor.numel() for tensor in self.weights.values())
+        """Number of weights (the tied embedding counts once; the encoder's positions are sines, not weights)."""
+        return sum(tensor.numel() for name, tensor in self.weights.items() if name != "encoder.positions")
+
+
+def add_ctc(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with a CTC head over the letters of `device_asr.ctc`, untrained: every symbol alike."""
+    symbols, state = len(SYMBOLS) + 1, checkpoint.dims.state
+    weights = {**checkpoint.weights, "ctc.weight": torch.zeros(symbols, state), "ctc.bias": torch.zeros(symbols)}
+    return replace(checkpoint, dims=replace(checkpoint.dims, ctc=symbols), weights=weights,
+                   provenance=(*checkpoint.provenance, f"CTC head over {symbols} symbols"))
 
 
 def check_shapes(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,13 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.augment import Augmentation, TrainingFrontend
+from compress.augment import TrainingFrontend
 from compress.checkpoints import Checkpoint
+from compress.chunks import Chunking
 from compress.corpus import CorpusError, batches, pad, read_clip
+from compress.distill_recipe import DistillRecipe
 from compress.frontend import SAMPLE_RATE
-from compress.losses import Targets, distillation_loss, targets
+from compress.losses import Targets, ctc_loss, distillation_loss, targets
 from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, has_bfloat16, precision, trusted
 from compress.vocabulary import translator
+from compress.whisper import Whisper
+from device_asr.ctc import spell
 from device_asr.errors import DeviceAsrError, UsageError
 from device_asr.manifest import Clip
 
@@ -43,47 +48,18 @@ class TrainingError(DeviceAsrError):
 
 
 @dataclass(frozen=True)
-class DistillRecipe:
-    """Settings of a training run.
+class Batch:
+    """What a student learns from at once: (batch, samples), (batch,) true lengths, and how it is heard.
 
-    batch: clips computed together; accumulate: batches to one step of the optimiser.
-    warmup: steps. soft, hard: weights of the KL term on the teacher's best tokens, softened by
-    `temperature`, and of the cross-entropy on its text. cut: how often a clip that has a version cut in
-    mid-speech (every third) is shown so.
-    average: decay of the averaged weights a step. save_every: seconds.
+    spoken: symbols of each clip for CTC. chunking, start: see `Whisper.encode`.
     """
 
-    epochs: int = 1
-    batch: int = 8
-    accumulate: int = 1
-    rate: float = 1e-5
-    warmup: int = 20
-    soft: float = 0.7
-    hard: float = 0.3
-    temperature: float = 1.0
-    cut: float = 0.4
-    average: float = 0.998
-    clip_norm: float = 1.0
-    weight_decay: float = 0.01
-    seed: int = 0
-    save_every: float = 120.0
-    augment: Augmentation = field(default_factory=Augmentation)
-
-    def __post_init__(self) -> None:
-        if isinstance(self.augment, Mapping):  # a table of a TOML recipe
-            try:
-                object.__setattr__(self, "augment", Augmentation(**self.augment))
-            except TypeError as error:
-                raise UsageError(f"distill.augment: wanted the fields of Augmentation ({error}).") from None
-        for name in ("cut", "average"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"distill.{name}: wanted a number in [0, 1), found {getattr(self, name)}.")
-        for name in ("epochs", "batch", "accumulate", "rate", "temperature", "clip_norm", "save_every"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"distill.{name}: wanted more than 0, found {getattr(self, name)}.")
-        if min(self.soft, self.hard, self.warmup) < 0 or self.soft + self.hard == 0:
-            raise UsageError(f"distill: wanted soft, hard and warmup of at least 0 and soft or hard above it, found "
-                             f"soft {self.soft}, hard {self.hard}, warmup {self.warmup}.")
+    pcm: Tensor
+    lengths: Tensor
+    wanted: Targets
+    spoken: tuple[Sequence[int], ...]
+    chunking: Chunking | None
+    start: int
 
 
 @dataclass(frozen=True)
@@ -142,6 +118,7 @@ class _Training:
         self.translate = (lambda label: label) if same else translator(teacher.vocabulary, student.vocabulary)
         self.network = student.network().to(device).train()
         self.network.frontend = TrainingFrontend(self.network.frontend, recipe.augment.masked)
+        self.guide = self._guide()
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate,
                                            weight_decay=recipe.weight_decay)
@@ -150,6 +127,15 @@ class _Training:
         names = [[str(clip.audio), clip.text, clip.duration] for clip in clips]
         self.identity = hashlib.sha256(json.dumps(
             [asdict(recipe), names, len(noises), fingerprint(teacher), fingerprint(student)]).encode()).hexdigest()
+
+    def _guide(self) -> Whisper | None:
+        """The network as the training began, where the streaming states are led to its own."""
+        streaming = self.recipe.streaming
+        if streaming is None or streaming.hidden == 0:
+            return None
+        guide = self.student.network().to(self.device).requires_grad_(False)
+        guide.frontend = TrainingFrontend(guide.frontend)
+        return guide
 
     def _steps(self, epoch: int) -> list[list[list[int]]]:
         """The batches of every step of an epoch."""
@@ -233,14 +219,18 @@ class _Training:
             return {"loss": None, "rate": 0.0}, 0.0, 0
         # seeded only now: building the teacher, where labels are missing, draws from torch's generator
         torch.manual_seed(int(np.random.SeedSequence((recipe.seed, 2, number)).generate_state(1)[0]))
-        everything = sum(wanted.count for _, _, wanted in prepared)
+        everything = sum(batch.wanted.count for batch in prepared)
         self.optimiser.zero_grad(set_to_none=True)
         loss = 0.0
-        for pcm, lengths, wanted in prepared:
+        parts: Counter[str] = Counter()
+        for batch in prepared:
             # each batch weighs by its tokens, so that accumulating equals one larger batch
-            part = self._loss(pcm, lengths, wanted) * (wanted.count / everything)
+            share = batch.wanted.count / everything
+            terms = self._loss(batch)
+            part = sum(terms.values()) * share
             part.backward()
             loss += float(part.detach())
+            parts.update({name: float(term.detach()) * share for name, term in terms.items()})
         if not math.isfinite(loss):
             raise TrainingError(f"The loss of step {number} is {loss}; lower distill.rate (now {recipe.rate:g}) and "
                                 "run again: it goes on from the last saved step.")
@@ -253,13 +243,16 @@ class _Training:
         with torch.no_grad():
             for name, value in self.network.state_dict().items():
                 self.averaged[name].lerp_(value, 1 - decay)
-        seconds = sum(float(lengths.sum()) for _, lengths, _ in prepared) / SAMPLE_RATE
+        seconds = sum(float(batch.lengths.sum()) for batch in prepared) / SAMPLE_RATE
         self.audio += seconds
-        self.learned += sum(len(lengths) for _, lengths, _ in prepared)
-        return {"loss": round(loss, 4), "rate": rate}, seconds, sum(wanted.words for _, _, wanted in prepared)
+        self.learned += sum(len(batch.lengths) for batch in prepared)
+        values = {"loss": round(loss, 4), "rate": rate}
+        if len(parts) > 1:
+            values.update({name: round(value, 4) for name, value in parts.items()})
+        return values, seconds, sum(batch.wanted.words for batch in prepared)
 
-    def _prepare(self, group: list[int], rng: np.random.Generator) -> tuple[Tensor, Tensor, Targets] | None:
-        """(batch, samples), (batch,) true lengths and targets of the clips whose labels are trusted."""
+    def _prepare(self, group: list[int], rng: np.random.Generator) -> Batch | None:
+        """The clips of a group whose labels are trusted."""
         sounds, given = [], []
         for index in group:
             sound, text = read_clip(self.clips[index])[: int(LONGEST * SAMPLE_RATE)], self.clips[index].text
@@ -269,21 +262,39 @@ class _Training:
             given.append(text)
         heard: list[np.ndarray] = []
         kept: list[Label] = []
+        spoken: list[list[int]] = []
         for sound, text, label in zip(sounds, given, self.labels.labels(sounds, given), strict=True):
             if trusted(label, self.teacher_vocabulary, text):
                 heard.append(self.recipe.augment.apply(sound, self.noises, rng, CONTEXT))
                 kept.append(self.translate(label))
+                spoken.append(spell(text or self.teacher_vocabulary.decode(label.tokens.tolist())))
         if not kept:
             return None
+        streaming = self.recipe.streaming
+        chunking = None if streaming is None else streaming.draw(rng)
+        start = 0 if chunking is None else int(rng.integers(self.student.dims.audio_ctx))
         pcm, lengths = pad(heard)
-        return torch.from_numpy(pcm), torch.from_numpy(lengths), targets(kept, self.student.vocabulary)
+        return Batch(torch.from_numpy(pcm), torch.from_numpy(lengths), targets(kept, self.student.vocabulary),
+                     tuple(spoken), chunking, start)
 
-    def _loss(self, pcm: Tensor, lengths: Tensor, wanted: Targets) -> Tensor:
-        wanted = wanted.to(self.device)
+    def _loss(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss by name, weighted."""
+        recipe, network = self.recipe, self.network
+        pcm, lengths, wanted = (x.to(self.device) for x in (batch.pcm, batch.lengths, batch.wanted))
         with precision(self.device, self.bfloat16):
-            logits = self.network(pcm.to(self.device), wanted.tokens, lengths.to(self.device))
-        recipe = self.recipe
-        return distillation_loss(logits.float(), wanted, recipe.soft, recipe.hard, recipe.temperature)
+            audio, mask = network.encode(pcm, lengths, batch.chunking, batch.start)
+            logits, _ = network.decoder(wanted.tokens, audio, mask)
+            symbols = None if network.ctc is None else network.ctc(audio)
+            with torch.no_grad():
+                led = None if self.guide is None or batch.chunking is None else self.guide.encode(pcm, lengths)[0]
+        terms = {"text": distillation_loss(logits.float(), wanted, recipe.soft, recipe.hard, recipe.temperature)}
+        streaming = recipe.streaming
+        if streaming is not None and streaming.ctc > 0 and symbols is not None:
+            terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), lengths, batch.spoken)
+        if led is not None and streaming is not None and mask is not None:
+            apart = (audio.float() - led.float()).square().mean(-1)
+            terms["hidden"] = streaming.hidden * apart[mask == 0].mean()
+        return terms
 
 
 def cut_clip(sound: np.ndarray, text: str | None, index: int, seed: int) -> tuple[np.ndarray, str | None]:

@@ -19,6 +19,7 @@ FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 SAMPLES_PER_POSITION = 2 * HOP  # the encoder's second convolution halves the frame rate: 20 ms
 POSITIONS_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_POSITION
 LOG_FLOOR = 1e-10
+START_LOUDEST = 0.5  # log10 mel power before anything was heard: a third of 180 training clips never reach it
 DYNAMIC_RANGE = 8.0  # in log10: Whisper drops what is 80 dB under the loudest frame
 
 
@@ -88,8 +89,32 @@ class LogMel(nn.Module):
         mel = nn.functional.linear(real * real + imaginary * imaginary, self.filters)
         return torch.log(torch.clamp(mel, min=LOG_FLOOR)) * (1.0 / math.log(10.0))
 
-    def forward(self, pcm: Tensor) -> Tensor:
-        """(batch, samples) -> (batch, samples / 160, n_mels), normalised by the clip's maximum."""
+    def forward(self, pcm: Tensor, chunk: int | None = None) -> Tensor:
+        """(batch, samples) -> (batch, samples / 160, n_mels), normalised by the clip's maximum.
+
+        chunk: positions heard at once, normalised by the maximum so far; None: the whole clip.
+        """
         log_mel = self.power(pcm)
+        if chunk is not None:
+            return normalise_running(log_mel, chunk)
         loudest = log_mel.amax(dim=(1, 2), keepdim=True)
         return (torch.maximum(log_mel, loudest - DYNAMIC_RANGE) + 4.0) * 0.25
+
+
+def normalise_running(log_mel: Tensor, size: int) -> Tensor:
+    """Whisper's normalisation with the loudest frame so far in place of the loudest of the clip.
+
+    A chunk of `size` positions is heard with one mel frame (10 ms) of the next: frames 1 to 2 size are
+    the first chunk's, and so on; frame 0 is silence before the sound.
+
+    Args:
+        log_mel: (batch, frames, n_mels), log10, see `LogMel.power`.
+    """
+    batch, frames, _ = log_mel.shape
+    loudest = log_mel[:, 1:].amax(dim=2)
+    chunks = -(-(frames - 1) // (2 * size))
+    padded = nn.functional.pad(loudest, (0, chunks * 2 * size - (frames - 1)), value=-10.0)
+    so_far = padded.view(batch, chunks, 2 * size).amax(dim=2).clamp(min=START_LOUDEST).cummax(dim=1).values
+    floor = so_far.repeat_interleave(2 * size, 1)[:, : frames - 1]
+    floor = torch.cat([torch.full_like(floor[:, :1], START_LOUDEST), floor], dim=1)[..., None] - DYNAMIC_RANGE
+    return (torch.maximum(log_mel, floor) + 4.0) * 0.25

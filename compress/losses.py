@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from compress.frontend import SAMPLES_PER_POSITION
 from compress.teacher import Label
+from device_asr.ctc import BLANK
 from device_asr.tokenizer import Vocabulary
 
 NOTHING = -100  # target of a position that is padding
@@ -80,3 +82,16 @@ def distillation_loss(logits: Tensor, wanted: Targets, soft: float, hard: float,
     student = torch.log_softmax(ours / temperature, dim=-1).gather(1, wanted.best[valid])
     divergence = (theirs.exp() * (theirs - student)).sum(-1).mean() * temperature**2
     return soft * divergence + hard * F.cross_entropy(ours, wanted.text[valid])
+
+
+def ctc_loss(symbols: Tensor, lengths: Tensor, spoken: Sequence[Sequence[int]]) -> Tensor:
+    """Connectionist temporal classification, mean over symbols; a text too long for its sound counts nothing.
+
+    Args:
+        symbols: (batch, positions, symbols) float32 logits. lengths: (batch,) samples.
+    """
+    counts = torch.tensor([len(ids) for ids in spoken])
+    flat = torch.tensor([i for ids in spoken for i in ids], dtype=torch.int64)
+    positions = torch.div(lengths.cpu() + SAMPLES_PER_POSITION - 1, SAMPLES_PER_POSITION, rounding_mode="floor")
+    logprobs = torch.log_softmax(symbols, dim=-1).transpose(0, 1)
+    return F.ctc_loss(logprobs, flat.to(symbols.device), positions, counts, blank=BLANK, zero_infinity=True)

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from compress import vocabulary
-from compress.checkpoints import Checkpoint
+from compress.checkpoints import Checkpoint, add_ctc
 from compress.corpus import CorpusError, read_corpus
-from compress.distill import DistillRecipe, distill
+from compress.distill import distill
+from compress.distill_recipe import DistillRecipe
 from device_asr.errors import UsageError
 from device_asr.manifest import Clip
 
@@ -94,7 +95,17 @@ def _distill(checkpoint: Checkpoint, settings: DistillRecipe, material: Material
                    labels=material.labels)
 
 
+@dataclass(frozen=True)
+class NoSettings:
+    """A technique without settings."""
+
+
+def _ctc(checkpoint: Checkpoint, settings: NoSettings, material: Material, folder: Path) -> Checkpoint:
+    return add_ctc(checkpoint)
+
+
 TECHNIQUES = {
+    "ctc": Technique(NoSettings, _ctc),
     "vocabulary": Technique(VocabularySettings, _vocabulary),
     "distill": Technique(DistillRecipe, _distill, learns=True),
 }

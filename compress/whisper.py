@@ -7,6 +7,7 @@ frames, attention is `bmm` and `softmax`, LayerNorm can be switched to a form th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -14,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.chunks import MASKED, Chunking, chunk_mask
 from compress.frontend import LogMel
 from device_asr.errors import DeviceAsrError
-
-MASKED = -1e4  # added to a score that must not be attended to; exp underflows to 0 in float32
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Dims:
     """Sizes of a Whisper-shaped network; layers may differ from one another after pruning.
 
     audio_ctx: positions of 20 ms the encoder knows. text_ctx: positions the decoder knows.
-    ranks: (name, rank) of the linear layers that are products of two.
+    ranks: (name, rank) of the linear layers that are products of two. ctc: symbols of the CTC head,
+    the blank among them; 0: no head.
     """
 
     n_mels: int
@@ -45,8 +46,9 @@ class Dims:
     vocab: int
     encoder: tuple[LayerDims, ...]
     decoder: tuple[LayerDims, ...]
-    # outside of repr, which keys the teacher's labels on disk: the names of the weights tell it there
+    # outside of repr, which keys the teacher's labels on disk: the names of the weights tell them there
     ranks: tuple[tuple[str, int], ...] = field(default=(), repr=False)
+    ctc: int = field(default=0, repr=False)
 
     def to_json(self) -> dict:
         """As plain JSON values."""
@@ -55,6 +57,7 @@ class Dims:
             "encoder": [{"heads": x.heads, "ffn": x.ffn} for x in self.encoder],
             "decoder": [{"heads": x.heads, "ffn": x.ffn, "cross_heads": x.cross_heads} for x in self.decoder],
             **({"ranks": dict(self.ranks)} if self.ranks else {}),
+            **({"ctc": self.ctc} if self.ctc else {}),
         }
 
     @classmethod
@@ -63,6 +66,13 @@ class Dims:
         layers = {side: tuple(LayerDims(**x) for x in values[side]) for side in ("encoder", "decoder")}
         ranks = tuple((str(name), int(rank)) for name, rank in values.get("ranks", {}).items())
         return cls(**{**values, **layers, "ranks": ranks})
+
+
+def sinusoids(count: int, state: int) -> Tensor:
+    """Whisper's encoder positions: (count, state) float32, sines then cosines of 1 to 1/10000 radians a position."""
+    scales = torch.exp(-torch.arange(state // 2) * (math.log(10_000.0) / (state // 2 - 1)))
+    angles = torch.arange(count)[:, None] * scales[None]
+    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
 class LayerNorm(nn.LayerNorm):
@@ -207,7 +217,7 @@ class Encoder(nn.Module):
         # channel like every other linear layer. Columns are ordered (frame, channel).
         self.conv1 = nn.Linear(3 * dims.n_mels, dims.state)
         self.conv2 = nn.Linear(3 * dims.state, dims.state)
-        self.positions = nn.Parameter(torch.zeros(dims.audio_ctx, dims.state))
+        self.register_buffer("positions", sinusoids(dims.audio_ctx, dims.state))  # never trained
         self.layers = nn.ModuleList(EncoderLayer(dims, layer) for layer in dims.encoder)
         self.norm = LayerNorm(dims.state)
 
@@ -222,16 +232,22 @@ class Encoder(nn.Module):
         before = torch.cat([x.new_zeros(batch, 1, state), pairs[:, :-1, state:]], dim=1)
         return F.gelu(self.conv2(torch.cat([before, pairs], dim=2)))
 
-    def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
+    def positions_of(self, count: int) -> Tensor:
+        """The first `count` positions, (count, state)."""
+        return self.positions[:count]
+
+    def forward(self, mel: Tensor, mask: Tensor | None = None, start: int = 0) -> Tensor:
         """Args:
             mel: (batch, 2 n, n_mels) float32, n <= dims.audio_ctx.
             mask: added to the scores, (n, n) or (batch, n or 1, n).
+            start: the first one's position; after the last one comes position 0 again.
 
         Returns:
             (batch, n, state).
         """
         x = self.convolve(mel)
-        x = x + self.positions[: x.shape[1]]
+        count = x.shape[1]
+        x = x + (self.positions_of(count) if start == 0 else self.positions.roll(-start, 0)[:count])
         for layer in self.layers:
             x = layer(x, mask)
         return self.norm(x)
@@ -281,25 +297,31 @@ class Whisper(nn.Module):
         self.frontend = LogMel(dims.n_mels)
         self.encoder = Encoder(dims)
         self.decoder = Decoder(dims)
+        self.ctc = nn.Linear(dims.state, dims.ctc) if dims.ctc else None
         factor(self, dims.ranks)
 
-    def encode(self, pcm: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def encode(self, pcm: Tensor, lengths: Tensor | None = None, chunking: Chunking | None = None,
+               start: int = 0) -> tuple[Tensor, Tensor | None]:
         """Encoder states of padded clips.
 
         Args:
             pcm: (batch, samples) float32, a multiple of 320 samples.
             lengths: (batch,) true samples; None: all. Padding is hidden from attention.
+            chunking: heard in chunks; None: each clip at once. start: see `Encoder`.
 
         Returns:
             states (batch, samples / 320, state), and the mask (batch, samples / 320) of 0 and MASKED.
         """
-        mel = self.frontend(pcm)
+        mel = self.frontend(pcm, None if chunking is None else chunking.size)
+        count = mel.shape[1] // 2
+        chunked = None if chunking is None else chunk_mask(count, chunking, pcm.device)
         if lengths is None:
-            return self.encoder(mel), None
-        positions = torch.arange(mel.shape[1] // 2, device=pcm.device)
+            return self.encoder(mel, chunked, start), None
+        positions = torch.arange(count, device=pcm.device)
         hidden = positions[None] * 320 >= lengths[:, None]
         mask = hidden.to(mel.dtype) * MASKED
-        return self.encoder(mel, mask[:, None]), mask
+        both = mask[:, None] if chunked is None else mask[:, None] + chunked
+        return self.encoder(mel, both, start), mask
 
     def forward(self, pcm: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (batch, n, vocab) of `tokens` (batch, n) given `pcm` (batch, samples)."""

@@ -15,7 +15,8 @@ torch = pytest.importorskip("torch")
 from compress.augment import Augmentation, TrainingFrontend  # noqa: E402
 from compress.checkpoints import Checkpoint  # noqa: E402
 from compress.corpus import CorpusError  # noqa: E402
-from compress.distill import DistillRecipe, TrainingError, Verdict, distill, schedule  # noqa: E402
+from compress.distill import TrainingError, Verdict, distill, schedule  # noqa: E402
+from compress.distill_recipe import DistillRecipe  # noqa: E402
 from compress.losses import NOTHING, Targets, distillation_loss, targets  # noqa: E402
 from compress.teacher import Label, LabelCache, fingerprint, full_context, trusted  # noqa: E402
 from compress.vocabulary import translator  # noqa: E402

@@ -1,0 +1,95 @@
+"""Settings of a training run, checked where they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from compress.augment import Augmentation
+from compress.chunks import Chunking
+from device_asr.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """Training to hear in chunks, in a share of the batches; the others are heard whole (dual mode).
+
+    sizes: positions of a chunk, left: fewest and most positions of its past, drawn for each batch
+    (dynamic chunk training, Zhang et al. 2020). ctc: weight of the CTC term on the spoken text, in all
+    batches. hidden: weight of the mean square distance to the encoder states with which the training
+    began, heard whole.
+    """
+
+    share: float = 0.67
+    sizes: tuple[int, ...] = (8, 16, 32)
+    left: tuple[int, int] = (125, 250)
+    ctc: float = 0.3
+    hidden: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("sizes", "left"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not 0 <= self.share <= 1 or min(self.ctc, self.hidden) < 0:
+            raise UsageError(f"distill.streaming: wanted share in [0, 1], ctc and hidden of at least 0, found "
+                             f"{self.share}, {self.ctc} and {self.hidden}.")
+        if not self.sizes or min(self.sizes) < 1 or len(self.left) != 2 or not 0 <= self.left[0] <= self.left[1]:
+            raise UsageError(f"distill.streaming: wanted sizes of at least 1 position and left = [fewest, most], "
+                             f"found {list(self.sizes)} and {list(self.left)}.")
+
+    def draw(self, rng: np.random.Generator) -> Chunking | None:
+        """How the next batch is heard."""
+        if rng.random() >= self.share:
+            return None
+        return Chunking(int(rng.choice(self.sizes)), int(rng.integers(self.left[0], self.left[1] + 1)))
+
+
+@dataclass(frozen=True)
+class DistillRecipe:
+    """Settings of a training run.
+
+    batch: clips computed together; accumulate: batches to one step of the optimiser.
+    warmup: steps. soft, hard: weights of the KL term on the teacher's best tokens, softened by
+    `temperature`, and of the cross-entropy on its text. cut: how often a clip that has a version cut in
+    mid-speech (every third) is shown so.
+    average: decay of the averaged weights a step. save_every: seconds.
+    """
+
+    epochs: int = 1
+    batch: int = 8
+    accumulate: int = 1
+    rate: float = 1e-5
+    warmup: int = 20
+    soft: float = 0.7
+    hard: float = 0.3
+    temperature: float = 1.0
+    cut: float = 0.4
+    average: float = 0.998
+    clip_norm: float = 1.0
+    weight_decay: float = 0.01
+    seed: int = 0
+    save_every: float = 120.0
+    augment: Augmentation = field(default_factory=Augmentation)
+    streaming: Streaming | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.streaming, Mapping):
+            try:
+                object.__setattr__(self, "streaming", Streaming(**self.streaming))
+            except TypeError as error:
+                raise UsageError(f"distill.streaming: wanted the fields of Streaming ({error}).") from None
+        if isinstance(self.augment, Mapping):  # a table of a TOML recipe
+            try:
+                object.__setattr__(self, "augment", Augmentation(**self.augment))
+            except TypeError as error:
+                raise UsageError(f"distill.augment: wanted the fields of Augmentation ({error}).") from None
+        for name in ("cut", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"distill.{name}: wanted a number in [0, 1), found {getattr(self, name)}.")
+        for name in ("epochs", "batch", "accumulate", "rate", "temperature", "clip_norm", "save_every"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"distill.{name}: wanted more than 0, found {getattr(self, name)}.")
+        if min(self.soft, self.hard, self.warmup) < 0 or self.soft + self.hard == 0:
+            raise UsageError(f"distill: wanted soft, hard and warmup of at least 0 and soft or hard above it, found "
+                             f"soft {self.soft}, hard {self.hard}, warmup {self.warmup}.")

@@ -1,0 +1,123 @@
+"""The streaming encoder as a program: a chunk of sound and the state go in, the chunk's frames and the state come out.
+
+What it computes is the chunk-masked network (`Whisper.encode` with a `Chunking`) over 20 ms of silence and
+then the sound, chunk by chunk. Position i needs sound up to 12.5 ms after its end (half a window of the
+spectrogram, one frame of the first convolution); the silence before makes room for that, so that every
+chunk's sound brings as many positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.chunks import MASKED, Chunking
+from compress.frontend import DYNAMIC_RANGE, HOP, LOG_FLOOR, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST
+from compress.whisper import Whisper
+
+DELAY = SAMPLES_PER_POSITION  # samples of silence before the sound
+TAIL = DELAY + N_FFT // 2 - HOP  # samples of the past that the first frame of a chunk still needs
+
+
+class StreamProgram(nn.Module):
+    """One chunk through the encoder, static shapes, batch 1."""
+
+    def __init__(self, network: Whisper, chunking: Chunking) -> None:
+        super().__init__()
+        if network.ctc is None:
+            raise ValueError("wanted a network with a CTC head")
+        self.frontend, self.encoder, self.ctc = network.frontend, network.encoder, network.ctc
+        self.cross = nn.ModuleList(layer.cross for layer in network.decoder.layers)
+        self.chunking = chunking
+        self.register_buffer("order", torch.arange(chunking.size), persistent=False)
+        self.register_buffer("past", torch.arange(-chunking.left, 0), persistent=False)
+        state = network.dims.state
+        scales = torch.exp(-torch.arange(state // 2) * (torch.log(torch.tensor(10_000.0)) / (state // 2 - 1)))
+        self.register_buffer("scales", scales, persistent=False)
+
+    def forward(self, pcm: Tensor, position: Tensor, tail: Tensor, loudest: Tensor, mel: Tensor, frame: Tensor,
+                keys: list[Tensor], values: list[Tensor]) -> tuple[Tensor, ...]:
+        """Args:
+            pcm: (1, 320 * size) float32. position: (1,) int64, of the chunk's first one, counted from 0.
+            tail: (1, TAIL), the sound before. loudest: (1, 1, 1), log10 mel power so far.
+            mel: (1, 2, n_mels), the last frames. frame: (1, 1, state), the last of the first convolution.
+            keys, values: each encoder layer's past, (heads, head_dim, left) and (heads, left, head_dim).
+
+        Returns:
+            CTC logits (size, symbols); each decoder layer's cross-attention keys (heads, head_dim, size),
+            then values (heads, size, head_dim); then the state as it was given, moved on by a chunk.
+        """
+        size = self.chunking.size
+        sound = torch.cat([tail, pcm], dim=1)
+        hops = sound[:, : (2 * size + 2) * HOP].reshape(1, 2 * size + 2, HOP)
+        frames = torch.cat([hops[:, :-2], hops[:, 1:-1], hops[:, 2:, : N_FFT - 2 * HOP]], dim=2)
+        power = self.frontend.frames_power(frames)
+        loudest = torch.maximum(loudest, power.amax(dim=(1, 2), keepdim=True))
+        heard = torch.cat([mel, (torch.maximum(power, loudest - DYNAMIC_RANGE) + 4.0) * 0.25], dim=1)
+        first = nn.functional.gelu(self.encoder.conv1(torch.cat([heard[:, :-2], heard[:, 1:-1], heard[:, 2:]], dim=2)))
+        width = first.shape[2]
+        pairs = first.reshape(1, size, 2 * width)
+        before = torch.cat([frame, pairs[:, :-1, width:]], dim=1)
+        x = nn.functional.gelu(self.encoder.conv2(torch.cat([before, pairs], dim=2)))
+        x = x + self._positions(position)
+        mask = (position + self.past < 0).to(torch.float32) * MASKED
+        mask = torch.cat([mask, torch.zeros(size)]).unsqueeze(0)
+        new_keys, new_values = [], []
+        for i, layer in enumerate(self.encoder.layers):
+            normed = layer.attention_norm(x)
+            own_keys, own_values = layer.attention.keys_values(normed)
+            all_keys = torch.cat([keys[i], own_keys], 2)
+            all_values = torch.cat([values[i], own_values], 1)
+            new_keys.append(all_keys[:, :, size:])
+            new_values.append(all_values[:, size:])
+            x = x + layer.attention(normed, all_keys, all_values, mask)[0]
+            x = x + layer.ffn(layer.ffn_norm(x))
+        audio = self.encoder.norm(x)
+        cross = [attention.keys_values(audio) for attention in self.cross]
+        return (self.ctc(audio).squeeze(0), *(k for k, _ in cross), *(v for _, v in cross),
+                position + size, sound[:, -TAIL:], loudest, heard[:, -2:], first[:, -1:], *new_keys, *new_values)
+
+    def _positions(self, position: Tensor) -> Tensor:
+        """Sines of this chunk's positions, which begin again after the last that the network knows."""
+        at = torch.remainder(position + self.order, self.encoder.dims.audio_ctx).to(torch.float32)
+        angles = at.unsqueeze(1) * self.scales
+        return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+
+
+def start(network: Whisper, chunking: Chunking) -> tuple[Any, ...]:
+    """The state before any sound: `position` to `values` of `StreamProgram.forward`."""
+    dims = network.dims
+    silence = torch.full((1, 1, dims.n_mels), (max(torch.log10(torch.tensor(LOG_FLOOR)).item(),
+                                                   START_LOUDEST - DYNAMIC_RANGE) + 4.0) * 0.25)
+    return (torch.tensor([0]), torch.zeros(1, TAIL), torch.full((1, 1, 1), START_LOUDEST),
+            torch.cat([torch.zeros(1, 1, dims.n_mels), silence], dim=1), torch.zeros(1, 1, dims.state),
+            [torch.zeros(x.heads, dims.head_dim, chunking.left) for x in dims.encoder],
+            [torch.zeros(x.heads, chunking.left, dims.head_dim) for x in dims.encoder])
+
+
+def signature(network: Whisper, chunking: Chunking) -> Mapping[str, Any]:
+    """The method for the manifest: inputs, outputs, and what each state tensor is before any sound."""
+    dims, size, left = network.dims, chunking.size, chunking.left
+
+    def tensor(name: str, shape: list[int], dtype: str = "float32", **more: Any) -> dict[str, Any]:
+        return {"name": name, "shape": shape, "dtype": dtype, **more}
+
+    encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
+    position, tail, _, mel, frame, _, _ = start(network, chunking)
+    state = [
+        tensor("position", [1], "int64", start=position.tolist()), tensor("tail", list(tail.shape), start=0.0),
+        tensor("loudest", [1, 1, 1], start=START_LOUDEST),
+        tensor("mel", list(mel.shape), start=[mel[0, 0, 0].item(), mel[0, 1, 0].item()]),
+        tensor("frame", list(frame.shape), start=0.0),
+        *(tensor(f"keys_{i}", [x.heads, dims.head_dim, left], start=0.0) for i, x in encoder),
+        *(tensor(f"values_{i}", [x.heads, left, dims.head_dim], start=0.0) for i, x in encoder),
+    ]
+    outputs = [tensor("symbols", [size, dims.ctc])]
+    outputs += [tensor(f"cross_keys_{i}", [x.cross_heads, dims.head_dim, size]) for i, x in decoder]
+    outputs += [tensor(f"cross_values_{i}", [x.cross_heads, size, dims.head_dim]) for i, x in decoder]
+    return {"inputs": [tensor("pcm", [1, SAMPLES_PER_POSITION * size]), *state],
+            "outputs": [*outputs, *({k: v for k, v in item.items() if k != "start"} for item in state)],
+            "state": [item["name"] for item in state], "delay": DELAY}
