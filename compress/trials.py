@@ -1,0 +1,152 @@
+"""One trial for real: the candidate's recipe built into a bundle and measured through the runtime."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from compress import checkpoints
+from compress.build import Recipe, build
+from compress.candidates import GROUP, Candidate, Space, space_of
+from compress.checkpoints import Checkpoint
+from compress.corpus import CorpusError, read_clip
+from compress.device_profile import DeviceProfile, Measured, misses
+from compress.frontend import SAMPLES_PER_POSITION
+from compress.profile import measured
+from compress.search import CheckLoss, Cut
+from compress.techniques import TECHNIQUES, Material, Progress, choose_clips, settings_of
+from compress.vocabulary import encoder
+from device_asr import bundle as bundles
+from device_asr.manifest import Clip, read_manifest
+
+LOSS_CLIPS = 6  # of the measured manifest, for the look before training: about 5 s of computation with tiny.en
+STRUCTURE = "structured"  # the technique that removes layers, heads and channels
+
+
+def text_loss(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
+    """Nats a character of the clips' texts, given the clips padded to the encoder's whole context.
+
+    By character, so that vocabularies of different sizes compare.
+
+    Raises:
+        CorpusError: no clip has a text, or a sound cannot be read.
+    """
+    network, tokens_of = checkpoint.network(), encoder(checkpoint.vocabulary)
+    vocabulary, nats, characters = checkpoint.vocabulary, 0.0, 0
+    for clip in clips:
+        if not clip.text:
+            continue
+        ids = [*tokens_of(" " + clip.text.strip()), vocabulary.end][: checkpoint.dims.text_ctx - len(vocabulary.prompt)]
+        pcm = torch.zeros(1, checkpoint.dims.audio_ctx * SAMPLES_PER_POSITION)
+        sound = torch.from_numpy(read_clip(clip))[: pcm.shape[1]]
+        pcm[0, : len(sound)] = sound
+        with torch.no_grad():
+            logits = network(pcm, torch.tensor([[*vocabulary.prompt, *ids[:-1]]]))[0, len(vocabulary.prompt) - 1:]
+        nats += float(F.cross_entropy(logits, torch.tensor(ids), reduction="sum"))
+        characters += len(clip.text)
+    if not characters:
+        raise CorpusError(f"Wanted clips with texts to measure a loss on, found none among {len(clips)}.")
+    return nats / characters
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Builds and measures candidates.
+
+    base: the recipe whose other settings (clips, rates, temperature...) every trial keeps.
+    manifest: what trials are measured on, its first `limit` clips (None: all). corpus, noise: see `build`.
+    work: stages, labels and bundles are kept there.
+    """
+
+    base: Recipe
+    manifest: Path
+    limit: int | None
+    corpus: Path | None
+    noise: Path | None
+    work: Path
+    progress: Progress
+
+    @cached_property
+    def teacher(self) -> Checkpoint:
+        """The teacher's checkpoint."""
+        return checkpoints.load(self.base.teacher)
+
+    @cached_property
+    def clips(self) -> list[Clip]:
+        """What trials are measured on."""
+        return read_manifest(self.manifest)[: self.limit]
+
+    def check(self) -> None:
+        """What can be known to be missing before any work.
+
+        Raises:
+            CheckpointError, ManifestError, CorpusError: teacher or clips are missing or unusable.
+        """
+        if not any(clip.text for clip in self.clips):
+            raise CorpusError(f"{self.manifest}: wanted clips with texts to measure WER on, found none.")
+        for clip in self.clips:
+            if not clip.audio.is_file():
+                raise CorpusError(f"{self.manifest}: the sound {clip.audio} is missing.")
+        if any(TECHNIQUES[table["do"]].learns for table in self.base.stages):
+            clips = choose_clips(self.corpus, self.base.corpus)
+            if not clips:
+                raise CorpusError(f"{self.corpus}: wanted training clips of 1 to 29 s, found none; the base recipe's "
+                                  "[corpus] names the manifests.")
+
+    def space(self) -> Space:
+        """What the build knows how to vary of this teacher."""
+        return space_of(self.teacher.dims, len(self.teacher.vocabulary.pieces), structure=STRUCTURE in TECHNIQUES,
+                        distil=any(table["do"] == "distill" for table in self.base.stages))
+
+    def recipe(self, candidate: Candidate) -> Recipe:
+        """The base recipe with the candidate's settings in it."""
+        varied = {"vocabulary", STRUCTURE, "distill"}
+        stages = [{"do": "vocabulary", "size": candidate.vocabulary}]
+        if STRUCTURE in TECHNIQUES:
+            stages.append({"do": STRUCTURE, "encoder_layers": candidate.encoder_layers,
+                           "decoder_layers": candidate.decoder_layers, "heads": candidate.heads, "ffn": candidate.ffn})
+        stages += [table for table in self.base.stages if table["do"] not in varied]
+        if candidate.epochs:
+            training = [table for table in self.base.stages if table["do"] == "distill"][-1]
+            stages.append({**training, "epochs": candidate.epochs})
+        quantise = {"bits": candidate.bits, **({"group": GROUP} if candidate.bits == 4 else {})}
+        return replace(self.base, name=f"{self.base.name}-{candidate.key}", stages=stages, quantise=quantise)
+
+    def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
+        """The candidate's bundle as measured; one that an earlier run built is measured, not built.
+
+        Raises:
+            Cut: the loss is hopeless, or the bundle is too large.
+            DeviceAsrError: a stage or the benchmark failed.
+        """
+        recipe, out = self.recipe(candidate), self.work / "bundles" / candidate.key
+        if not (out / "manifest.json").is_file():
+            self.progress("fp32 loss", None, "")
+            check_loss(self._loss(recipe))
+            build(recipe, out, self.work / "build", self.corpus, self.noise, self.progress)
+        bundle = bundles.load(str(out), verify=False)
+        size = Measured(int(bundle.manifest["parameters"]), bundle.size, bundle=str(out))
+        over = misses(size, device)
+        if over:
+            shutil.rmtree(out)
+            raise Cut(f"built {over[0]}", replace(size, bundle=""))
+        self.progress("bench", None, "")
+        return measured(str(out), self.manifest, device.threads, self.limit)
+
+    def _loss(self, recipe: Recipe) -> float:
+        """fp32 loss of the network as pruned, before it is trained."""
+        material = Material(self.teacher, recipe.corpus, self.corpus, self.noise, self.work / "build" / "labels",
+                            self.progress)
+        checkpoint = self.teacher
+        for table in recipe.stages:
+            technique, settings = settings_of(table)
+            if table["do"] == "distill":
+                break
+            checkpoint = technique.run(checkpoint, settings, material, self.work / "look")
+        return text_loss(checkpoint, [clip for clip in self.clips if clip.text][:LOSS_CLIPS])
