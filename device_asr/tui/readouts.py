@@ -24,7 +24,7 @@ EXPLANATIONS = {
     "CPU": "Of this program and its recogniser, in per cent of one core.",
     "memory": "Resident memory of both.",
     "flicker": "Words shown and later changed, in per cent of all final words.",
-    "drops": "Times that sound was lost (overflow, unplugged), and how much.",
+    "drops": "Times that captured sound was lost because it was not fetched in time, and how many seconds.",
     "speech": "The voice activity detector's probability that someone speaks now.",
     "step": "What a slow machine gives up: 1 longer between partials, 2 finals only; taken back when it recovers.",
 }
