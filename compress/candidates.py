@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from compress.whisper import Dims, LayerDims
+import torch
+
+from compress.programs import Sines
+from compress.quantize import Width
+from compress.whisper import Dims, LayerDims, Whisper
 from device_asr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ FFN_SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)
 FFN_MULTIPLE = 8  # channels: lanes of the kernels
 GROUP = 32  # columns that share a scale of 4-bit weights
 VAD_BYTES = 1_255_172  # vad.pte, the same in every bundle
-FRONTEND_FLOATS = 400 * 402  # the DFT matrix; the mel filters come on top
+FRONTEND_FLOATS, MEL_FLOATS = 400 * 402, 201  # the DFT matrix; a mel filter
 PIECE_BYTES = 11.1  # of vocabulary.txt a piece: 266 148 for 24 000
 
 
@@ -121,22 +125,19 @@ class Size:
 def estimate(dims: Dims, bits: int) -> Size:
     """The size of a network that was not built; its bundle's within 1 % for the shipped model (int8).
 
-    Linear weights take `bits` each and 4 bytes for every scale (a row's, or a group's of 4-bit weights),
-    the tied embedding 8 bits at least, all else 4 bytes a number.
+    Linear weights have `bits` (8 where the columns are not whole groups of 4-bit numbers), the tied
+    embedding 8 at least; the encoder's positions are computed from two small tables; all else is float32.
     """
-    import torch
-
-    from compress.whisper import Whisper
-
     with torch.device("meta"):
-        weights: Mapping[str, torch.Tensor] = Whisper(dims).state_dict()
-    total = 4.0 * (FRONTEND_FLOATS + 201 * dims.n_mels)
+        weights = Whisper(dims).state_dict()
+    wanted, table = Width(bits, GROUP if bits == 4 else None), Width(max(bits, 8))
+    total = 4 * (FRONTEND_FLOATS + MEL_FLOATS * dims.n_mels)
+    total += 4 * dims.state * (math.ceil(dims.audio_ctx / Sines.BLOCK) + Sines.BLOCK)
     for name, tensor in weights.items():
-        if tensor.dim() != 2 or not name.endswith(".weight") or bits == 32:
+        if tensor.dim() == 2 and name.endswith(".weight"):
+            width = table if name == "decoder.embedding.weight" else wanted
+            total += (width if width.fits(tensor.shape[1]) else table).bytes(*tensor.shape)
+        elif name != "encoder.positions":
             total += 4 * tensor.numel()
-        elif bits == 8 or name == "decoder.embedding.weight":
-            total += tensor.numel() + 4 * tensor.shape[0]
-        else:
-            total += tensor.numel() * bits / 8 + 4 * tensor.numel() / GROUP
-    return Size(sum(t.numel() for t in weights.values()),
+    return Size(sum(tensor.numel() for tensor in weights.values()),
                 round(total + VAD_BYTES + PIECE_BYTES * (dims.vocab - SPECIAL_TOKENS)))

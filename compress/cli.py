@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -49,6 +50,79 @@ def vocabulary_table(manifest: Path, source: str, sizes: tuple[int, ...], full_c
     click.echo("| text pieces | parameters | WER % |\n|---|---|---|")
     for row in vocabulary_sizes(source, manifest, sizes, full_context):
         click.echo(f"| {row.pieces} | {row.parameters / 1e6:.1f} M | {100 * row.wer:.2f} |")
+
+
+@group.command()
+@click.option("--new", "name", metavar="NAME", help="Measure this machine with the shipped model, and write NAME.toml.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write.  [default: NAME.toml]")
+@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the recogniser.")
+@click.option("--sound", type=click.Path(path_type=Path), help="Speech to measure with.  [default: assets/letter.flac]")
+def profile(name: str | None, out: Path | None, threads: int, sound: Path | None) -> None:
+    """List the device profiles, or measure this machine into a new one."""
+    from compress import device_profile
+
+    if name is None:
+        for known in device_profile.shipped():
+            click.echo(device_profile.to_toml(device_profile.load(known)))
+        return
+    from compress.profile import LETTER, this_machine
+
+    _progress("measuring", None, "")
+    measured = this_machine(name, threads, sound=sound or LETTER)
+    path = out or Path(f"{name}.toml")
+    device_profile.save(measured, path)
+    _progress("measuring", 1.0, str(path))
+    click.echo(device_profile.to_toml(measured), nl=False)
+
+
+@group.command()
+@click.option("--device", "device_name", required=True, help="laptop, rpi5, rpi4, or a file of `profile --new`.")
+@click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
+              help="TOML file: settings that every trial keeps.")
+@click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt; overrides the recipe.")
+@click.option("--corpus", type=click.Path(path_type=Path), required=True, help="Folder of <name>.jsonl manifests.")
+@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
+@click.option("--measure", default="librispeech-other-dev", show_default=True, metavar="NAME",
+              help="Manifest of the corpus folder that trials are measured on, never trained on.")
+@click.option("--clips", type=click.IntRange(min=1), help="Measure on its first so many clips.  [default: all]")
+@click.option("--work", type=click.Path(path_type=Path), default=Path("work/search"), show_default=True,
+              help="Folder of the ledger, stages and bundles; the same command goes on.")
+@click.option("--trials", type=click.IntRange(min=1), default=20, show_default=True,
+              help="Over all runs; those set aside by their estimated size do not count.")
+@click.option("--seconds", type=click.FloatRange(min=1), help="No new trial after so many seconds, over all runs.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def search(device_name: str, recipe: Path, teacher: str | None, corpus: Path, noise: Path | None, measure: str,
+           clips: int | None, work: Path, trials: int, seconds: float | None, seed: int, as_json: bool) -> None:
+    """Find the best model that a device holds: trials over recipes, over-budget ones cut early."""
+    from compress.device_profile import load
+
+    device = load(device_name)
+    from dataclasses import replace
+
+    from compress.build import read_recipe
+    from compress.trials import Trials, run
+
+    base = read_recipe(recipe)
+    base = replace(base, teacher=teacher) if teacher else base
+    made = Trials(base, corpus / f"{measure}.jsonl", clips, corpus, noise, work, _progress)
+    found = run(made, device, trials, seconds, seed, " ".join(["device-asr-compress", *sys.argv[1:]]))
+    click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1) if as_json else found.sentence)
+
+
+@group.command()
+@click.option("--work", type=click.Path(path_type=Path), default=Path("work/search"), show_default=True,
+              help="Folder of a search or build: ledger.jsonl, stages.json, sensitivity.json, metrics.jsonl of runs.")
+@click.option("--device", "device_name", help="Scale times to this device and draw its budgets.")
+@click.option("--bundle", type=click.Path(path_type=Path), help="Bundle whose card is shown.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"), show_default=True)
+def report(work: Path, device_name: str | None, bundle: Path | None, out: Path) -> None:
+    """One self-contained HTML file: size, WER and latency of all trials, stages, sensitivity, training."""
+    from compress.device_profile import load
+    from compress.report import gather, write
+
+    write(gather(work, load(device_name) if device_name else None, bundle), out)
+    click.echo(str(out))
 
 
 def _progress(stage: str, fraction: float | None, note: str) -> None:

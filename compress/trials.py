@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,20 +14,22 @@ from torch.nn import functional as F
 
 from compress import checkpoints
 from compress.build import Recipe, build
-from compress.candidates import GROUP, Candidate, Space, space_of
+from compress.candidates import GROUP, Candidate, Space, space_of, student_dims
 from compress.checkpoints import Checkpoint
 from compress.corpus import CorpusError, read_clip
 from compress.device_profile import DeviceProfile, Measured, misses
 from compress.frontend import SAMPLES_PER_POSITION
+from compress.ledger import Row
 from compress.profile import measured
-from compress.search import CheckLoss, Cut
+from compress.report import measured_card
+from compress.search import CheckLoss, Cut, Outcome, Plan, search
 from compress.techniques import TECHNIQUES, Material, Progress, choose_clips, settings_of
 from compress.vocabulary import encoder
 from device_asr import bundle as bundles
 from device_asr.manifest import Clip, read_manifest
 
 LOSS_CLIPS = 6  # of the measured manifest, for the look before training: about 5 s of computation with tiny.en
-STRUCTURE = "structured"  # the technique that removes layers, heads and channels
+STRUCTURE = "narrow"  # the technique that removes layers, heads and channels
 
 
 def text_loss(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
@@ -109,8 +112,9 @@ class Trials:
         varied = {"vocabulary", STRUCTURE, "distill"}
         stages = [{"do": "vocabulary", "size": candidate.vocabulary}]
         if STRUCTURE in TECHNIQUES:
+            layer = student_dims(self.teacher.dims, candidate).decoder[0]
             stages.append({"do": STRUCTURE, "encoder_layers": candidate.encoder_layers,
-                           "decoder_layers": candidate.decoder_layers, "heads": candidate.heads, "ffn": candidate.ffn})
+                           "decoder_layers": candidate.decoder_layers, "heads": layer.heads, "ffn": layer.ffn})
         stages += [table for table in self.base.stages if table["do"] not in varied]
         if candidate.epochs:
             training = [table for table in self.base.stages if table["do"] == "distill"][-1]
@@ -150,3 +154,31 @@ class Trials:
                 break
             checkpoint = technique.run(checkpoint, settings, material, self.work / "look")
         return text_loss(checkpoint, [clip for clip in self.clips if clip.text][:LOSS_CLIPS])
+
+
+def run(trials: Trials, device: DeviceProfile, count: int | None, seconds: float | None, seed: int,
+        command: str) -> Outcome:
+    """Searches with real trials; the best bundle's card gets its figures and the `command` that made them.
+
+    Raises:
+        DeviceAsrError: teacher, clips or ledger cannot be used, or no bundle can fit.
+    """
+    trials.check()
+    space = trials.space()
+    heard = hashlib.sha256(trials.manifest.read_bytes()).hexdigest()[:16]
+    identity = {"recipe": asdict(trials.base), "corpus": str(trials.corpus), "noise": str(trials.noise),
+                "measured on": [trials.manifest.name, heard, trials.limit]}
+
+    def report(row: Row) -> None:
+        if row.worked:
+            size = Measured(row.parameters or 0, row.bytes or 0)
+            wer = "" if row.wer is None else f", WER {100 * row.wer:.1f} %"
+            why = f": {row.reason}" if row.reason else ""
+            trials.progress(f"trial {row.trial}", 1.0, f"{size.parameters / 1e6:.1f} M parameters, "
+                            f"{size.bytes / 1e6:.1f} MB, {row.seconds:.0f} s, {row.state}{wer}{why}")
+
+    found = search(device, space, trials.teacher.dims, trials, trials.work,
+                   Plan(count, seconds, identity, seed), report)
+    if found.best is not None:
+        measured_card(found.best, device, f"{trials.manifest.stem} ({len(trials.clips)} clips)", command)
+    return found
