@@ -18,6 +18,7 @@ from compress.card import write_card
 from compress.checkpoints import Checkpoint
 from compress.export import CACHE, TOKENS_PER_CALL, SpeechProgram, export_speech
 from compress.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
+from compress.quantize import QuantisationPlan
 from compress.silero import describe as describe_vad
 from compress.silero import export_vad, load_silero, weights_path
 from compress.techniques import Material, Progress, Technique, settings_of
@@ -36,7 +37,7 @@ class Recipe:
     """What to build; read from TOML, see recipes/en-tiny.toml.
 
     corpus: manifest -> clips taken of it, or "all". stages: the techniques in their order, each a table
-    with its name as `do` and its settings. quantise: see `quantize.py`.
+    with its name as `do` and its settings. quantise: see `QuantisationPlan`.
     """
 
     name: str
@@ -45,11 +46,12 @@ class Recipe:
     description: str = ""
     corpus: Mapping[str, int | str] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
-    quantise: Mapping[str, int] = field(default_factory=dict)
+    quantise: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for table in self.stages:
             settings_of(table)
+        QuantisationPlan.from_table(self.quantise)
         for name, count in self.corpus.items():
             if count != "all" and not (isinstance(count, int) and count > 0):
                 raise UsageError(f"corpus.{name}: wanted a number of clips or \"all\", found {count!r}.")
@@ -126,14 +128,14 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
 
 
 def _export(stages: Stages, checkpoint: Checkpoint, inputs: tuple[Any, ...],
-            quantise: Mapping[str, int]) -> SpeechProgram:
+            quantise: Mapping[str, Any]) -> SpeechProgram:
     folder = stages.folder("export", *inputs)
     facts = folder / "export.json"
     if facts.is_file():
         stages.progress("export", 1.0, "unchanged")
         return SpeechProgram((folder / "model.pte").read_bytes(), **json.loads(facts.read_text()))
     stages.progress("export", None, "")
-    program = export_speech(checkpoint, quantise.get("bits", 8), quantise.get("group"), _sample())
+    program = export_speech(checkpoint, QuantisationPlan.from_table(quantise), _sample())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.pte").write_bytes(program.data)
     facts.write_text(json.dumps({"methods": program.methods, "constants": program.constants, "parity": program.parity}))

@@ -8,32 +8,29 @@ through the int8 encoder on one thread; buckets of 5 s would cost the next size 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.export import Dim, ExportedProgram, export
+from torch import Tensor, nn
+from torch.export import Dim, export
 
+from compress import embedding
+from compress.calibration import Spoken, decode_calls, encode_calls, fix_ranges
 from compress.checkpoints import Checkpoint
 from compress.delegation import lower
 from compress.frontend import SAMPLES_PER_POSITION
 from compress.programs import DecodeProgram, EncodeProgram
-from compress.quantize import FLOAT, quantise_linears
+from compress.quantize import EXACT, QuantisationPlan, quantise, quantise_linears
 from compress.whisper import LayerNorm
-from device_asr.errors import DeviceAsrError
 
 CACHE = 224  # token slots: 28 s of fast English is about 120 tokens; Whisper's own sample length
 TOKENS_PER_CALL = 32  # drafts are checked in batches of at most this many
 EXAMPLE_POSITIONS = 250
 EXAMPLE_TOKENS = 3
-
-
-class ExportError(DeviceAsrError):
-    """The program does not do what the network does, or lacks what the runtime needs."""
 
 
 @dataclass(frozen=True)
@@ -50,96 +47,96 @@ class SpeechProgram:
     parity: Mapping[str, Mapping[str, float]]
 
 
-def export_speech(checkpoint: Checkpoint, bits: int = 8, group: int | None = None,
-                  sample: np.ndarray | None = None) -> SpeechProgram:
+def export_speech(checkpoint: Checkpoint, plan: QuantisationPlan | None = None, sample: np.ndarray | None = None,
+                  clips: Sequence[Spoken] = ()) -> SpeechProgram:
     """Quantises and exports a checkpoint.
 
     Args:
-        bits, group: see `quantise_linears`.
+        plan: None: 8 bits everywhere.
         sample: (n,) float32 speech for the parity report; None: noise.
+        clips: sounds with their tokens, to measure the ranges of static activations with.
 
     Raises:
+        UsageError: the plan does not fit the network, or is static without clips.
         DelegationError: a heavy operation was left to portable kernels.
-        ExportError: the tied embedding does not lie in the file as expected.
+        TieError: the tied embedding does not lie in the file as expected.
     """
-    exact = _programs(checkpoint, FLOAT, None)
-    encode, decode = _programs(checkpoint, bits, group)
-    table, scales = _tied_table(decode, exact[1])
-    layers = len(checkpoint.dims.decoder)
-    example = _example(checkpoint, table, scales)
+    plan = plan or QuantisationPlan()
+    exact, _ = _programs(checkpoint, EXACT)
+    quantised, static = _programs(checkpoint, plan)
+    table = embedding.stored_form(quantised[1].logits)
+    exact_table = embedding.stored_form(exact[1].logits)
+    encode_args, decode_args = _encode_arguments(checkpoint), _decode_arguments(checkpoint, table)
     with torch.no_grad():
+        if static:
+            quantised = _fixed(checkpoint, quantised, table, static, clips)
         exported = {
-            "encode": _export_encode(encode),
-            "decode": _export_decode(decode, example, layers),
+            "encode": export(quantised[0], encode_args[0], dynamic_shapes=encode_args[1]),
+            "decode": export(quantised[1], decode_args[0], dynamic_shapes=decode_args[1]),
         }
     data = lower(exported)
-    constants = _locate(data, table, scales, bits)
-    parity = _parity(checkpoint, data, exact, (encode, decode), table, scales, sample)
-    return SpeechProgram(data, _describe(checkpoint), constants, parity)
+    constants = embedding.locate(data, table)
+    parity = _parity(checkpoint, data, (*exact, exact_table), (*quantised, table), sample)
+    return SpeechProgram(data, _describe(checkpoint, table), constants, parity)
 
 
-def _programs(checkpoint: Checkpoint, bits: int, group: int | None) -> tuple[EncodeProgram, DecodeProgram]:
+def _programs(checkpoint: Checkpoint,
+              plan: QuantisationPlan) -> tuple[tuple[EncodeProgram, DecodeProgram], set[nn.Module]]:
+    """Both programs, quantised but for the layers whose activations will be static, and those layers."""
     network = checkpoint.network().requires_grad_(False)
     for module in network.modules():
         if isinstance(module, LayerNorm):
             module.decomposed = True
+    static = {network.get_submodule(name) for name in plan.static_layers(network)}
+    quantise(network, plan)
     encode = EncodeProgram(network).eval()
     decode = DecodeProgram(network, checkpoint.alignment_heads, CACHE).eval()
-    quantise_linears(encode, bits, group)
-    if bits == 4:  # the tied embedding stays int8: the runtime maps its rows from the program file
-        quantise_linears(decode, 8, only=("logits",))
-    quantise_linears(decode, bits, group)
-    return encode, decode
+    quantise_linears(decode, plan.table.bits, plan.table.group, only=("logits",))
+    return (encode, decode), static
 
 
-def _tied_table(decode: DecodeProgram, exact: DecodeProgram) -> tuple[Tensor, Tensor]:
-    """int8 rows and scales of the logits' weights, (vocab, state) and (vocab,)."""
-    weight = decode.logits.weight
-    if hasattr(weight, "qdata"):
-        return weight.qdata.contiguous(), weight.scale.reshape(-1).to(torch.float32).contiguous()
-    rows = exact.logits.weight.detach()
-    return rows.contiguous(), torch.ones(rows.shape[0])
+def _fixed(checkpoint: Checkpoint, programs: tuple[EncodeProgram, DecodeProgram], table: list[Tensor],
+           static: Collection[nn.Module], clips: Sequence[Spoken]) -> tuple[nn.Module, nn.Module]:
+    """The programs with static activations in the linear layers `static`."""
+    encode, decode = programs
+    names = [[name for name, child in program.named_modules() if child in static] for program in programs]
+    return (
+        fix_ranges(encode, *_encode_arguments(checkpoint), names[0], encode_calls(clips, checkpoint.dims)),
+        fix_ranges(decode, *_decode_arguments(checkpoint, table), names[1],
+                   decode_calls(clips, encode, decode, table, _caches(checkpoint), TOKENS_PER_CALL)),
+    )
 
 
-def _example(checkpoint: Checkpoint, table: Tensor, scales: Tensor) -> tuple[Any, ...]:
+def _caches(checkpoint: Checkpoint) -> tuple[list[Tensor], list[Tensor]]:
+    """Empty caches of every decoder layer: keys (heads, head_dim, CACHE), values (heads, CACHE, head_dim)."""
     dims = checkpoint.dims
-    tokens = torch.arange(EXAMPLE_TOKENS)
-    self_keys = [torch.zeros(x.heads, dims.head_dim, CACHE) for x in dims.decoder]
-    self_values = [torch.zeros(x.heads, CACHE, dims.head_dim) for x in dims.decoder]
+    return ([torch.zeros(x.heads, dims.head_dim, CACHE) for x in dims.decoder],
+            [torch.zeros(x.heads, CACHE, dims.head_dim) for x in dims.decoder])
+
+
+def _encode_arguments(checkpoint: Checkpoint) -> tuple[tuple[Any, ...], Any]:
+    """Example and dynamic shapes of `encode`."""
+    positions = Dim("positions", min=2, max=checkpoint.dims.audio_ctx)
+    pcm = torch.randn(1, SAMPLES_PER_POSITION * EXAMPLE_POSITIONS) * 0.1
+    return (pcm,), ({1: SAMPLES_PER_POSITION * positions},)
+
+
+def _decode_arguments(checkpoint: Checkpoint, table: list[Tensor]) -> tuple[tuple[Any, ...], Any]:
+    """Example and dynamic shapes of `decode`."""
+    dims, layers = checkpoint.dims, len(checkpoint.dims.decoder)
     # contiguous on purpose: an example with other strides is baked into the program's input layout
     cross_keys = [torch.randn(x.cross_heads, dims.head_dim, EXAMPLE_POSITIONS) for x in dims.decoder]
     cross_values = [torch.randn(x.cross_heads, EXAMPLE_POSITIONS, dims.head_dim) for x in dims.decoder]
     # copies: an example that shares storage with the logits' weights would be traced as those weights
-    return tokens, torch.tensor([0]), table.clone(), scales.clone(), self_keys, self_values, cross_keys, cross_values
-
-
-def _export_encode(program: EncodeProgram) -> ExportedProgram:
-    positions = Dim("positions", min=2, max=program.encoder.dims.audio_ctx)
-    pcm = torch.randn(1, SAMPLES_PER_POSITION * EXAMPLE_POSITIONS) * 0.1
-    return export(program, (pcm,), dynamic_shapes=({1: SAMPLES_PER_POSITION * positions},))
-
-
-def _export_decode(program: DecodeProgram, example: tuple[Any, ...], layers: int) -> ExportedProgram:
+    copies = [tensor.clone() for tensor in table]
+    example = (torch.arange(EXAMPLE_TOKENS), torch.tensor([0]), copies, *_caches(checkpoint), cross_keys, cross_values)
     positions = Dim("positions", min=2, max=1500)
     count = Dim("tokens", min=1, max=TOKENS_PER_CALL)
-    shapes = ({0: count}, None, None, None, [None] * layers, [None] * layers,
-              [{2: positions}] * layers, [{1: positions}] * layers)
-    return export(program, example, dynamic_shapes=shapes)
+    return example, ({0: count}, None, [None] * len(table), [None] * layers, [None] * layers,
+                     [{2: positions}] * layers, [{1: positions}] * layers)
 
 
-def _locate(data: bytes, table: Tensor, scales: Tensor, bits: int) -> dict[str, Any]:
-    """Where the tied embedding lies in the file: the runtime maps it as the input `table`."""
-    found = {}
-    for name, tensor in (("table", table), ("scales", scales)):
-        offset = data.find(tensor.numpy().tobytes())
-        if offset < 0 and not (bits == FLOAT and name == "scales"):
-            raise ExportError(f"Wanted the bytes of {name} {tuple(tensor.shape)} in the program, found none: the "
-                              "delegate stores weights in another form, so the embedding cannot be tied.")
-        found[name] = {"offset": offset, "shape": list(tensor.shape), "dtype": str(tensor.numpy().dtype)}
-    return found
-
-
-def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
+def _describe(checkpoint: Checkpoint, table: list[Tensor]) -> dict[str, Any]:
     """Signatures for the manifest; a text in a shape is a length that varies."""
     dims, layers = checkpoint.dims, range(len(checkpoint.dims.decoder))
 
@@ -152,29 +149,35 @@ def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
     own += [tensor(f"self_values_{i}", [dims.decoder[i].heads, CACHE, dims.head_dim]) for i in layers]
     new = [tensor(f"new_keys_{i}", [dims.decoder[i].heads, dims.head_dim, "tokens"]) for i in layers]
     new += [tensor(f"new_values_{i}", [dims.decoder[i].heads, "tokens", dims.head_dim]) for i in layers]
+    tied = [tensor(name, list(part.shape), str(part.numpy().dtype))
+            for name, part in zip(embedding.NAMES, table, strict=False)]
     heads = len(checkpoint.alignment_heads)
     return {
         "encode": {"inputs": [tensor("pcm", [1, "320 * positions"])], "outputs": cross},
         "decode": {
             "inputs": [tensor("tokens", ["tokens"], "int64"), tensor("position", [1], "int64"),
-                       tensor("table", [dims.vocab, dims.state], "int8"), tensor("scales", [dims.vocab]), *own, *cross],
+                       *tied, *own, *cross],
             "outputs": [tensor("logits", ["tokens", dims.vocab]),
                         tensor("alignment", [heads, "tokens", "positions"]), *new],
         },
     }
 
 
-def _parity(checkpoint: Checkpoint, data: bytes, exact: tuple[EncodeProgram, DecodeProgram],
-            quantised: tuple[EncodeProgram, DecodeProgram], table: Tensor, scales: Tensor,
+def _parity(checkpoint: Checkpoint, data: bytes, exact: tuple[nn.Module, nn.Module, list[Tensor]],
+            quantised: tuple[nn.Module, nn.Module, list[Tensor]],
             sample: np.ndarray | None) -> dict[str, dict[str, float]]:
-    """fp32 against quantised against .pte on one phrase; decode is given the same inputs in all three."""
+    """fp32 against quantised against .pte on one phrase; decode is given the same inputs in all three.
+
+    exact, quantised: `encode`, `decode` and its table.
+    """
     from device_asr.runtime import Session
 
     if sample is None:
         sample = np.random.default_rng(0).normal(0, 0.05, 16_000 * 4).astype(np.float32)
     sample = sample[: len(sample) // SAMPLES_PER_POSITION * SAMPLES_PER_POSITION][: 16_000 * 20]
     pcm = torch.from_numpy(np.ascontiguousarray(sample[None], dtype=np.float32))
-    methods = {name: [i["name"] for i in method["inputs"]] for name, method in _describe(checkpoint).items()}
+    described = _describe(checkpoint, quantised[2])
+    methods = {name: [i["name"] for i in method["inputs"]] for name, method in described.items()}
     with tempfile.NamedTemporaryFile(suffix=".pte") as file:
         file.write(data)
         file.flush()
@@ -184,14 +187,13 @@ def _parity(checkpoint: Checkpoint, data: bytes, exact: tuple[EncodeProgram, Dec
         pte = session.run("encode", pcm.numpy())
         report = {"encode": _difference(fp32, int8, pte)}
         layers = len(checkpoint.dims.decoder)
-        _, _, _, _, self_keys, self_values, _, _ = _example(checkpoint, table, scales)
         cross = [tensor.contiguous() for tensor in fp32]
         tokens, position = torch.tensor(checkpoint.vocabulary.prompt), torch.tensor([0])
-        args = (tokens, position, table, scales, self_keys, self_values, cross[:layers], cross[layers:])
-        full = exact[1].logits.weight.detach()
+        rest = (*_caches(checkpoint), cross[:layers], cross[layers:])
         with torch.no_grad():
-            fp32 = exact[1](tokens, position, full, torch.ones(len(full)), *args[4:])
-            int8 = quantised[1](*args)
+            fp32 = exact[1](tokens, position, exact[2], *rest)
+            int8 = quantised[1](tokens, position, quantised[2], *rest)
+        args = (tokens, position, quantised[2], *rest)
         flat = [array.numpy() for group in args for array in (group if isinstance(group, list) else [group])]
         report["decode"] = _difference(fp32[:1], int8[:1], session.run("decode", *flat)[:1])
     return report

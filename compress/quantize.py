@@ -100,12 +100,18 @@ class QuantisationPlan:
                 nearest = difflib.get_close_matches(pattern, columns, n=1, cutoff=0.0)
                 hint = f"the nearest is {nearest[0]}" if nearest else "the network has none"
                 raise UsageError(f"Quantisation: no linear layer matches {pattern!r}; {hint}.")
-            for name in matched:
-                if not width.fits(columns[name]):
-                    raise UsageError(f"Quantisation: {name} has {columns[name]} columns, which are not whole groups of "
-                                     f"{width.group or 2}; choose another group, or 8 bits.")
-                widths[name] = width
+            widths |= dict.fromkeys(matched, width)
+        for name, width in widths.items():
+            if not width.fits(columns[name]):
+                raise UsageError(f"Quantisation: {name} has {columns[name]} columns, which are not whole groups of "
+                                 f"{width.group or 2}; choose another group, or 8 bits.")
         return widths
+
+    def static_layers(self, network: nn.Module) -> list[str]:
+        """Names of the linear layers whose activations have fixed ranges."""
+        if self.activations == "dynamic":
+            return []
+        return [name for name, width in self.widths(network).items() if width.bits == 8]
 
     def with_layers(self, names: Mapping[str, Width]) -> QuantisationPlan:
         """The same plan with these layers changed; `decoder.embedding` is the table's name."""
@@ -183,14 +189,18 @@ def report(network: Whisper, plan: QuantisationPlan) -> QuantisationReport:
 
 
 def quantise(network: Whisper, plan: QuantisationPlan) -> Whisper:
-    """Quantises the linear layers in place, activations dynamic; the embedding is the exporter's.
+    """Quantises the linear layers with dynamic activations in place.
+
+    Static ones are left to `calibration.fix_ranges`, the embedding to the exporter.
 
     Raises:
         UsageError: see `QuantisationPlan.widths`.
     """
     by_width: dict[Width, list[str]] = {}
+    static = set(plan.static_layers(network))
     for name, width in plan.widths(network).items():
-        by_width.setdefault(width, []).append(name)
+        if name not in static:
+            by_width.setdefault(width, []).append(name)
     for width, names in by_width.items():
         quantise_linears(network, width.bits, width.group, tuple(names))
     return network
