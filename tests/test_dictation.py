@@ -39,7 +39,7 @@ def read_outs(screen: str) -> dict[str, list[float]]:
     rows = ("first partial", "word emission", "finalisation", "without pause")
     found = {}
     for row in rows:
-        match = re.search(rf"{row}\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)", screen)
+        match = re.search(rf"{row}\s+(-?[\d.]+)\s+(-?[\d.]+)\s+(-?[\d.]+)", screen)
         assert match, f"no numbers for {row}:\n{screen}"
         found[row] = [float(value) for value in match.groups()]
     for name, pattern in {"RTF": r"RTF ([\d.]+)", "queue": r"queue (\d+)", "CPU": r"CPU (\d+) %",
