@@ -23,7 +23,8 @@ class LowRankSettings:
     stays, in (0, 1]; 1 changes nothing. rank: for all layers instead, a multiple of `multiple`.
     activations: whether calibration clips weigh the inputs. multiple: ranks by energy are rounded up to
     it: 8 lanes of the kernels; 4-bit weights want their group. ridge: added to the covariance's diagonal,
-    relative to its mean.
+    relative to its mean (on other speech than the calibration's, the error of eight layers of tiny.en was
+    within 1 % from 1e-6 to 1e-2; 1e-1 cost the first layers 5 to 8 %).
     """
 
     layers: tuple[str, ...] = ("*",)
@@ -31,7 +32,7 @@ class LowRankSettings:
     rank: int | None = None
     activations: bool = True
     multiple: int = 8
-    ridge: float = 1e-3
+    ridge: float = 1e-2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", (self.layers,) if isinstance(self.layers, str) else tuple(self.layers))
@@ -51,7 +52,7 @@ class LowRankSettings:
 class LayerRank:
     """One chosen layer: its shape, the rank and the share of energy that goes with it, weights before and after.
 
-    kept: whether the layer is whole still, as two factors of this rank would not be smaller.
+    whole: whether the layer stayed so, as two factors of this rank would not be smaller.
     """
 
     name: str
@@ -61,7 +62,7 @@ class LayerRank:
     energy: float
     before: int
     after: int
-    kept: bool
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class LowRankReport:
     @property
     def skipped(self) -> tuple[str, ...]:
         """Names of the layers whose two factors would hold no fewer weights than they do."""
-        return tuple(layer.name for layer in self.layers if layer.kept)
+        return tuple(layer.name for layer in self.layers if layer.whole)
 
 
 def choose(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
@@ -138,16 +139,16 @@ def cut(checkpoint: Checkpoint, decompositions: Mapping[str, Decomposition],
         rank = parts.rank_of(settings.energy, settings.multiple) if settings.rank is None else settings.rank
         rows, columns = weights[f"{name}.weight"].shape
         before, after = rows * columns, rank * (rows + columns)
-        kept = after >= before
-        layers.append(LayerRank(name, rows, columns, rank, parts.energy_of(rank), before, before if kept else after,
-                                kept))
-        if kept:
+        whole = after >= before
+        layers.append(LayerRank(name, rows, columns, rank, parts.energy_of(rank), before, before if whole else after,
+                                whole))
+        if whole:
             continue
-        whole, bias = weights.pop(f"{name}.weight"), weights.pop(f"{name}.bias", None)
+        weight, bias = weights.pop(f"{name}.weight"), weights.pop(f"{name}.bias", None)
         down, up = parts.factors(rank)
         weights[f"{name}.down.weight"], weights[f"{name}.up.weight"] = down, up
         if bias is not None:  # takes up what the mean input loses
-            weights[f"{name}.up.bias"] = bias + whole @ parts.mean - up @ (down @ parts.mean)
+            weights[f"{name}.up.bias"] = bias + weight @ parts.mean - up @ (down @ parts.mean)
         ranks.append((name, rank))
     if not ranks:
         return checkpoint, LowRankReport(tuple(layers), checkpoint.parameters, checkpoint.parameters)

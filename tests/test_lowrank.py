@@ -89,7 +89,7 @@ def test_layers_of_low_rank_are_found_and_answer_the_same(low: Checkpoint, calib
                                                           activations: bool) -> None:
     settings = LowRankSettings(layers=("*.ffn.*",), energy=1 - 1e-9, activations=activations)
     factored, report = factorise(low, settings, calibration)
-    assert [(layer.rank, layer.kept) for layer in report.layers] == [(8, False)] * 8
+    assert [(layer.rank, layer.whole) for layer in report.layers] == [(8, False)] * 8
     assert factored.parameters < low.parameters
     assert (logits(factored) - logits(low)).abs().max() < 1e-5
 
@@ -129,8 +129,8 @@ def test_layers_that_two_factors_would_not_make_smaller_stay_whole(checkpoint: C
     factored, report = factorise(checkpoint, LowRankSettings(rank=16, activations=False))
     made = dict(factored.dims.ranks)
     for layer in report.layers:
-        assert layer.kept == (16 * (layer.rows + layer.columns) >= layer.rows * layer.columns)
-        assert (layer.name in made) != layer.kept
+        assert layer.whole == (16 * (layer.rows + layer.columns) >= layer.rows * layer.columns)
+        assert (layer.name in made) != layer.whole
     assert UP in made and "encoder.layers.0.attention.query" in report.skipped  # 128 x 32 and 32 x 32
     assert torch.equal(factored.weights["encoder.layers.0.attention.query.weight"],
                        checkpoint.weights["encoder.layers.0.attention.query.weight"])
