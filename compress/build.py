@@ -105,7 +105,7 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
         noise: folder of background sounds for augmentation; None: none.
 
     Raises:
-        UsageError, CheckpointError, CorpusError, DelegationError, ExportError: one sentence each.
+        UsageError, CheckpointError, CorpusError, DelegationError, TieError: one sentence each.
     """
     stages = Stages(work, progress)
     material = Material(checkpoints.load(recipe.teacher), recipe.corpus, corpus, noise, work / "labels", progress)

@@ -44,8 +44,7 @@ def compact_positions(encoder: Encoder) -> None:
     """Lets an encoder whose positions are Whisper's sines compute them, in place; others keep their table."""
     dims = encoder.dims
     if torch.allclose(encoder.positions, sinusoids(dims.audio_ctx, dims.state), atol=SINES_ATOL):
-        encoder.positions_of = Sines(dims.audio_ctx, dims.state)  # type: ignore[method-assign, assignment]
-        encoder.positions = None
+        encoder.sines, encoder.positions = Sines(dims.audio_ctx, dims.state), None
 
 
 class EncodeProgram(nn.Module):

@@ -234,7 +234,7 @@ class Encoder(nn.Module):
 
     def positions_of(self, count: int) -> Tensor:
         """The first `count` positions, (count, state)."""
-        return self.positions[:count]
+        return self.positions[:count] if self.positions is not None else self.sines(count)
 
     def forward(self, mel: Tensor, mask: Tensor | None = None, start: int = 0) -> Tensor:
         """Args:
