@@ -64,8 +64,8 @@ def test_a_letter_dictated_while_the_microphone_is_unplugged_and_comes_back(tmp_
             microphone.play(tmp_path / "first.wav", wait=True)
             time.sleep(0.1)
             microphone.unplug()
-            terminal.until(lambda screen: "○ waiting" in screen, 15, "the interface says that the microphone is gone")
-            before = terminal.text
+            terminal.until(lambda screen: "○ waiting" in screen and "microphone" in screen.lower(), 15,
+                           "the interface says that the microphone is gone")
             terminal.until(lambda screen: "introduction" in screen, 10, "the phrase was finished")
             microphone.plug()
             terminal.until(lambda screen: "● listening" in screen, 30, "the microphone is used again")
@@ -75,7 +75,6 @@ def test_a_letter_dictated_while_the_microphone_is_unplugged_and_comes_back(tmp_
             screen = terminal.text
             terminal.press("q")
             assert terminal.process.wait(20) == 0
-    assert "microphone" in before.lower() or "device" in before.lower()
 
     sessions = list((tmp_path / "data").rglob("*.jsonl"))
     assert len(sessions) == 1

@@ -34,6 +34,7 @@ from device_asr.writers import FORMATS
 UPDATES = 20  # level and state, a second
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
 ALARMS = ("device_lost", "device_waiting")
+PACE = ("behind", "recovered")  # the notice line shows these by itself; they do not hide an alarm
 
 
 class Delivered(Message):
@@ -129,7 +130,8 @@ class DictationApp(App[None]):
         event = message.delivery.event
         notice = self._notice
         if isinstance(event, Notice):
-            notice.tell(event.message, alarm=event.kind in ALARMS)
+            if event.kind not in PACE or not notice.alarm:
+                notice.tell(event.message, alarm=event.kind in ALARMS)
             return
         if isinstance(event, Failed):
             self.failure = event.message

@@ -92,13 +92,13 @@ class NoticeLine(Readout):
 
     def __init__(self, **kwargs: str) -> None:
         super().__init__(**kwargs)
-        self._message, self._alarm = "", False
+        self._message, self.alarm = "", False
 
     def tell(self, message: str, *, alarm: bool = False) -> None:
         """Keeps `message` until the next one."""
-        self._message, self._alarm = message, alarm
+        self._message, self.alarm = message, alarm
 
     def refresh_notice(self, state: LiveState) -> None:
         behind = behind_line(state)
-        self.set_class(bool(behind) or self._alarm, "-alarm")
+        self.set_class(bool(behind) or self.alarm, "-alarm")
         self.show(f"! {behind}" if behind else self._message)
