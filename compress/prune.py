@@ -1,7 +1,9 @@
 """Magnitude pruning: the smallest weights become zeros, and stay so through fine-tuning.
 
-What zeros buy: XNNPACK multiplies dense int8 matrices, so nothing in speed, memory or the size of the
-.pte; only a file that is packed (zip, apt, an app store) gets smaller, see `MagnitudeReport.packed_after`.
+What zeros buy: XNNPACK multiplies dense matrices, so nothing in speed, memory or the size of the .pte.
+Measured, a feed-forward part of 384 and 1536 on 100 positions, one x86-64 thread, int8: 0.31, 0.31 and
+0.32 ms with 0, 50 and 90 % zeros (fp32: 1.21, 1.18, 1.26 ms), always 1.20 MB. Only a file that is packed
+(zip, apt, an app store) gets smaller: that .pte through zlib 1.20, 0.79 and 0.22 MB.
 """
 
 from __future__ import annotations
@@ -132,7 +134,7 @@ def magnitude(checkpoint: Checkpoint, settings: MagnitudeSettings) -> tuple[Chec
                  for name, module in modules.items())
     result = replace(checkpoint, weights=weights)
     before, after = packed_bytes(checkpoint), packed_bytes(result)
-    zeros = sum(int((tensor == 0).sum()) for tensor in weights.values())
+    zeros = sum(int((tensor == 0).sum()) for tensor in _stored(result).values())
     report = MagnitudeReport(rows, checkpoint.parameters, zeros, before[0], before[1], after[1])
     if settings.amount == 0:
         return checkpoint, report
@@ -163,12 +165,17 @@ def packed_bytes(checkpoint: Checkpoint) -> tuple[int, int]:
     """Bytes of the network as it ships (matrices int8 with a scale a row, vectors float32), plain and through zlib."""
     plain = packed = 0
     packer = zlib.compressobj(PACK_LEVEL)
-    for tensor in checkpoint.weights.values():
+    for tensor in _stored(checkpoint).values():
         for array in _int8(tensor.detach().numpy()) if tensor.dim() == 2 else (tensor.detach().numpy(),):
             data = np.ascontiguousarray(array).tobytes()
             plain += len(data)
             packed += len(packer.compress(data))
     return plain, packed + len(packer.flush())
+
+
+def _stored(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors that count as parameters: the encoder's positions are computed."""
+    return {name: tensor for name, tensor in checkpoint.weights.items() if name != "encoder.positions"}
 
 
 def _int8(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
