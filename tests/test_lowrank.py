@@ -324,11 +324,11 @@ def test_the_programs_take_factored_layers(low: Checkpoint) -> None:
     pcm = batch(4)[0][:1]
     with torch.no_grad():
         encoded = [EncodeProgram(c.network())(pcm) for c in (low, factored)]
-        table, scales = low.weights["decoder.embedding.weight"], torch.ones(260)
+        table = [low.weights["decoder.embedding.weight"]]
         keys = [torch.zeros(x.heads, 16, 24) for x in DIMS.decoder]
         values = [torch.zeros(x.heads, 24, 16) for x in DIMS.decoder]
         decoded = [DecodeProgram(c.network(), c.alignment_heads, 24)(
-            torch.tensor([257, 259, 65]), torch.tensor([0]), table, scales, keys, values, list(e[:2]), list(e[2:]))
+            torch.tensor([257, 259, 65]), torch.tensor([0]), table, keys, values, list(e[:2]), list(e[2:]))
             for c, e in zip((low, factored), encoded, strict=True)]
     for one, other in zip([*encoded[0], *decoded[0]], [*encoded[1], *decoded[1]], strict=True):
         assert torch.allclose(one, other, atol=1e-5)
@@ -344,14 +344,16 @@ def test_both_factors_are_quantised(low: Checkpoint) -> None:
 
 
 @pytest.mark.slow
-def test_the_program_for_the_device_is_exported_with_parity(low: Checkpoint) -> None:
+def test_the_program_for_the_device_is_exported_with_parity() -> None:
     pytest.importorskip("torchao")
-    factored, _ = factorise(low, LowRankSettings(layers=("*.ffn.*",), rank=8, activations=False))
-    program, whole = export_speech(factored), export_speech(low)
-    assert len(program.data) < len(whole.data)
-    for report in program.parity.values():
-        assert report["pte_vs_quantised_rms"] < 0.02
-        assert report["pte_vs_fp32_rms"] < 0.1
+    dims = replace(DIMS, encoder=DIMS.encoder[:1], decoder=DIMS.decoder[:1])
+    torch.manual_seed(0)
+    small = Checkpoint(dims, Whisper(dims).state_dict(), VOCABULARY, ((0, 1),))
+    factored, report = factorise(small, LowRankSettings(layers=("*.ffn.*",), rank=8, activations=False))
+    assert report.skipped == ()
+    for parity in export_speech(factored).parity.values():
+        assert parity["pte_vs_quantised_rms"] < 0.02
+        assert parity["pte_vs_fp32_rms"] < 0.1
 
 
 # -- bad input ---------------------------------------------------------------------------------------
