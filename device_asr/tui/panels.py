@@ -88,7 +88,7 @@ class LatencyPanel(Readout):
 
 
 class NoticeLine(Readout):
-    """What happened last; being behind goes before it."""
+    """What happened last; being behind goes before it, an alarm before that."""
 
     def __init__(self, **kwargs: str) -> None:
         super().__init__(**kwargs)
@@ -101,4 +101,4 @@ class NoticeLine(Readout):
     def refresh_notice(self, state: LiveState) -> None:
         behind = behind_line(state)
         self.set_class(bool(behind) or self.alarm, "-alarm")
-        self.show(f"! {behind}" if behind else self._message)
+        self.show(f"! {behind}" if behind and not self.alarm else self._message)
