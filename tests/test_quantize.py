@@ -282,6 +282,7 @@ def test_a_mixed_plan_exports_as_simulated(checkpoint: Checkpoint, program: Spee
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_static_activations_are_calibrated_and_delegate_whole(checkpoint: Checkpoint) -> None:
     """The exporter refuses undelegated heavy operations; 4-bit layers and logits stay dynamic beside static ones."""
     plan = QuantisationPlan(8, layers=(("decoder.layers.0.ffn.*", Width(4)),), activations="static")
