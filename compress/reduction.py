@@ -29,13 +29,12 @@ class Removed:
 class Reduction:
     """A checkpoint and the importance of its weights, both cut step by step.
 
-    elements: importance of each weight, see `importance.elements`. shares: see `importance.unit_scores`;
-        for the residual streams alone.
+    elements: importance of each weight, see `importance.elements`.
     removed: what went so far. Layers are named by their number at that step.
     """
 
-    def __init__(self, checkpoint: Checkpoint, elements: Mapping[str, Tensor], shares: bool) -> None:
-        self.checkpoint, self.elements, self.shares = checkpoint, elements, shares
+    def __init__(self, checkpoint: Checkpoint, elements: Mapping[str, Tensor]) -> None:
+        self.checkpoint, self.elements = checkpoint, elements
         self.removed: list[Removed] = []
 
     def heads(self, part: str, amount: float | None, count: int | None, scope: str) -> None:
@@ -81,7 +80,8 @@ class Reduction:
         """Keeps the best channels of both residual streams and between the convolutions, `count` of each."""
         before, kept = self.checkpoint.dims.state, {}
         for name in STREAMS:
-            scores = unit_scores(self.checkpoint, self.elements, name, self.shares)
+            # tiny.en to 336 channels by Taylor, loss on 8 clips: 1.8 with shares, 7.0 without
+            scores = unit_scores(self.checkpoint, self.elements, name, shares=True)
             kept |= choose({name: scores}, None, count, "layer", MULTIPLE)
         if count < before:
             self._take(kept, self.checkpoint.alignment_heads)

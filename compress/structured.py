@@ -180,7 +180,7 @@ def _reduce(checkpoint: Checkpoint, what: str, steps: Callable[[Reduction], None
             batches: Iterable[Batch]) -> tuple[Checkpoint, StructureReport]:
     """Runs the steps on one measurement of importance, and tells what they did."""
     method = "magnitude" if importance == "spaced" else importance
-    work = Reduction(checkpoint, elements(checkpoint, method, batches), shares=method == "magnitude")
+    work = Reduction(checkpoint, elements(checkpoint, method, batches))
     steps(work)
     result = work.checkpoint
     report = StructureReport(tuple(work.removed), checkpoint.parameters, result.parameters)
