@@ -13,8 +13,9 @@ import json
 import math
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -30,6 +31,7 @@ from compress.corpus import CorpusError, batches, pad, read_clip
 from compress.distill_recipe import DistillRecipe
 from compress.frontend import SAMPLE_RATE
 from compress.losses import Targets, ctc_loss, distillation_loss, targets
+from compress.prune import apply_masks
 from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, has_bfloat16, precision, trusted
 from compress.vocabulary import translator
 from compress.whisper import Whisper
@@ -40,6 +42,7 @@ from device_asr.manifest import Clip
 SHORTEST, LONGEST = 0.5, 29.0  # seconds of a usable clip: room for the padding within 30 s
 CUT_FROM = 2.0  # seconds: shorter clips are never cut
 CUT_EVERY = 3  # one of so many clips has a cut version: each needs a label of its own
+AHEAD = 2  # steps whose batches are prepared in advance
 LOWEST_RATE = 0.1  # of the highest: where the cosine ends
 
 
@@ -74,12 +77,14 @@ class Verdict:
 def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noises: Sequence[np.ndarray],
             recipe: DistillRecipe, work: Path, report: Callable[[dict[str, Any]], None], *,
             judge: Callable[[Checkpoint], Verdict] | None = None, device: str = "cpu",
-            bfloat16: bool | None = None, labels: Path | None = None) -> Checkpoint:
+            bfloat16: bool | None = None, labels: Path | None = None,
+            masks: Mapping[str, Tensor] | None = None) -> Checkpoint:
     """Trains `student` on the teacher's labels, written in its own vocabulary; returns its averaged weights.
 
     Args:
         noises: background sounds, (n,) float32 at 16 kHz.
         labels: folder of the teacher's labels, which other runs may share; None: in `work`.
+        masks: weights that stay zero, see `prune.masks`.
         work: folder for state.pt and metrics.jsonl; a run that was cut goes on from there.
         report: called with the metrics of every step: loss, rate, step, of, speed (seconds of sound a
             second), words (a second), left (seconds).
@@ -96,7 +101,7 @@ def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noi
         raise CorpusError(f"Wanted clips of {SHORTEST} to {LONGEST:g} s, found none among {len(clips)}.")
     work.mkdir(parents=True, exist_ok=True)
     run = _Training(teacher, student, usable, noises, recipe, work, labels, device,
-                    has_bfloat16(device) if bfloat16 is None else bfloat16)
+                    has_bfloat16(device) if bfloat16 is None else bfloat16, masks or {})
     run.resume()
     run.train(report, judge)
     if run.learned == 0:
@@ -108,10 +113,11 @@ def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noi
 class _Training:
     def __init__(self, teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noises: Sequence[np.ndarray],
                  recipe: DistillRecipe, work: Path, labels: Path | None, device: str,
-                 bfloat16: bool) -> None:
+                 bfloat16: bool, masks: Mapping[str, Tensor]) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.clips, self.noises, self.work = recipe, clips, noises, work
         self.student, self.device, self.bfloat16 = student, device, bfloat16
+        self.masks = {name: mask.to(device) for name, mask in masks.items()}
         self.labels = LabelCache(labels or work / "labels", teacher, device, bfloat16)
         self.teacher_vocabulary = teacher.vocabulary
         same = student.vocabulary == teacher.vocabulary
@@ -126,7 +132,8 @@ class _Training:
         self.total = len(self._steps(0)) * recipe.epochs
         names = [[str(clip.audio), clip.text, clip.duration] for clip in clips]
         self.identity = hashlib.sha256(json.dumps(
-            [asdict(recipe), names, len(noises), fingerprint(teacher), fingerprint(student)]).encode()).hexdigest()
+            [asdict(recipe), names, len(noises), fingerprint(teacher), fingerprint(student),
+             {name: float(mask.sum()) for name, mask in masks.items()}]).encode()).hexdigest()
 
     def _guide(self) -> Whisper | None:
         """The network as the training began, where the streaming states are led to its own."""
@@ -182,21 +189,22 @@ class _Training:
 
     def train(self, report: Callable[[dict[str, Any]], None], judge: Callable[[Checkpoint], Verdict] | None) -> None:
         saved = began = time.monotonic()
-        number, first = 0, self.step
+        first = self.step
+        self.labels.load()  # here: on the thread that prepares batches it would draw from torch's generator
         with (self.work / "metrics.jsonl").open("a") as metrics:
             for epoch in range(self.recipe.epochs):
                 if self.ended:
                     break
-                for groups in self._steps(epoch):
-                    number += 1
-                    if number <= self.step:
-                        continue  # done before the cut
-                    at = time.monotonic()
-                    values, seconds, words = self._learn(groups, number)
+                groups = self._steps(epoch)
+                todo = range(max(0, self.step - epoch * len(groups)), len(groups))  # the others were done before a cut
+                at = time.monotonic()
+                for number, prepared in self._ahead((epoch * len(groups) + k + 1, groups[k]) for k in todo):
+                    values, seconds, words = self._learn(prepared, number)
                     self.step, now = number, time.monotonic()
                     values.update(step=number, of=self.total, speed=round(seconds / (now - at), 2),
                                   words=round(words / (now - at), 2),
                                   left=round((now - began) / (number - first) * (self.total - number)))
+                    at = now
                     _write(metrics, values)
                     report(values)
                     if now - saved > self.recipe.save_every:
@@ -210,14 +218,30 @@ class _Training:
                     self.save()
         self.save()
 
-    def _learn(self, groups: list[list[int]], number: int) -> tuple[dict[str, Any], float, int]:
+    def _ahead(self, steps: Iterable[tuple[int, list[list[int]]]]) -> Iterator[tuple[int, list[Batch]]]:
+        """Each step's number and batches, prepared on a thread of their own while the step before is learned."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            waiting: deque[tuple[int, Future[list[Batch]]]] = deque()
+            try:
+                for number, groups in steps:
+                    waiting.append((number, pool.submit(self._batches, groups, number)))
+                    if len(waiting) > AHEAD:
+                        done, future = waiting.popleft()
+                        yield done, future.result()
+                for done, future in waiting:
+                    yield done, future.result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _batches(self, groups: list[list[int]], number: int) -> list[Batch]:
+        rng = np.random.default_rng((self.recipe.seed, 1, number))
+        return [batch for batch in (self._prepare(group, rng) for group in groups) if batch is not None]
+
+    def _learn(self, prepared: list[Batch], number: int) -> tuple[dict[str, Any], float, int]:
         """One step of the optimiser: metrics, seconds of sound, words."""
         recipe = self.recipe
-        rng = np.random.default_rng((recipe.seed, 1, number))
-        prepared = [item for item in (self._prepare(group, rng) for group in groups) if item is not None]
         if not prepared:
             return {"loss": None, "rate": 0.0}, 0.0, 0
-        # seeded only now: building the teacher, where labels are missing, draws from torch's generator
         torch.manual_seed(int(np.random.SeedSequence((recipe.seed, 2, number)).generate_state(1)[0]))
         everything = sum(batch.wanted.count for batch in prepared)
         self.optimiser.zero_grad(set_to_none=True)
@@ -239,6 +263,7 @@ class _Training:
             options["lr"] = rate
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
         self.optimiser.step()
+        apply_masks(self.network, self.masks)
         decay = min(recipe.average, number / (number + 10))
         with torch.no_grad():
             for name, value in self.network.state_dict().items():

@@ -197,13 +197,17 @@ class LabelCache:
                 temporary.replace(paths[i])
         return [self._read(path) for path in paths]
 
-    def _make(self, clips: Sequence[np.ndarray], given: Sequence[str | None]) -> list[Label]:
-        from compress.vocabulary import encoder
-
+    def load(self) -> Whisper:
+        """The teacher's network, built once."""
         if self._network is None:
             self._network = self._teacher.network().to(self._device)
             self._network.frontend = TrainingFrontend(self._network.frontend)
-        network, vocabulary = self._network, self._teacher.vocabulary
+        return self._network
+
+    def _make(self, clips: Sequence[np.ndarray], given: Sequence[str | None]) -> list[Label]:
+        from compress.vocabulary import encoder
+
+        network, vocabulary = self.load(), self._teacher.vocabulary
         pcm = torch.from_numpy(np.stack([np.pad(clip[:CONTEXT], (0, CONTEXT - min(len(clip), CONTEXT)))
                                          for clip in clips])).to(self._device)
         with torch.no_grad(), precision(self._device, self._bfloat16):
