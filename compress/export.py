@@ -8,7 +8,8 @@ through the int8 encoder on one thread; buckets of 5 s would cost the next size 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,12 @@ from torch.export import Dim, export
 from compress import embedding
 from compress.calibration import Spoken, decode_calls, encode_calls, fix_ranges
 from compress.checkpoints import Checkpoint
+from compress.chunks import Chunking
 from compress.delegation import lower
 from compress.frontend import SAMPLES_PER_POSITION
 from compress.programs import DecodeProgram, EncodeProgram
 from compress.quantize import EXACT, QuantisationPlan, quantise, quantise_linears
+from compress.streaming import StreamProgram, example, flattened, signature
 from compress.whisper import LayerNorm
 
 CACHE = 224  # token slots: 28 s of fast English is about 120 tokens; Whisper's own sample length
@@ -48,10 +51,11 @@ class SpeechProgram:
 
 
 def export_speech(checkpoint: Checkpoint, plan: QuantisationPlan | None = None, sample: np.ndarray | None = None,
-                  clips: Sequence[Spoken] = ()) -> SpeechProgram:
-    """Quantises and exports a checkpoint.
+                  clips: Sequence[Spoken] = (), chunking: Chunking | None = None) -> SpeechProgram:
+    """Quantises and exports a checkpoint; one with a CTC head gets the method `stream` too.
 
     Args:
+        chunking: of `stream`; None: 320 ms with 5 s of past.
         plan: None: 8 bits everywhere.
         sample: (n,) float32 speech for the parity report; None: noise.
         clips: sounds with their tokens, to measure the ranges of static activations with.
@@ -62,8 +66,9 @@ def export_speech(checkpoint: Checkpoint, plan: QuantisationPlan | None = None, 
         TieError: the tied embedding does not lie in the file as expected.
     """
     plan = plan or QuantisationPlan()
-    exact, _ = _programs(checkpoint, EXACT)
-    quantised, static = _programs(checkpoint, plan)
+    chunking = chunking or Chunking()
+    exact, exact_stream, _ = _programs(checkpoint, EXACT, chunking)
+    quantised, stream, static = _programs(checkpoint, plan, chunking)
     table = embedding.stored_form(quantised[1].logits)
     exact_table = embedding.stored_form(exact[1].logits)
     encode_args, decode_args = _encode_arguments(checkpoint), _decode_arguments(checkpoint, table)
@@ -74,15 +79,25 @@ def export_speech(checkpoint: Checkpoint, plan: QuantisationPlan | None = None, 
             "encode": export(quantised[0], encode_args[0], dynamic_shapes=encode_args[1]),
             "decode": export(quantised[1], decode_args[0], dynamic_shapes=decode_args[1]),
         }
+        if stream is not None:
+            exported["stream"] = export(stream, example(checkpoint.dims, chunking))
     data = lower(exported)
     constants = embedding.locate(data, table)
-    parity = _parity(checkpoint, data, (*exact, exact_table), (*quantised, table), sample)
-    return SpeechProgram(data, _describe(checkpoint, table), constants, parity)
+    methods = _describe(checkpoint, table)
+    if stream is not None:
+        methods["stream"] = signature(checkpoint.dims, chunking)
+    parity = _parity(checkpoint, data, methods, (*exact, exact_table), (*quantised, table), sample)
+    if stream is not None and exact_stream is not None:
+        parity["stream"] = _stream_parity(data, methods["stream"], exact_stream, stream, sample)
+    return SpeechProgram(data, methods, constants, parity)
 
 
-def _programs(checkpoint: Checkpoint,
-              plan: QuantisationPlan) -> tuple[tuple[EncodeProgram, DecodeProgram], set[nn.Module]]:
-    """Both programs, quantised but for the layers whose activations will be static, and those layers."""
+def _programs(checkpoint: Checkpoint, plan: QuantisationPlan, chunking: Chunking,
+              ) -> tuple[tuple[EncodeProgram, DecodeProgram], StreamProgram | None, set[nn.Module]]:
+    """`encode` and `decode`, `stream` where there is a CTC head, and the layers whose activations will be static.
+
+    All are quantised but for those; `stream` and `encode` share the encoder, and so their weights in the file.
+    """
     network = checkpoint.network().requires_grad_(False)
     for module in network.modules():
         if isinstance(module, LayerNorm):
@@ -92,7 +107,8 @@ def _programs(checkpoint: Checkpoint,
     encode = EncodeProgram(network).eval()
     decode = DecodeProgram(network, checkpoint.alignment_heads, CACHE).eval()
     quantise_linears(decode, plan.table.bits, plan.table.group, only=("logits",))
-    return (encode, decode), static
+    stream = None if network.ctc is None else StreamProgram(network, chunking).eval()
+    return (encode, decode), stream, static
 
 
 def _fixed(checkpoint: Checkpoint, programs: tuple[EncodeProgram, DecodeProgram], table: list[Tensor],
@@ -163,25 +179,15 @@ def _describe(checkpoint: Checkpoint, table: list[Tensor]) -> dict[str, Any]:
     }
 
 
-def _parity(checkpoint: Checkpoint, data: bytes, exact: tuple[nn.Module, nn.Module, list[Tensor]],
-            quantised: tuple[nn.Module, nn.Module, list[Tensor]],
+def _parity(checkpoint: Checkpoint, data: bytes, described: Mapping[str, Any],
+            exact: tuple[nn.Module, nn.Module, list[Tensor]], quantised: tuple[nn.Module, nn.Module, list[Tensor]],
             sample: np.ndarray | None) -> dict[str, dict[str, float]]:
     """fp32 against quantised against .pte on one phrase; decode is given the same inputs in all three.
 
     exact, quantised: `encode`, `decode` and its table.
     """
-    from device_asr.runtime import Session
-
-    if sample is None:
-        sample = np.random.default_rng(0).normal(0, 0.05, 16_000 * 4).astype(np.float32)
-    sample = sample[: len(sample) // SAMPLES_PER_POSITION * SAMPLES_PER_POSITION][: 16_000 * 20]
-    pcm = torch.from_numpy(np.ascontiguousarray(sample[None], dtype=np.float32))
-    described = _describe(checkpoint, quantised[2])
-    methods = {name: [i["name"] for i in method["inputs"]] for name, method in described.items()}
-    with tempfile.NamedTemporaryFile(suffix=".pte") as file:
-        file.write(data)
-        file.flush()
-        session = Session(Path(file.name), methods)
+    pcm = _sound(sample)
+    with _session(data, described) as session:
         with torch.no_grad():
             fp32, int8 = exact[0](pcm), quantised[0](pcm)
         pte = session.run("encode", pcm.numpy())
@@ -197,6 +203,45 @@ def _parity(checkpoint: Checkpoint, data: bytes, exact: tuple[nn.Module, nn.Modu
         flat = [array.numpy() for group in args for array in (group if isinstance(group, list) else [group])]
         report["decode"] = _difference(fp32[:1], int8[:1], session.run("decode", *flat)[:1])
     return report
+
+
+def _stream_parity(data: bytes, described: Mapping[str, Any], exact: StreamProgram, quantised: StreamProgram,
+                   sample: np.ndarray | None) -> dict[str, float]:
+    """The same of the CTC logits of all chunks, each program with a state of its own."""
+    pcm, size = _sound(sample), described["inputs"][0]["shape"][1]
+    heard: list[list[Any]] = [[], [], []]
+    with _session(data, {"stream": described}) as session, torch.no_grad():
+        empty = example(exact.dims, exact.chunking)[1:]
+        states: list[Any] = [empty, empty, [tensor.numpy() for tensor in flattened(empty)]]
+        for at in range(0, pcm.shape[1] - size + 1, size):
+            chunk = pcm[:, at : at + size]
+            for k, program in enumerate((exact, quantised)):
+                out = program(chunk, *states[k])
+                states[k] = exact.state_of(out)
+                heard[k].append(out[0])
+            out = session.run("stream", chunk.numpy(), *states[2])
+            heard[2].append(out[0].copy())
+            states[2] = [array.copy() for array in out[-len(states[2]) :]]
+    return _difference(*heard)
+
+
+def _sound(sample: np.ndarray | None) -> Tensor:
+    """(1, n) of the sample, at most 20 s; noise where there is none."""
+    if sample is None:
+        sample = np.random.default_rng(0).normal(0, 0.05, 16_000 * 4).astype(np.float32)
+    sample = sample[: len(sample) // SAMPLES_PER_POSITION * SAMPLES_PER_POSITION][: 16_000 * 20]
+    return torch.from_numpy(np.ascontiguousarray(sample[None], dtype=np.float32))
+
+
+@contextmanager
+def _session(data: bytes, described: Mapping[str, Any]) -> Iterator[Any]:
+    from device_asr.runtime import Session
+
+    with tempfile.NamedTemporaryFile(suffix=".pte") as file:
+        file.write(data)
+        file.flush()
+        yield Session(Path(file.name), {name: [i["name"] for i in method["inputs"]]
+                                        for name, method in described.items()})
 
 
 def _difference(fp32: Any, quantised: Any, pte: Any) -> dict[str, float]:

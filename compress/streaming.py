@@ -8,15 +8,14 @@ chunk's sound brings as many positions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from compress.chunks import MASKED, Chunking
-from compress.frontend import DYNAMIC_RANGE, HOP, LOG_FLOOR, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST
-from compress.whisper import Whisper
+from compress.frontend import DYNAMIC_RANGE, HOP, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST
+from compress.whisper import Dims, Whisper
 
 DELAY = SAMPLES_PER_POSITION  # samples of silence before the sound
 TAIL = DELAY + N_FFT // 2 - HOP  # samples of the past that the first frame of a chunk still needs
@@ -31,7 +30,7 @@ class StreamProgram(nn.Module):
             raise ValueError("wanted a network with a CTC head")
         self.frontend, self.encoder, self.ctc = network.frontend, network.encoder, network.ctc
         self.cross = nn.ModuleList(layer.cross for layer in network.decoder.layers)
-        self.chunking = chunking
+        self.chunking, self.dims = chunking, network.dims
         self.register_buffer("order", torch.arange(chunking.size), persistent=False)
         self.register_buffer("past", torch.arange(-chunking.left, 0), persistent=False)
         state = network.dims.state
@@ -80,38 +79,52 @@ class StreamProgram(nn.Module):
         return (self.ctc(audio).squeeze(0), *(k for k, _ in cross), *(v for _, v in cross),
                 position + size, sound[:, -TAIL:], loudest, heard[:, -2:], first[:, -1:], *new_keys, *new_values)
 
+    def state_of(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The state among the outputs of `forward`, as it takes it."""
+        layers = len(self.dims.encoder)
+        flat = outputs[-2 * layers - 5 :]
+        return (*flat[:5], list(flat[5 : 5 + layers]), list(flat[5 + layers :]))
+
     def _positions(self, position: Tensor) -> Tensor:
         """Sines of this chunk's positions, which begin again after the last that the network knows."""
-        at = torch.remainder(position + self.order, self.encoder.dims.audio_ctx).to(torch.float32)
+        at = torch.remainder(position + self.order, self.dims.audio_ctx).to(torch.float32)
         angles = at.unsqueeze(1) * self.scales
         return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
-def start(network: Whisper, chunking: Chunking) -> tuple[Any, ...]:
-    """The state before any sound: `position` to `values` of `StreamProgram.forward`."""
-    dims = network.dims
-    silence = torch.full((1, 1, dims.n_mels), (max(torch.log10(torch.tensor(LOG_FLOOR)).item(),
-                                                   START_LOUDEST - DYNAMIC_RANGE) + 4.0) * 0.25)
-    return (torch.tensor([0]), torch.zeros(1, TAIL), torch.full((1, 1, 1), START_LOUDEST),
+def example(dims: Dims, chunking: Chunking) -> tuple[Any, ...]:
+    """The arguments of `StreamProgram.forward` before any sound; its first chunk is noise."""
+    silence = torch.full((1, 1, dims.n_mels), (START_LOUDEST - DYNAMIC_RANGE + 4.0) * 0.25)
+    return (torch.randn(1, SAMPLES_PER_POSITION * chunking.size) * 0.1,
+            torch.tensor([0]), torch.zeros(1, TAIL), torch.full((1, 1, 1), START_LOUDEST),
             torch.cat([torch.zeros(1, 1, dims.n_mels), silence], dim=1), torch.zeros(1, 1, dims.state),
             [torch.zeros(x.heads, dims.head_dim, chunking.left) for x in dims.encoder],
             [torch.zeros(x.heads, chunking.left, dims.head_dim) for x in dims.encoder])
 
 
-def signature(network: Whisper, chunking: Chunking) -> Mapping[str, Any]:
-    """The method for the manifest: inputs, outputs, and what each state tensor is before any sound."""
-    dims, size, left = network.dims, chunking.size, chunking.left
+def flattened(arguments: tuple[Any, ...]) -> list[Tensor]:
+    """The arguments with the lists of layers laid out, as a session takes them."""
+    return [tensor for group in arguments for tensor in (group if isinstance(group, list) else [group])]
+
+
+def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
+    """The method for the manifest: inputs, outputs, and which of them are state.
+
+    A state tensor is filled with `start` before any sound (a list: one value for each row of its last but
+    one axis, or its only values), given to the next call as the last call returned it, and of no other use.
+    """
+    size, left = chunking.size, chunking.left
 
     def tensor(name: str, shape: list[int], dtype: str = "float32", **more: Any) -> dict[str, Any]:
         return {"name": name, "shape": shape, "dtype": dtype, **more}
 
     encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
-    position, tail, _, mel, frame, _, _ = start(network, chunking)
+    mel = example(dims, chunking)[4]
     state = [
-        tensor("position", [1], "int64", start=position.tolist()), tensor("tail", list(tail.shape), start=0.0),
+        tensor("position", [1], "int64", start=0), tensor("tail", [1, TAIL], start=0.0),
         tensor("loudest", [1, 1, 1], start=START_LOUDEST),
-        tensor("mel", list(mel.shape), start=[mel[0, 0, 0].item(), mel[0, 1, 0].item()]),
-        tensor("frame", list(frame.shape), start=0.0),
+        tensor("mel", list(mel.shape), start=mel[0, :, 0].tolist()),
+        tensor("frame", [1, 1, dims.state], start=0.0),
         *(tensor(f"keys_{i}", [x.heads, dims.head_dim, left], start=0.0) for i, x in encoder),
         *(tensor(f"values_{i}", [x.heads, left, dims.head_dim], start=0.0) for i, x in encoder),
     ]

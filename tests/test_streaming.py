@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch")
 from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
 from compress.chunks import MASKED, Chunking, chunk_mask  # noqa: E402
 from compress.frontend import LogMel, normalise_running  # noqa: E402
-from compress.streaming import DELAY, StreamProgram, start  # noqa: E402
+from compress.streaming import DELAY, StreamProgram, example  # noqa: E402
 from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
 from device_asr.errors import UsageError  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
@@ -53,15 +53,13 @@ def test_chunk_by_chunk_equals_the_masked_network_at_once(network: Whisper, size
     """Also beyond the last position the encoder knows (40): positions begin again."""
     chunking = Chunking(size, left)
     pcm = torch.from_numpy(np.random.default_rng(size).normal(0, 0.1, (1, 320 * size * chunks)).astype(np.float32))
-    program, state = StreamProgram(network, chunking).eval(), start(network, chunking)
-    layers, heard = len(DIMS.decoder), []
+    program, state = StreamProgram(network, chunking).eval(), example(DIMS, chunking)[1:]
+    heard = []
     with torch.no_grad():
         for k in range(chunks):
             out = program(pcm[:, 320 * size * k : 320 * size * (k + 1)], *state)
             heard.append(out[0])
-            flat = out[1 + 2 * layers :]
-            n = len(DIMS.encoder)
-            state = (*flat[:5], list(flat[5 : 5 + n]), list(flat[5 + n :]))
+            state = program.state_of(out)
         whole = torch.cat([torch.zeros(1, DELAY), pcm], dim=1)
         mel = network.frontend(whole, size)
         count = mel.shape[1] // 2
