@@ -7,10 +7,11 @@ The one module that touches ExecuTorch and torch. It imports the extension `_C` 
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ _threads: int | None = None
 
 @contextmanager
 def _quiet_native_stderr() -> Iterator[None]:
-    """Hides what ExecuTorch's C++ logs on file descriptor 2 (CPU probing on start, one line an error)."""
+    """Hides what ExecuTorch's C++ logs on file descriptor 2 (CPU probing on start, one line an error).
+
+    Its binding sends some of it to Python's `sys.stderr`, which may be another descriptor.
+    """
     try:
         saved = os.dup(2)
     except OSError:  # no standard error at all
@@ -33,7 +37,8 @@ def _quiet_native_stderr() -> Iterator[None]:
     null = os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(null, 2)
-        yield
+        with redirect_stderr(io.StringIO()):
+            yield
     finally:
         os.dup2(saved, 2)
         os.close(saved)
@@ -92,7 +97,12 @@ class Session:
             raise BundleError(f"{path}: wanted the method {missing[0]!r}, found {sorted(found)}; "
                               "build the bundle again.")
         self._program = program  # keeps the mapped file alive
-        self._methods = {name: program.load_method(name) for name in methods}
+        try:
+            with _quiet_native_stderr():
+                self._methods = {name: program.load_method(name) for name in methods}
+        except RuntimeError as error:
+            raise BundleError(f"{path}: the method cannot be loaded ({error}); "
+                              "build or copy the bundle again.") from None
 
     def run(self, method: str, *arrays: np.ndarray) -> list[np.ndarray]:
         """Outputs of `method`; `arrays` are its inputs in order, constants left out.

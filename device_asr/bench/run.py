@@ -27,7 +27,7 @@ def read_sound(path: Path) -> np.ndarray:
     Raises:
         AudioError: it cannot be read.
     """
-    return np.concatenate([chunk.pcm for chunk in FileSource(path)])
+    return np.concatenate([np.zeros(0, np.float32), *(chunk.pcm for chunk in FileSource(path))])
 
 
 @dataclass(frozen=True, slots=True)

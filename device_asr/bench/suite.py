@@ -105,25 +105,23 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
     """Clips at the speed of sound on the wall clock, from files or through a microphone."""
     from device_asr import remote
     from device_asr.bench.live import LiveRun, files_live, listen_live, microphone_live
-    from device_asr.devices import silenced_libraries
 
     corpora, runs = [], []
     load = 0.0
-    with silenced_libraries():
-        for material in plan.material or [Material("microphone", Path(), ())]:
-            corpora.append(corpus := Corpus(material.name))
-            began = perf_counter()
-            recognizer = remote.load(config)
-            load = perf_counter() - began
-            task = progress.add_task(f"{material.name}, in real time", total=None)
-            if microphone is None:
-                run = files_live(material.clips, recognizer, config, corpus, plan.tail)
-            elif material.clips:
-                run = microphone_live(material.clips, recognizer, config, corpus, plan.tail, microphone.player)
-            else:
-                run = listen_live(microphone.seconds, recognizer, config, corpus)
-            progress.remove_task(task)
-            runs.append(run)
+    for material in plan.material or [Material("microphone", Path(), ())]:
+        corpora.append(corpus := Corpus(material.name))
+        began = perf_counter()
+        recognizer = remote.load(config)
+        load = perf_counter() - began
+        task = progress.add_task(f"{material.name}, in real time", total=None)
+        if microphone is None:
+            run = files_live(material.clips, recognizer, config, corpus, plan.tail)
+        elif material.clips:
+            run = microphone_live(material.clips, recognizer, config, corpus, plan.tail, microphone.player)
+        else:
+            run = listen_live(microphone.seconds, recognizer, config, corpus)
+        progress.remove_task(task)
+        runs.append(run)
     score(config, plan, corpora, progress)
     whole = LiveRun(
         device=runs[0].device if microphone else "files", wall=sum(run.wall for run in runs),

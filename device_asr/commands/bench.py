@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device_asr.commands.options import configured
+from device_asr.devices import silenced_libraries
 from device_asr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def command(loaded: Loaded, manifests: tuple[str, ...], peer: str | None, teache
         tail = config.endpoint.hangover_ms / 1000 + TAIL_BEYOND_HANGOVER
     material = read_material([Path(path) for path in manifests], limit)
     plan = Plan(material, tail, noise, peer is not None, teacher, detail)
-    with progress_bars() as progress:
+    with silenced_libraries(), progress_bars() as progress:  # libmpg123, ALSA, JACK and PortAudio write there
         if realtime:
             microphone = Microphone(shlex.split(player or ""), seconds) if device is not None else None
             found = in_real_time(config, plan, microphone, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -14,7 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from device_asr.commands.options import configured
-from device_asr.errors import DeviceAsrError, OutputError, UsageError
+from device_asr.devices import silenced_libraries
+from device_asr.errors import BundleError, DeviceAsrError, OutputError, UsageError
 from device_asr.events import Final, Partial
 from device_asr.writers import FORMATS, make_writer
 
@@ -106,8 +108,9 @@ class Output:
             where = self._path or "standard output"
             if self._path is None:  # Python must not fail a second time when it flushes at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise OutputError(f"{where}: could not be written ({error.strerror}); free the disk or choose another "
-                              "place with --out. No partial file was left.") from None
+            wanted = "free the disk or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose"
+            raise OutputError(f"{where}: could not be written ({error.strerror}); {wanted} another place with --out. "
+                              "No partial file was left.") from None
 
 
 def _is_special(path: Path) -> bool:
@@ -165,22 +168,23 @@ def command(loaded: Loaded, files: tuple[str, ...], format: str, out: Path | Non
         config = replace(config, partial=replace(config.partial, enabled=False))
     recognizer = None
     failures = 0
-    for file, path in zip(files, paths, strict=True):
-        try:
-            source = _open(file, encoding, rate, channels)
-            recognizer = recognizer or _load(config, timer)
-            _transcribe(recognizer, source, Output(format, path), realtime, timer)
-            for note in source.notes():
-                click.echo(f"device-asr: {note}", err=True)
-        except UsageError:
-            raise
-        except DeviceAsrError as error:
-            failures += 1
-            click.echo(f"device-asr: {error}", err=True)
-            if isinstance(error, OutputError) and path is None:
-                break
-            if recognizer is not None:
-                recognizer.finish()  # the phrase that was cut off does not run into the next file
+    with silenced_libraries():  # libmpg123 has a line of its own for every frame that it finds odd
+        for file, path in zip(files, paths, strict=True):
+            try:
+                source = _open(file, encoding, rate, channels)
+                recognizer = recognizer or _load(config, timer)
+                _transcribe(recognizer, source, Output(format, path), realtime, timer)
+                for note in source.notes():
+                    click.echo(f"device-asr: {note}", err=True)
+            except UsageError:
+                raise
+            except DeviceAsrError as error:
+                failures += 1
+                click.echo(f"device-asr: {error}", err=True)
+                if isinstance(error, BundleError) or (isinstance(error, OutputError) and path is None):
+                    break  # the other files would fail alike
+                if recognizer is not None:
+                    recognizer.finish()  # the phrase that was cut off does not run into the next file
     if timing:
         click.echo(timer.report(), err=True)
     return 1 if failures else 0

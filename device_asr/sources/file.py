@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import time
@@ -15,7 +16,10 @@ from device_asr.sources import SAMPLE_RATE, AudioChunk
 
 BLOCK_S = 0.25  # seconds read at a time: memory does not grow with the file
 RATES = (1000, 768_000)  # Hz that can be speech; outside, the header is wrong
+SHORTEST_S = 0.1  # no word is shorter
 UNKNOWN_BYTES = 0x7FFF_0000  # a WAV written to a pipe has a size near 2 or 4 GiB for "not known"
+UNENDED = "Last page lacks an end-of-stream bit"  # libsndfile's log of an Ogg stream that was cut
+NOT_A_FILE = 7  # libsndfile's code where its MP3 decoder finds nothing; that it is a file was checked before
 
 
 class Converter:
@@ -26,7 +30,7 @@ class Converter:
     """
 
     def __init__(self, rate: int) -> None:
-        self._resample = None
+        self._rate, self._resample = rate, None
         if rate != SAMPLE_RATE:
             import soxr
 
@@ -51,12 +55,15 @@ class Converter:
         mono = np.clip(mono, -1.0, 1.0)
         return mono if self._resample is None else self._resample(mono, last=last)
 
-    def notes(self, name: str) -> list[str]:
-        """Sentences about what was odd in the sound, for standard error."""
+    def notes(self, name: str, *, cut: bool = False) -> list[str]:
+        """Sentences about what was odd in the sound, for standard error; `cut`: that it is short is told elsewhere."""
+        if not cut and 0 < self.samples < SHORTEST_S * self._rate:
+            return [f"{name}: {self.samples} sample{'s' * (self.samples > 1)} of sound "
+                    f"({1000 * self.samples / self._rate:.2g} ms), too short for a word; is it the right file?"]
         found = []
         if self.broken:
             found.append(f"{name}: {self.broken} samples were NaN or infinite and were taken as silence.")
-        if self.samples and self.peak == 0.0:
+        elif self.samples and self.peak == 0.0:
             found.append(f"{name}: digital silence from end to end; is it the right file or channel?")
         if self.samples and self.clipped > 0.001 * self.samples:
             found.append(f"{name}: {100 * self.clipped / self.samples:.1f} % of the samples are clipped; "
@@ -76,8 +83,8 @@ class FileSource:
         _check_readable(path)
         import soundfile
 
-        try:
-            self._file = soundfile.SoundFile(path)
+        try:  # a name need not be text on POSIX
+            self._file = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
         except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
             raise AudioError(f"{path}: not a sound that can be read ({_reason(error)}); wanted wav, flac, mp3 or "
                              "ogg, and `ffmpeg -i IN OUT.wav` converts others.") from None
@@ -90,6 +97,7 @@ class FileSource:
             raise AudioError(f"{path}: wanted a rate of {RATES[0]} to {RATES[1]} Hz, the header says {self.rate}; "
                              "convert it with `ffmpeg -i IN -ar 16000 OUT.wav`.")
         self._promised = _promised_frames(self._file.frames, self._file.extra_info)
+        self._unended = UNENDED in self._file.extra_info
         self.seconds = self._promised / self.rate  # as the header says; a cut file may have less
         self.truncated = False
         self._converter = Converter(self.rate)
@@ -112,16 +120,19 @@ class FileSource:
             if len(pcm):
                 yield AudioChunk(pcm, self._delivered / SAMPLE_RATE, time.monotonic())
                 self._delivered += len(pcm)
-        self.truncated = read < self._promised
+        self.truncated = read < self._promised or self._unended
         self.close()
+        if read == 0:
+            raise AudioError(f"{self.name}: the header promises {self.seconds:.1f} s of sound and none can be read; "
+                             "the file is cut short or damaged, copy it again.")
 
     def notes(self) -> list[str]:
         """Sentences about what was odd, after reading."""
-        found = self._converter.notes(self.name)
+        found = self._converter.notes(self.name, cut=self.truncated)
         if self.truncated:
             heard = self._delivered / SAMPLE_RATE
-            found.append(f"{self.name}: cut short: the header promises {self.seconds:.1f} s, {heard:.1f} s could be "
-                         "read and were transcribed.")
+            promise = "its end is missing" if self._unended else f"the header promises {self.seconds:.1f} s"
+            found.append(f"{self.name}: cut short: {promise}, {heard:.1f} s could be read and were transcribed.")
         return found
 
     def close(self) -> None:
@@ -131,7 +142,7 @@ class FileSource:
 
 def _promised_frames(frames: int, log: str) -> int:
     """Frames that the header promises; libsndfile gives what is there, and tells the difference in its log."""
-    sizes = re.search(r"(?m)^ *(?:data|SSND) *: (\d+) \(should be (\d+)\)", log)
+    sizes = re.search(r"(?m)^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)", log)  # riff: W64's
     if sizes is None:
         return frames
     promised, found = map(int, sizes.groups())
@@ -139,6 +150,8 @@ def _promised_frames(frames: int, log: str) -> int:
 
 
 def _reason(error: Exception) -> str:
+    if getattr(error, "code", None) == NOT_A_FILE:
+        return "Format not recognised"
     return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
 
 
@@ -147,6 +160,9 @@ def _check_readable(path: Path) -> None:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise AudioError(f"{path}: a folder; wanted a sound file, so name the files in it.")
+        if path.suffix.lower() == ".raw":
+            raise AudioError(f"{path}: raw samples have no header that tells their rate; give them to `device-asr "
+                             f"transcribe - --encoding s16le --rate 16000 < {path.name}`.")
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever for who writes to it
             raise AudioError(f"{path}: a pipe or device; wanted a sound file, or raw PCM on standard input with -.")
         with path.open("rb") as file:
