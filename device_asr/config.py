@@ -146,7 +146,12 @@ class PartialConfig(_Section):
     _name = "partial"
     enabled: bool = knob(True, "show text while the phrase goes on")
     interval_ms: int = knob(480, "time between two updates", unit="ms", low=96, high=5000)
-    agreement: int = knob(2, "successive hypotheses that must agree before words are committed", low=2, high=5)
+    mode: str = knob("stream", "hear each chunk once, or encode the whole phrase again; a model without the method "
+                               "`stream` can only do the latter", choices=("stream", "reencode"))
+    agreement: int = knob(2, "reencode: successive hypotheses that must agree before words are committed",
+                          low=2, high=5)
+    guard_ms: int = knob(240, "stream: words that were heard this long before the last sound are committed",
+                         unit="ms", low=0, high=2000)
     late_ms: int = knob(400, "an update is skipped when more sound than this is waiting", unit="ms",
                         low=0, high=10000)
 

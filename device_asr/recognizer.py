@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from time import perf_counter
 from typing import Protocol
 
 import numpy as np
 
-from device_asr.agreement import Agreement
 from device_asr.alignment import align_words
 from device_asr.bundle import load
 from device_asr.config import Config
 from device_asr.decoder import Decoder
 from device_asr.endpoint import Closed, Endpointer, Opened
 from device_asr.events import AudioGap, Event, Final, Partial, SpeechEnded, SpeechStarted
+from device_asr.partials import Partials, Reencoding, Streaming
 from device_asr.sources import SAMPLE_RATE
+from device_asr.stream import StreamEncoder
 from device_asr.vad import FRAME, VoiceActivityDetector
 
 FRAME_S = FRAME / SAMPLE_RATE
+POSITIONS_PER_SECOND = 50
 
 
 class Recognizer(Protocol):
@@ -53,7 +56,9 @@ class Recognizer(Protocol):
 class StreamingRecognizer:
     """Voice activity, endpointing, partials while a phrase goes on, a final at its end."""
 
-    def __init__(self, detector: VoiceActivityDetector, decoder: Decoder, config: Config) -> None:
+    def __init__(self, detector: VoiceActivityDetector, decoder: Decoder, config: Config,
+                 partials: Partials | None = None) -> None:
+        self._partials = partials or Reencoding(decoder, config.partial)
         self._detector, self._decoder, self._config = detector, decoder, config
         self._endpointer = Endpointer(config.endpoint)
         self.partial_interval: float | None = config.partial.interval_ms / 1000 if config.partial.enabled else None
@@ -62,11 +67,8 @@ class StreamingRecognizer:
         self._pending = np.zeros(0, np.float32)
         self._fed = 0  # samples
         self._offset = 0  # samples fed that finish() rounded up to whole frames
-        longest = config.endpoint.longest_phrase_s + config.endpoint.preroll_ms / 1000 + 1.0
-        self._window = _Window(int(longest / FRAME_S) + 2)
+        self._window = _Window(int(_longest(config) / FRAME_S) + 2)
         self._onset = self._start = 0
-        self._agreement = Agreement(decoder.vocabulary, config.partial.agreement)
-        self._draft: tuple[int, ...] = ()
         self._shown = ("", "")
         self._next_partial = 0.0
 
@@ -80,7 +82,13 @@ class StreamingRecognizer:
         bundle = load(config.model.name, verify=not config.model.fast)
         threads = config.model.threads
         detector = VoiceActivityDetector(bundle.session("vad", threads))
-        return cls(detector, Decoder(bundle, bundle.session("speech", threads), config.decoding), config)
+        session = bundle.session("speech", threads)
+        decoder = Decoder(bundle, session, config.decoding)
+        method = bundle.manifest["programs"]["speech"]["methods"].get("stream")
+        if method is None or config.partial.mode != "stream":
+            return cls(detector, decoder, config)
+        encoder = StreamEncoder(method, session, math.ceil(_longest(config) * POSITIONS_PER_SECOND) + 1)
+        return cls(detector, decoder, config, Streaming(decoder, encoder, config.partial))
 
     @property
     def time(self) -> float:
@@ -138,15 +146,17 @@ class StreamingRecognizer:
             if change.forced:
                 events += self._open(change.end, change.end)
             return events
-        if self._endpointer.open and self.partial_interval is not None:
-            return self._maybe_partial(number + 1, backlog)
-        return []
+        if not self._endpointer.open or self.partial_interval is None:
+            return []
+        self._partials.hear(frame)
+        return self._maybe_partial(number + 1, backlog)
 
     def _open(self, onset: int, start: int) -> list[Event]:
         self._phrase += 1
         self._onset, self._start = onset, start
-        self._agreement = Agreement(self._decoder.vocabulary, self._config.partial.agreement)
-        self._draft, self._shown = (), ("", "")
+        self._shown = ("", "")
+        self._partials.begin(self._window.sound(start, self._endpointer.frame)
+                             if self.partial_interval is not None else np.zeros(0, np.float32))
         self._next_partial = self._seconds(onset) + (self.partial_interval or 0.0)
         return [SpeechStarted(self._phrase, self._seconds(onset))]
 
@@ -158,14 +168,11 @@ class StreamingRecognizer:
         if backlog * 1000 > self._config.partial.late_ms:
             return []  # late: skipped, the next one covers this sound too
         began = perf_counter()
-        encoded = self._decoder.encode(self._window.sound(self._start, end))
-        hypothesis = self._decoder.decode(encoded, self._draft, self._agreement.committed)
-        if hypothesis.looped or not self._decoder.is_speech(hypothesis):
+        update = self._partials.update(self._window.sound(self._start, end))
+        if update is None:
             return []
-        self._draft = hypothesis.tokens
-        self._agreement.add(hypothesis.tokens)
         decode = self._decoder.vocabulary.decode
-        shown = decode(hypothesis.tokens).strip(), decode(self._agreement.committed).strip()
+        shown = decode(update.tokens).strip(), decode(update.committed).strip()
         if shown == self._shown:
             return []
         self._shown = shown
@@ -175,8 +182,10 @@ class StreamingRecognizer:
         began = perf_counter()
         time = self._seconds(self._endpointer.frame)
         ended = SpeechEnded(self._phrase, self._seconds(closed.speech_end))
+        if self._partials.heard_nothing():
+            return [ended]
         sound = self._window.sound(self._start, closed.end)
-        _, hypothesis = self._decoder.decode_safely(sound, self._decoder.encode(sound), self._draft)
+        _, hypothesis = self._decoder.decode_safely(sound, self._decoder.encode(sound), self._partials.draft)
         if not self._decoder.is_speech(hypothesis):
             return [ended]
         words = align_words(hypothesis, self._decoder.vocabulary, self._seconds(self._start),
@@ -186,6 +195,11 @@ class StreamingRecognizer:
         final = Final(self._phrase, text, self._seconds(self._onset), self._seconds(closed.speech_end), time,
                       words, confidence, perf_counter() - began)
         return [final, ended]
+
+
+def _longest(config: Config) -> float:
+    """Seconds of sound of the longest phrase."""
+    return config.endpoint.longest_phrase_s + config.endpoint.preroll_ms / 1000 + 1.0
 
 
 class _Window:

@@ -1,0 +1,113 @@
+"""Through the .pte: chunks with state are the chunk-masked network, at any split of the sound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchao")
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
+from compress.chunks import Chunking  # noqa: E402
+from compress.export import SpeechProgram, export_speech  # noqa: E402
+from compress.quantize import EXACT  # noqa: E402
+from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
+from device_asr.ctc import SYMBOLS, GreedyCtc, greedy_text, spell, spoken  # noqa: E402
+from device_asr.runtime import Session  # noqa: E402
+from device_asr.stream import StreamEncoder  # noqa: E402
+from device_asr.tokenizer import Vocabulary  # noqa: E402
+
+DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
+            encoder=(LayerDims(2, 64), LayerDims(2, 64)), decoder=(LayerDims(2, 64, 2),))
+CHUNKING = Chunking(4, 12)
+CHUNKS = 9
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(0)
+    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)),
+                            {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
+    made = add_ctc(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1),)))
+    made.weights["ctc.weight"].normal_()
+    return made
+
+
+@pytest.fixture(scope="module")
+def program(checkpoint: Checkpoint) -> SpeechProgram:
+    return export_speech(checkpoint, EXACT, chunking=CHUNKING)
+
+
+@pytest.fixture(scope="module")
+def encoder(program: SpeechProgram, tmp_path_factory: pytest.TempPathFactory) -> StreamEncoder:
+    path = tmp_path_factory.mktemp("pte") / "model.pte"
+    path.write_bytes(program.data)
+    method = program.methods["stream"]
+    return StreamEncoder(method, Session(path, {"stream": [i["name"] for i in method["inputs"]]}), 100)
+
+
+@pytest.fixture(scope="module")
+def sound() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.1, 320 * CHUNKING.size * CHUNKS).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def at_once(checkpoint: Checkpoint, sound: np.ndarray) -> torch.Tensor:
+    """(positions, state) of the chunk-masked network over the whole sound."""
+    network = checkpoint.network()
+    with torch.no_grad():
+        pcm = torch.from_numpy(np.concatenate([np.zeros(320, np.float32), sound])[None])
+        audio, _ = network.encode(pcm, chunking=CHUNKING)
+    return audio[0, : CHUNKING.size * CHUNKS]
+
+
+@settings(max_examples=8, deadline=None)
+@given(cuts=st.lists(st.integers(0, 320 * CHUNKING.size * CHUNKS), max_size=12))
+def test_at_any_split_it_is_the_masked_network(cuts: list[int], encoder: StreamEncoder, checkpoint: Checkpoint,
+                                               sound: np.ndarray, at_once: torch.Tensor) -> None:
+    encoder.reset()
+    chunks = sum(encoder.feed(piece) for piece in np.split(sound, sorted(cuts)))
+    assert chunks == encoder.chunks == CHUNKS and encoder.positions == CHUNKS * CHUNKING.size
+    cross = checkpoint.network().decoder.layers[0].cross
+    with torch.no_grad():
+        keys, values = cross.keys_values(at_once[None])
+    encoded = encoder.encoded()
+    assert np.allclose(encoded.cross[0], keys.numpy(), atol=2e-4)
+    assert np.allclose(encoded.cross[1], values.numpy(), atol=2e-4)
+
+
+def test_parity_is_reported(program: SpeechProgram) -> None:
+    assert program.parity["stream"]["pte_vs_fp32_rms"] < 1e-3
+
+
+def test_what_is_left_is_heard_with_silence_behind_it(encoder: StreamEncoder, sound: np.ndarray) -> None:
+    encoder.reset()
+    assert encoder.feed(sound[:100]) == 0
+    encoder.flush()
+    assert encoder.chunks == 1
+    encoder.flush()
+    assert encoder.chunks == 1, "nothing is left"
+
+
+def test_a_phrase_longer_than_the_capacity_is_heard_on_and_not_gathered(encoder: StreamEncoder) -> None:
+    encoder.reset()
+    encoder.feed(np.zeros(320 * 120, np.float32))
+    assert encoder.positions == 100 and encoder.chunks == 30
+    assert encoder.encoded().positions == 100
+
+
+def test_letters_are_collapsed_at_any_split() -> None:
+    path = [0, 3, 3, 0, 3, 1, 1, 4, 0]
+    scores = np.eye(len(SYMBOLS) + 1, dtype=np.float32)[path]
+    assert greedy_text(scores) == "aa b"
+    ctc = GreedyCtc()
+    letters = [letter for row in scores for letter in ctc.feed(row[None])]
+    assert [(letter.symbol, letter.frame) for letter in letters] == [("a", 1), ("a", 4), (" ", 5), ("b", 7)]
+
+
+def test_texts_become_what_is_spoken() -> None:
+    assert spoken("Dear Priya, it’s 5 o'clock – café!") == "dear priya it's 5 o'clock cafe"
+    assert [SYMBOLS[i - 1] for i in spell("A b")] == ["a", " ", "b"]
