@@ -9,17 +9,23 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 
 from compress import checkpoints, vocabulary
 from compress.checkpoints import Checkpoint
-from compress.corpus import pad, read_clip
-from compress.teacher import full_context, greedy
-from device_asr.errors import DeviceAsrError
+from compress.chunks import Chunking
+from compress.corpus import CorpusError, pad, read_clip
+from compress.frontend import SAMPLES_PER_POSITION
+from compress.teacher import Label, full_context, greedy_of
+from compress.whisper import Whisper
+from device_asr.ctc import greedy_text
+from device_asr.errors import DeviceAsrError, UsageError
 from device_asr.manifest import Clip, read_manifest
+from device_asr.tokenizer import Vocabulary
+from device_asr.wer import word_errors
 
 BATCH = 8
 
@@ -33,30 +39,71 @@ class SizeRow:
     wer: float
 
 
-def texts(checkpoint: Checkpoint, clips: Sequence[Clip], padded: bool = True) -> Iterator[tuple[Clip, str]]:
-    """Greedy fp32 text of each clip, padded to 30 s or (without guards) not at all."""
-    network = checkpoint.network()
+@dataclass(frozen=True)
+class Accuracy:
+    """Of greedy text without guards: word error rate, and clips whose text is a loop, of how many."""
+
+    wer: float
+    loops: int
+    clips: int
+
+
+def heard(network: Whisper, vocabulary: Vocabulary, clips: Sequence[Clip],
+          padded: bool = True, chunking: Chunking | None = None) -> Iterator[tuple[Clip, Label]]:
+    """What a network says of each clip, padded to 30 s or not at all, whole or in chunks; greedy, without guards."""
     for at in range(0, len(clips), BATCH):
         group = clips[at : at + BATCH]
         sounds = [read_clip(clip) for clip in group]
         if padded:
-            labels = full_context(network, checkpoint.vocabulary, sounds)
+            labels = full_context(network, vocabulary, sounds)
         else:
-            pcm, lengths = pad(sounds)
-            labels = greedy(network, checkpoint.vocabulary, torch.from_numpy(pcm), torch.from_numpy(lengths))
-        for clip, label in zip(group, labels, strict=True):
-            yield clip, checkpoint.vocabulary.decode(label.tokens.tolist()).strip()
+            with torch.no_grad():
+                audio, mask = network.encode(*map(torch.from_numpy, pad(sounds)), chunking)
+            labels = greedy_of(network, vocabulary, audio, mask)
+        yield from zip(group, labels, strict=True)
+
+
+def texts(checkpoint: Checkpoint, clips: Sequence[Clip], padded: bool = True,
+          chunking: Chunking | None = None) -> Iterator[tuple[Clip, str]]:
+    """Greedy fp32 text of each clip, see `heard`."""
+    for clip, label in heard(checkpoint.network(), checkpoint.vocabulary, clips, padded, chunking):
+        yield clip, checkpoint.vocabulary.decode(label.tokens.tolist()).strip()
+
+
+def accuracy(network: Whisper, vocabulary: Vocabulary, clips: Sequence[Clip], padded: bool = False) -> Accuracy:
+    """Measures a network on clips with texts, see `heard`.
+
+    Raises:
+        CorpusError: the texts hold no word.
+    """
+    found = word_errors((clip.text or "", vocabulary.decode(label.tokens.tolist()).strip())
+                        for clip, label in heard(network, vocabulary, clips, padded))
+    if found.wer is None:
+        raise CorpusError(f"Wanted clips with texts to measure WER on, found none among {len(clips)}.")
+    return Accuracy(found.wer, found.loops, found.clips)
+
+
+def ctc_texts(checkpoint: Checkpoint, clips: Sequence[Clip],
+              chunking: Chunking | None = None) -> Iterator[tuple[Clip, str]]:
+    """What the CTC head hears in each clip, best path, fp32, whole or in chunks."""
+    network = checkpoint.network()
+    if network.ctc is None:
+        raise UsageError("Wanted a checkpoint with a CTC head, found none; add the stage `ctc` and train it.")
+    for at in range(0, len(clips), BATCH):
+        group = clips[at : at + BATCH]
+        pcm, lengths = pad([read_clip(clip) for clip in group])
+        with torch.no_grad():
+            symbols = network.ctc(network.encode(torch.from_numpy(pcm), torch.from_numpy(lengths), chunking)[0])
+        for clip, row, samples in zip(group, symbols.numpy(), lengths, strict=True):
+            yield clip, greedy_text(row[: -(-int(samples) // SAMPLES_PER_POSITION)])
 
 
 def vocabulary_sizes(source: str, manifest: Path, sizes: Iterable[int], padded: bool) -> Iterator[SizeRow]:
     """WER of a checkpoint pruned to each vocabulary size."""
-    from device_asr.wer import word_errors
-
     whole, clips = checkpoints.load(source), read_manifest(manifest)
     for size in sizes:
         pruned, _ = vocabulary.prune(whole, size)
-        heard = [(clip.text or "", text) for clip, text in texts(pruned, clips, padded)]
-        yield SizeRow(size, pruned.parameters, word_errors(heard).wer)
+        yield SizeRow(size, pruned.parameters, accuracy(pruned.network(), pruned.vocabulary, clips, padded).wer)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,12 +113,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--json", action="store_true", help="one JSON object a clip")
     parser.add_argument("--short-context", action="store_true", help="no padding to 30 s")
+    parser.add_argument("--chunks", metavar="SIZE,LEFT", help="heard in chunks of so many positions of 20 ms, with so "
+                        "many of the past")
+    parser.add_argument("--ctc", action="store_true", help="what the CTC head hears")
+    parser.add_argument("--wer", action="store_true", help="print the errors only")
     parser.add_argument("--limit", type=int, help="only the first clips")
     options = parser.parse_args(arguments)
     try:
         checkpoint = checkpoints.load("tiny.en" if options.model == "teacher" else options.model)
         clips = read_manifest(options.manifest)[: options.limit]
-        for clip, text in texts(checkpoint, clips, not options.short_context):
+        chunking = Chunking(*map(int, options.chunks.split(","))) if options.chunks else None
+        found = (ctc_texts(checkpoint, clips, chunking) if options.ctc else
+                 texts(checkpoint, clips, not (options.short_context or chunking), chunking))
+        if options.wer:
+            errors = word_errors([(clip.text or "", text) for clip, text in found])
+            print(json.dumps({**asdict(errors), "wer": errors.wer}))
+            return 0
+        for clip, text in found:
             name = str(clip.audio.relative_to(options.manifest.parent))
             print(json.dumps({"audio": name, "text": text}) if options.json else f"{name}\t{text}", flush=True)
     except DeviceAsrError as error:
