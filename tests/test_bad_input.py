@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from device_asr.bundle import load
+from device_asr.bundle_schema import problem
 from device_asr.commands.transcribe import Output, output_paths
-from device_asr.errors import AudioError, OutputError, UsageError
+from device_asr.errors import AudioError, BundleError, OutputError, UsageError
 from device_asr.events import Final
 from device_asr.sources.file import FileSource
 
@@ -29,9 +36,9 @@ def tone(seconds: float, rate: int = 16_000) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate)) / rate)).astype(np.float32)
 
 
-@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.flac"])
+@pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.flac", "a.au", "a.w64", "a.mp3"])
 def test_a_cut_file_is_told_with_both_lengths(name: str, tmp_path: Path) -> None:
-    """libsndfile quietly shortens a cut WAV or AIFF; a person must still hear of it."""
+    """libsndfile quietly shortens a cut WAV, AIFF, AU or W64; a person must still hear of it."""
     path = tmp_path / name
     soundfile.write(path, tone(4.0), 16_000)
     whole, notes = read(path)
@@ -40,6 +47,47 @@ def test_a_cut_file_is_told_with_both_lengths(name: str, tmp_path: Path) -> None
     cut, notes = read(path)
     assert 0 < len(cut) < 64_000
     assert [("cut short" in note, "4.0 s" in note) for note in notes] == [(True, True)]
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_stream_without_its_end_is_told(subtype: str, tmp_path: Path) -> None:
+    """Its header tells no length."""
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 160_000), 16_000, subtype=subtype)
+    assert read(path)[1] == []
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    cut, (note,) = read(path)
+    assert f"cut short: its end is missing, {len(cut) / 16_000:.1f} s could be read" in note
+    assert 16_000 < len(cut) < 144_000
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3", "a.aiff", "a.au", "a.caf", "a.w64"])
+@pytest.mark.parametrize("cut", [1, 3, 12, 20, 43, 44, 45, 60, 100, 300])
+def test_a_file_cut_in_its_header_is_one_sentence(name: str, cut: int, tmp_path: Path) -> None:
+    path = tmp_path / name
+    soundfile.write(path, tone(4.0), 16_000)
+    path.write_bytes(path.read_bytes()[:cut])
+    try:
+        pcm, notes = read(path)
+    except AudioError as error:
+        notes, pcm = [str(error)], np.zeros(0)
+    assert len(notes) == 1 and name in notes[0] and len(pcm) < 300
+    assert ("cut short" in notes[0] or "not a sound that can be read" in notes[0] or "no sound in it" in notes[0]
+            or "too short for a word" in notes[0])
+
+
+def test_a_header_whose_sound_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.flac"
+    soundfile.write(path, tone(4.0), 16_000)
+    path.write_bytes(path.read_bytes()[:60] + bytes(2000))
+    with pytest.raises(AudioError, match=r"a\.flac: the header promises 4\.0 s of sound and none can be read"):
+        read(path)
+
+
+def test_raw_samples_are_sent_to_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    with pytest.raises(AudioError, match=r"transcribe - --encoding s16le --rate 16000 < a\.raw"):
+        FileSource(tmp_path / "a.raw")
 
 
 def test_a_wav_written_to_a_pipe_is_not_called_cut(tmp_path: Path) -> None:
@@ -135,6 +183,72 @@ def test_a_name_that_cannot_be_opened_is_one_sentence_and_standard_output_stays_
             Output("txt", tmp_path / name)
     Output("txt", None).final(PHRASE)
     assert capsys.readouterr().out == "Hello.\n" and os.listdir(tmp_path) == []
+
+
+# -- bundles -----------------------------------------------------------------------------------------
+
+MODEL = Path(__file__).parent.parent / "models" / "en-tiny"
+MANIFEST = json.loads((MODEL / "manifest.json").read_text())
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a parsed JSON text; of a list the first two."""
+    if path:
+        yield path
+    for key in value if isinstance(value, dict) else range(min(2, len(value))) if isinstance(value, list) else ():
+        yield from places(value[key], (*path, key))
+
+
+def without_the_free(path: tuple[Any, ...]) -> bool:
+    """Keys that only people read may hold anything."""
+    return path[0] not in ("language", "sample_rate", "parity", "provenance", "licences") and path[1:2] not in (
+        ("dims",), ("weights_bits",))
+
+
+@pytest.mark.parametrize("damage", [None, "x", -1, 1.5, [None], {"a": None}, 10**12], ids=str)
+def test_any_damage_to_a_manifest_is_told_and_never_a_crash(damage: object) -> None:
+    told = 0
+    for path in filter(without_the_free, places(MANIFEST)):
+        manifest = json.loads(json.dumps(MANIFEST))
+        *parents, last = path
+        functools.reduce(lambda at, key: at[key], parents, manifest)[last] = damage
+        told += problem(manifest) is not None
+    assert told > 60 and problem(MANIFEST) is None
+
+
+@pytest.mark.parametrize(("path", "value", "sentence"), [
+    (("files", "model.pte", "bytes"), "30", "wanted a whole number of 0 or more at files.model.pte.bytes, found '30'"),
+    (("programs", "vad", "file"), "x.pte", "wanted the name of a file in the bundle at programs.vad.file"),
+    (("programs", "speech", "constants", "table", "offset"), 10**9, "the constant 'table' of program 'speech' ends at"),
+    (("programs", "speech", "constants", "table", "dtype"), "int3", "wanted one of int8"),
+    (("programs", "speech", "constants"), {}, "speech.decode wanted 18 inputs that are no constants, found 20"),
+    (("vocabulary", "suppress"), [99_999], "wanted vocabulary.suppress to hold ids under 24004, found 99999"),
+    (("speech", "layers"), "four", "wanted a list at speech.layers, found 'four'"),
+    (("files", "../x"), {"sha256": "", "bytes": 0}, "wanted names of files beside the manifest, found '../x'"),
+])
+def test_damage_is_told_with_its_place(path: tuple[str, ...], value: object, sentence: str, tmp_path: Path) -> None:
+    manifest = json.loads(json.dumps(MANIFEST))
+    functools.reduce(lambda at, key: at[key], path[:-1], manifest)[path[-1]] = value
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError) as error:
+        load(str(tmp_path))
+    assert sentence in str(error.value) and "build or copy the bundle again" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff", "[]", "3", '{"format": "1"}', '{"format": true}',
+                                  '{"format": 0}', '{"format": 1}'])
+def test_what_is_no_manifest_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(BundleError, match=r"cannot be read|wanted a manifest with a format number|the manifest lacks"):
+        load(str(tmp_path))
+
+
+def test_a_program_cut_short_is_told_even_without_checksums(tmp_path: Path) -> None:
+    """ExecuTorch ends the process when it runs one."""
+    bundle = Path(shutil.copytree(MODEL, tmp_path / "en-tiny"))
+    os.truncate(bundle / "vad.pte", 600_000)
+    with pytest.raises(BundleError, match=r"vad\.pte: wanted \d+ bytes, found 600000; copy the bundle again"):
+        load(str(bundle), verify=False)
 
 
 # -- the process -------------------------------------------------------------------------------------

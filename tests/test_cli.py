@@ -20,17 +20,18 @@ MODEL = Path(__file__).parent.parent / "models" / "en-tiny"
 TIMER = str(ASSETS / "timer.flac")
 
 
-def run(*arguments: str, stdin: bytes | None = None, env: dict[str, str] | None = None,
-        cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "device_asr.cli", *arguments], input=stdin, capture_output=True,
-                          env={**os.environ, **(env or {})}, cwd=cwd, timeout=120)
+def run(*arguments: str, stdin: bytes | None = None, env: dict[str, str] | None = None, cwd: Path | None = None,
+        wrapper: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run([*wrapper, sys.executable, "-m", "device_asr.cli", *arguments], input=stdin,
+                          capture_output=True, env={**os.environ, **(env or {})}, cwd=cwd, timeout=120)
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def assert_told(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
-    """One sentence with these parts, this exit code, and no traceback."""
+    """Sentences of ours with these parts, this exit code, no traceback and no library's own lines."""
     assert done.returncode == code, done.stderr
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.stderr and "Unexpected" not in done.stderr
+    assert code == 2 or all(line.startswith("device-asr: ") for line in done.stderr.splitlines())
     for part in parts:
         assert part in done.stderr
 
@@ -111,10 +112,10 @@ def test_a_header_without_sound(tmp_path: Path) -> None:
 
 
 def test_one_sample_and_silence_make_no_words(tmp_path: Path) -> None:
-    for count in (1, 48_000):
+    for count, sentence in ((1, "1 sample of sound (0.062 ms), too short for a word"), (48_000, "digital silence")):
         done = run("transcribe", write(tmp_path / "a.wav", np.zeros(count)))
-        assert_told(done, 0, "digital silence")
-        assert done.stdout == ""
+        assert_told(done, 0, sentence)
+        assert done.stdout == "" and done.stderr.count("\n") == 1
 
 
 def test_a_truncated_file_is_transcribed_as_far_as_it_goes(tmp_path: Path) -> None:
@@ -124,6 +125,25 @@ def test_a_truncated_file_is_transcribed_as_far_as_it_goes(tmp_path: Path) -> No
     done = run("transcribe", str(tmp_path / "cut.flac"))
     assert_told(done, 0, "cut.flac: cut short")
     assert "draft" in done.stdout
+
+
+def test_a_decoder_keeps_its_own_lines_to_itself(tmp_path: Path) -> None:
+    """libmpg123 wrote 50 lines about this file to the terminal."""
+    pcm, rate = soundfile.read(ASSETS / "letter.flac", dtype="float32")
+    soundfile.write(tmp_path / "a.mp3", pcm, rate)
+    data = (tmp_path / "a.mp3").read_bytes()
+    (tmp_path / "a.mp3").write_bytes(data[: len(data) // 2])
+    done = run("transcribe", str(tmp_path / "a.mp3"))
+    assert_told(done, 0, "a.mp3: cut short: the header promises 28.6 s")
+    assert done.stderr.count("\n") == 1 and "draft" in done.stdout
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are text there")
+def test_a_name_that_is_not_text(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/a\xff.flac"
+    shutil.copy(os.fsencode(TIMER), path)
+    done = run("transcribe", os.fsdecode(path))
+    assert (done.returncode, done.stderr) == (0, "") and "timer" in done.stdout
 
 
 def test_nan_and_infinity_are_told_and_taken_as_silence(tmp_path: Path) -> None:
@@ -142,14 +162,37 @@ def test_clipping_is_told(tmp_path: Path) -> None:
 def test_what_is_not_a_file(tmp_path: Path) -> None:
     assert_told(run("transcribe", str(tmp_path)), 1, "a folder; wanted a sound file")
     assert_told(run("transcribe", str(tmp_path / "x.wav")), 1, "no such file")
-    assert_told(run("transcribe", __file__), 1, "not a sound that can be read", "ffmpeg")
+    assert_told(run("transcribe", __file__), 1, "not a sound that can be read (Format not recognised)", "ffmpeg")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(tmp_path: Path) -> None:
+def unprivileged() -> tuple[str, ...]:
+    """What takes root's right to read and write everything away; nothing for others."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may read everything, and setpriv is not there to take the right away")
+    without = "-dac_override,-dac_read_search"
+    return "setpriv", f"--bounding-set={without}", f"--inh-caps={without}"
+
+
+def test_no_permission_to_read_or_to_write(tmp_path: Path) -> None:
     path = Path(write(tmp_path / "a.wav", np.zeros(10)))
     path.chmod(0)
-    assert_told(run("transcribe", str(path)), 1, "no permission")
+    done = run("transcribe", str(path), TIMER, wrapper=unprivileged())
+    assert_told(done, 1, "a.wav: no permission to read it")
+    assert "timer" in done.stdout
+    (tmp_path / "locked").mkdir(mode=0o500)
+    done = run("transcribe", TIMER, "--out", str(tmp_path / "locked" / "a.txt"), wrapper=unprivileged())
+    assert_told(done, 1, "a.txt: could not be written (Permission denied); choose another place")
+
+
+def test_a_model_that_may_not_be_read(bundle: Path) -> None:
+    for name, sentence in (("vad.pte", "vad.pte cannot be read (Permission denied)"),
+                           ("manifest.json", "manifest.json cannot be read (Permission denied)"),
+                           (".", "the model cannot be read (Permission denied)")):
+        (bundle / name).chmod(0)
+        assert_told(run("transcribe", TIMER, "--model", str(bundle), wrapper=unprivileged()), 1, sentence)
+        (bundle / name).chmod(0o700)
 
 
 def test_nothing_on_standard_input() -> None:
