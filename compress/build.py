@@ -5,26 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from compress import checkpoints, formats
+from compress import checkpoints, labelled
 from compress.card import write_card
 from compress.checkpoints import Checkpoint
 from compress.export import CACHE, TOKENS_PER_CALL, SpeechProgram, export_speech
 from compress.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
-from compress.quantize import QuantisationPlan
+from compress.material import Material, Progress
+from compress.quantize import QuantisationPlan, report
 from compress.silero import describe as describe_vad
 from compress.silero import export_vad, load_silero, weights_path
-from compress.techniques import Material, Progress, Technique, settings_of
+from compress.stages import FLOAT_BYTES, REPORT, Stages, plain, write_json
+from compress.techniques import settings_of
 from device_asr.bundle import FORMAT
 from device_asr.errors import UsageError
 from device_asr.tokenizer import write_pieces
+
+STATIC_CLIPS = 32  # that the ranges of static activations are measured on
 
 LICENCES = [
     {"part": "speech model", "licence": "MIT", "from": "OpenAI Whisper tiny.en"},
@@ -71,55 +76,25 @@ def read_recipe(path: Path) -> Recipe:
         raise UsageError(f"Recipe {path}: wanted the keys of compress/recipes/en-tiny.toml ({error}).") from None
 
 
-class Stages:
-    """Results on disk by a key made of everything they depend on."""
-
-    def __init__(self, work: Path, progress: Progress) -> None:
-        self.work, self.progress = work, progress
-
-    def folder(self, stage: str, *inputs: Any) -> Path:
-        """Where the result of `stage` for these inputs is kept."""
-        digest = hashlib.sha256(json.dumps([stage, *inputs], sort_keys=True, default=str).encode()).hexdigest()[:12]
-        return self.work / f"{stage}-{digest}"
-
-    def checkpoint(self, stage: str, inputs: tuple[Any, ...],
-                   make: Callable[[Path], Checkpoint]) -> tuple[Checkpoint, str]:
-        """The stage's checkpoint, made where it is not there yet, and the key for stages after it."""
-        folder = self.folder(stage, *inputs)
-        if (folder / "checkpoint.json").is_file():
-            self.progress(stage, 1.0, "unchanged")
-            return formats.load_ours(folder), folder.name
-        self.progress(stage, None, "")
-        result = make(folder)
-        formats.save(result, folder)
-        self.progress(stage, 1.0, f"{result.parameters / 1e6:.1f} M parameters")
-        return result, folder.name
-
-
 def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Path | None, progress: Progress) -> Path:
     """Runs every stage and writes the bundle to `out`, replacing it whole.
 
     Args:
         work: where stages keep their results; a build that was cut goes on from there.
-        corpus: folder with <name>.jsonl manifests, needed where the recipe distils.
+        corpus: folder with <name>.jsonl manifests, needed where the recipe learns from clips.
         noise: folder of background sounds for augmentation; None: none.
 
     Raises:
-        UsageError, CheckpointError, CorpusError, DelegationError, TieError: one sentence each.
+        UsageError, CheckpointError, CorpusError, TrainingError, BudgetError, DelegationError, TieError,
+            OutputError: one sentence each.
     """
+    plan = QuantisationPlan.from_table(recipe.quantise)
     stages = Stages(work, progress)
-    material = Material(checkpoints.load(recipe.teacher), recipe.corpus, corpus, noise, work / "labels", progress)
-    checkpoint, key = material.teacher, f"teacher-{recipe.teacher}"
-    for table in recipe.stages:
-        technique, settings = settings_of(table)
-        inputs = (key, asdict(settings), dict(recipe.corpus) if technique.learns else None)
-
-        def run(folder: Path, technique: Technique = technique, settings: Any = settings,
-                before: Checkpoint = checkpoint) -> Checkpoint:
-            return technique.run(before, settings, material, folder)
-
-        checkpoint, key = stages.checkpoint(table["do"], inputs, run)
-    speech = _export(stages, checkpoint, (key, dict(recipe.quantise)), recipe.quantise)
+    teacher = checkpoints.load(recipe.teacher)
+    material = Material(teacher, recipe.corpus, corpus, noise, work / "labels", progress)
+    stages.note("teacher", teacher.parameters, FLOAT_BYTES * teacher.parameters)
+    checkpoint, key = stages.walk(recipe.stages, recipe.corpus, material, teacher, f"teacher-{recipe.teacher}")
+    speech = _export(stages, checkpoint, recipe, plan, material, key)
     vad = _export_vad(stages)
     progress("bundle", None, "")
     write_bundle(recipe, checkpoint, speech, vad, out)
@@ -127,19 +102,28 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
     return out
 
 
-def _export(stages: Stages, checkpoint: Checkpoint, inputs: tuple[Any, ...],
-            quantise: Mapping[str, Any]) -> SpeechProgram:
+def _export(stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: QuantisationPlan, material: Material,
+            key: str) -> SpeechProgram:
+    static = plan.activations == "static"
+    # the corpus is a part of the key only where ranges are measured on it: programs made before are found again
+    inputs = (key, dict(recipe.quantise), *((dict(recipe.corpus),) if static else ()))
     folder = stages.folder("export", *inputs)
     facts = folder / "export.json"
     if facts.is_file():
         stages.progress("export", 1.0, "unchanged")
-        return SpeechProgram((folder / "model.pte").read_bytes(), **json.loads(facts.read_text()))
-    stages.progress("export", None, "")
-    program = export_speech(checkpoint, QuantisationPlan.from_table(quantise), _sample())
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.pte").write_bytes(program.data)
-    facts.write_text(json.dumps({"methods": program.methods, "constants": program.constants, "parity": program.parity}))
-    stages.progress("export", 1.0, f"{len(program.data) / 1e6:.1f} MB")
+        program = SpeechProgram((folder / "model.pte").read_bytes(), **json.loads(facts.read_text()))
+    else:
+        stages.progress("export", None, "")
+        began = time.monotonic()
+        found = material.labelled(checkpoint.vocabulary, STATIC_CLIPS) if static else []
+        program = export_speech(checkpoint, plan, _sample(), labelled.spoken(found, checkpoint.vocabulary))
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.pte").write_bytes(program.data)
+        write_json(folder / REPORT, {"seconds": round(time.monotonic() - began, 1),
+                                     "report": plain(report(checkpoint.network(), plan))})
+        write_json(facts, {"methods": program.methods, "constants": program.constants, "parity": program.parity})
+        stages.progress("export", 1.0, f"{len(program.data) / 1e6:.1f} MB")
+    stages.note("export", checkpoint.parameters, len(program.data), folder)
     return program
 
 
@@ -182,13 +166,19 @@ def write_bundle(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, 
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     previous = out / "CARD.md"
     write_card(temporary / "CARD.md", manifest, previous.read_text() if previous.is_file() else "")
-    shutil.rmtree(out, ignore_errors=True)
+    former = out.with_name(out.name + ".former.partial")
+    shutil.rmtree(former, ignore_errors=True)
+    if out.exists():  # moved, not removed: a kill between the two leaves both whole
+        out.replace(former)
     temporary.replace(out)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def _manifest(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram,
               files: Mapping[str, Any]) -> dict[str, Any]:
     dims, tokens = checkpoint.dims, checkpoint.vocabulary
+    plan = QuantisationPlan.from_table(recipe.quantise)
+    counts = report(checkpoint.network(), plan)
     return {
         "format": FORMAT, "name": recipe.name, "language": recipe.language, "description": recipe.description,
         "sample_rate": SAMPLE_RATE, "parameters": checkpoint.parameters, "licences": LICENCES,
@@ -199,12 +189,13 @@ def _manifest(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram,
         },
         "speech": {
             "samples_per_position": SAMPLES_PER_POSITION, "positions": dims.audio_ctx, "cache": CACHE,
-            "tokens_per_call": TOKENS_PER_CALL, "weights_bits": recipe.quantise.get("bits", 8),
+            "tokens_per_call": TOKENS_PER_CALL, "weights_bits": plan.bits,
             "layers": [{"heads": x.heads, "cross_heads": x.cross_heads, "head_dim": dims.head_dim}
                        for x in dims.decoder],
             "dims": dims.to_json(),
         },
         "vocabulary": {"file": "vocabulary.txt", "special": dict(tokens.special),
                        "suppress": list(tokens.suppress), "suppress_first": list(tokens.suppress_first)},
+        "quantisation": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
         "parity": speech.parity,
     }

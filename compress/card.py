@@ -6,15 +6,44 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compress.quantize import FLOAT, QuantisationPlan
+
 MEASURED = "## Measured\n"  # everything from this heading on is written by hand or by commands, and is kept
+
+
+def _quantisation(manifest: Mapping[str, Any]) -> str:
+    """How the weights are stored and the activations quantised, in one line."""
+    facts = manifest.get("quantisation")
+    if facts is None:  # a bundle from before plans were told
+        return f"Linear layers: {_bits(manifest['speech']['weights_bits'])} weights."
+    plan = QuantisationPlan.from_table(facts["plan"])
+    layers, stored = ({int(bits): n for bits, n in facts[name].items()} for name in ("layers", "bytes"))
+    rule = f"Linear layers: {_width(plan.bits, plan.group)}"
+    if set(layers) != {plan.bits}:
+        rule += f" as a rule, {', '.join(f'{n} layers of {_bits(bits)}' for bits, n in sorted(layers.items()))}"
+    parts = [rule, f"token embedding: {_width(plan.embedding, plan.embedding_group)}"]
+    if set(layers) != {FLOAT}:
+        fixed = " measured on speech in int8 layers, elsewhere" if plan.activations == "static" and 8 in layers else ""
+        parts.append(f"int8 activations with ranges{fixed} of each token")
+    parts.append(f"matrices by width: {', '.join(f'{n / 1e6:.2f} MB {_bits(b)}' for b, n in sorted(stored.items()))}")
+    return "; ".join(parts) + "."
+
+
+def _bits(bits: int) -> str:
+    return "fp32" if bits == FLOAT else f"int{bits}"
+
+
+def _width(bits: int, group: int | None) -> str:
+    scale = "" if bits == FLOAT else f" with a scale every {group} columns" if group else " with a scale a row"
+    return _bits(bits) + scale
 
 
 def write_card(path: Path, manifest: Mapping[str, Any], previous: str) -> None:
     """Writes the card of `manifest`; the measured part of the `previous` card goes with it."""
     size = sum(entry["bytes"] for entry in manifest["files"].values())
     lines = [f"# {manifest['name']}", "", manifest["description"] + ".", "",
-             f"* {manifest['parameters'] / 1e6:.1f} M parameters, {size / 1e6:.1f} MB, "
-             f"{manifest['speech']['weights_bits']}-bit weights per channel, activations quantised per token.",
+             f"* {manifest['parameters'] / 1e6:.1f} M parameters, {size / 1e6:.1f} MB.",
+             f"* {_quantisation(manifest)}",
              f"* Language: {manifest['language']}. Input: {manifest['sample_rate']} Hz mono.", "",
              "## Provenance", ""]
     lines += [f"{k}. {step}" for k, step in enumerate(manifest["provenance"], 1)]

@@ -33,7 +33,22 @@ def _duration(audio: Path) -> float:
     try:
         return soundfile.info(audio).duration
     except (OSError, soundfile.LibsndfileError) as error:
-        raise CorpusError(f"{audio} cannot be read: {error}.") from None
+        raise _unreadable(audio, error) from None
+
+
+def check_sound(clip: Clip) -> None:
+    """Reads the header alone.
+
+    Raises:
+        CorpusError: missing, unreadable, or of another rate.
+    """
+    import soundfile
+
+    try:
+        rate = soundfile.info(clip.audio).samplerate
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise _unreadable(clip.audio, error) from None
+    _check_rate(clip.audio, rate)
 
 
 def read_clip(clip: Clip) -> np.ndarray:
@@ -47,10 +62,19 @@ def read_clip(clip: Clip) -> np.ndarray:
     try:
         pcm, rate = soundfile.read(clip.audio, dtype="float32", always_2d=True)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise CorpusError(f"{clip.audio} cannot be read: {error}.") from None
-    if rate != SAMPLE_RATE:
-        raise CorpusError(f"{clip.audio}: wanted {SAMPLE_RATE} Hz, found {rate} Hz; resample the corpus first.")
+        raise _unreadable(clip.audio, error) from None
+    _check_rate(clip.audio, rate)
     return pcm.mean(axis=1)
+
+
+def _unreadable(audio: Path, error: Exception) -> CorpusError:
+    why = "it is missing" if not audio.exists() else str(error).rstrip(".")
+    return CorpusError(f"The sound {audio} cannot be read: {why}; wanted the file that the manifest names.")
+
+
+def _check_rate(audio: Path, rate: int) -> None:
+    if rate != SAMPLE_RATE:
+        raise CorpusError(f"{audio}: wanted {SAMPLE_RATE} Hz, found {rate} Hz; resample the corpus first.")
 
 
 def batches(lengths: Sequence[float], size: int, rng: np.random.Generator) -> Iterator[list[int]]:

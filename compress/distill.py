@@ -16,7 +16,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -28,15 +28,16 @@ from compress.augment import TrainingFrontend
 from compress.checkpoints import Checkpoint
 from compress.chunks import Chunking
 from compress.corpus import CorpusError, batches, pad, read_clip
-from compress.distill_recipe import DistillRecipe
+from compress.distill_recipe import DistillRecipe, identity
 from compress.frontend import SAMPLE_RATE
 from compress.losses import Targets, ctc_loss, distillation_loss, targets
 from compress.prune import apply_masks
+from compress.qat import prepare_qat
 from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, has_bfloat16, precision, trusted
 from compress.vocabulary import translator
 from compress.whisper import Whisper
 from device_asr.ctc import spell
-from device_asr.errors import DeviceAsrError, UsageError
+from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.manifest import Clip
 
 SHORTEST, LONGEST = 0.5, 29.0  # seconds of a usable clip: room for the padding within 30 s
@@ -122,7 +123,8 @@ class _Training:
         self.teacher_vocabulary = teacher.vocabulary
         same = student.vocabulary == teacher.vocabulary
         self.translate = (lambda label: label) if same else translator(teacher.vocabulary, student.vocabulary)
-        self.network = student.network().to(device).train()
+        network = student.network()
+        self.network = (network if recipe.qat is None else prepare_qat(network, recipe.qat)).to(device).train()
         self.network.frontend = TrainingFrontend(self.network.frontend, recipe.augment.masked)
         self.guide = self._guide()
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
@@ -132,7 +134,7 @@ class _Training:
         self.total = len(self._steps(0)) * recipe.epochs
         names = [[str(clip.audio), clip.text, clip.duration] for clip in clips]
         self.identity = hashlib.sha256(json.dumps(
-            [asdict(recipe), names, len(noises), fingerprint(teacher), fingerprint(student),
+            [identity(recipe), names, len(noises), fingerprint(teacher), fingerprint(student),
              {name: float(mask.sum()) for name, mask in masks.items()}]).encode()).hexdigest()
 
     def _guide(self) -> Whisper | None:
@@ -153,18 +155,28 @@ class _Training:
     def result(self) -> Checkpoint:
         """The averaged weights so far."""
         weights = {name: value.detach().to("cpu", copy=True) for name, value in self.averaged.items()}
-        done = (*self.student.provenance, f"short-context distillation: {len(self.clips)} clips, {self.step} steps, "
-                                          f"{self.audio / 3600:.1f} h of sound, seed {self.recipe.seed}")
-        return Checkpoint(self.student.dims, weights, self.student.vocabulary, self.student.alignment_heads, done)
+        through = "" if self.recipe.qat is None else f", through {self.recipe.qat.bits}-bit rounding"
+        zeros = f", zeros kept in {len(self.masks)} matrices" if self.masks else ""
+        note = (f"short-context distillation: {len(self.clips)} clips, {self.step} steps, {self.audio / 3600:.1f} h of "
+                f"sound, seed {self.recipe.seed}{through}{zeros}")
+        return Checkpoint(self.student.dims, weights, self.student.vocabulary, self.student.alignment_heads,
+                          (*self.student.provenance, note))
 
     # -- state on disk -----------------------------------------------------------------------------
 
     def save(self) -> None:
         path = self.work / "state.pt"
         temporary = path.with_suffix(".partial")
-        torch.save({"identity": self.identity, "step": self.step, "audio": self.audio, "learned": self.learned,
-                    "judged": self.judged, "ended": self.ended, "network": self.network.state_dict(),
-                    "averaged": self.averaged, "optimiser": self.optimiser.state_dict()}, temporary)
+        state = {"identity": self.identity, "step": self.step, "audio": self.audio, "learned": self.learned,
+                 "judged": self.judged, "ended": self.ended, "network": self.network.state_dict(),
+                 "averaged": self.averaged, "optimiser": self.optimiser.state_dict()}
+        try:
+            torch.save(state, temporary)
+        except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of torch's writer
+            temporary.unlink(missing_ok=True)
+            why = error.strerror if isinstance(error, OSError) else "the disk may be full"
+            raise OutputError(f"{path} cannot be written ({why}); make room and run again: it goes on from the last "
+                              "saved step.") from None
         os.replace(temporary, path)
 
     def resume(self) -> None:

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 
 from compress.augment import Augmentation
 from compress.chunks import Chunking
+from compress.quantize import QuantisationPlan
 from device_asr.errors import UsageError
+
+LATER = {"later": True}  # metadata of fields that came after results were kept under their settings
+
+
+def identity(settings: Any) -> dict[str, Any]:
+    """Settings as what a result depends on: fields marked `LATER` count where they are not at their default.
+
+    So results that were made before such a field was there are found again.
+    """
+    unused = {f.name for f in fields(settings) if f.metadata == LATER and getattr(settings, f.name) == f.default}
+    return {name: value for name, value in asdict(settings).items() if name not in unused}
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,10 @@ class DistillRecipe:
     `temperature`, and of the cross-entropy on its text. cut: how often a clip that has a version cut in
     mid-speech (every third) is shown so.
     average: decay of the averaged weights a step. save_every: seconds.
+    qat: the plan whose rounding the student trains through, as a table of the recipe; its weights stay float.
+    evaluate: name of a manifest of the corpus folder; after each epoch WER is measured on its first
+    `evaluate_clips` clips that have a text, see `judge.Judge`. wer_budget: a share; the run ends when it
+    holds. patience: epochs without a lower WER after which the run ends.
     """
 
     epochs: int = 1
@@ -72,8 +89,15 @@ class DistillRecipe:
     save_every: float = 120.0
     augment: Augmentation = field(default_factory=Augmentation)
     streaming: Streaming | None = None
+    qat: QuantisationPlan | None = field(default=None, metadata=LATER)
+    evaluate: str | None = field(default=None, metadata=LATER)
+    evaluate_clips: int = field(default=50, metadata=LATER)
+    wer_budget: float | None = field(default=None, metadata=LATER)
+    patience: int = field(default=2, metadata=LATER)
 
     def __post_init__(self) -> None:
+        if isinstance(self.qat, Mapping):
+            object.__setattr__(self, "qat", QuantisationPlan.from_table(self.qat))
         if isinstance(self.streaming, Mapping):
             try:
                 object.__setattr__(self, "streaming", Streaming(**self.streaming))
@@ -93,3 +117,13 @@ class DistillRecipe:
         if min(self.soft, self.hard, self.warmup) < 0 or self.soft + self.hard == 0:
             raise UsageError(f"distill: wanted soft, hard and warmup of at least 0 and soft or hard above it, found "
                              f"soft {self.soft}, hard {self.hard}, warmup {self.warmup}.")
+        if self.qat is not None and self.qat.activations != "dynamic":
+            raise UsageError("distill.qat: wanted activations = \"dynamic\", found static: those ranges are measured "
+                             "on the exported program.")
+        for name in ("evaluate_clips", "patience"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise UsageError(f"distill.{name}: wanted a whole number of at least 1, found {getattr(self, name)!r}.")
+        if self.wer_budget is not None and not 0 <= self.wer_budget < 1:
+            raise UsageError(f"distill.wer_budget: wanted a share in [0, 1) such as 0.15, found {self.wer_budget}.")
+        if self.wer_budget is not None and self.evaluate is None:
+            raise UsageError("distill.wer_budget: wanted evaluate = \"<manifest>\" to measure WER on, found none.")

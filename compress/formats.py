@@ -23,6 +23,7 @@ from compress.checkpoints import (
     teacher_folder,
 )
 from compress.whisper import Dims
+from device_asr.errors import OutputError
 from device_asr.tokenizer import Vocabulary, read_pieces, write_pieces
 
 # our name of a layer's part -> (OpenAI's, Hugging Face's)
@@ -191,9 +192,18 @@ def save_hugging_face(checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> 
 
 
 def save(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Writes weights.safetensors, vocabulary.txt and, last, checkpoint.json (its presence means complete)."""
+    """Writes weights.safetensors, vocabulary.txt and, last, checkpoint.json (its presence means complete).
+
+    Raises:
+        OutputError: the weights cannot be written.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.to(dtype).contiguous() for k, v in checkpoint.weights.items()}, folder / "weights.safetensors")
+    weights = folder / "weights.safetensors"
+    try:
+        save_file({k: v.to(dtype).contiguous() for k, v in checkpoint.weights.items()}, weights)
+    except SafetensorError as error:
+        weights.unlink(missing_ok=True)
+        raise OutputError(f"{weights} cannot be written ({error}); make room and run again.") from None
     write_pieces(folder / "vocabulary.txt", checkpoint.vocabulary.pieces)
     vocabulary = checkpoint.vocabulary
     values: dict[str, Any] = {

@@ -166,11 +166,13 @@ class QuantisationReport:
     """What a plan makes of a network: linear layers by bits, and bytes of all matrices before and after.
 
     The token embedding is counted in the bytes; biases, norms and positions stay float32 and are not.
+    bytes: after, by the bits that they are stored with.
     """
 
     layers: Mapping[int, int]
     bytes_before: int
     bytes_after: int
+    bytes: Mapping[int, int]
 
 
 def report(network: Whisper, plan: QuantisationPlan) -> QuantisationReport:
@@ -181,8 +183,11 @@ def report(network: Whisper, plan: QuantisationPlan) -> QuantisationReport:
         counts[width.bits] = counts.get(width.bits, 0) + 1
     every = {**widths, EMBEDDING: plan.table}
     sizes = {name: network.get_submodule(name).weight.shape for name in every}
+    stored: dict[int, int] = {}
+    for name, width in every.items():
+        stored[width.bits] = stored.get(width.bits, 0) + width.bytes(*sizes[name])
     return QuantisationReport(counts, sum(4 * rows * columns for rows, columns in sizes.values()),
-                              sum(every[name].bytes(*sizes[name]) for name in every))
+                              sum(stored.values()), stored)
 
 
 # -- for good --------------------------------------------------------------------------------------

@@ -1,68 +1,51 @@
-"""The techniques a recipe may name: settings and checkpoint in, checkpoint out."""
+"""The techniques a recipe may name: settings and checkpoint in, checkpoint and what was removed out."""
 
 from __future__ import annotations
 
 import difflib
-import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from compress import vocabulary
+from compress import labelled, lowrank, prune, structured, vocabulary
 from compress.checkpoints import Checkpoint, add_ctc
-from compress.corpus import CorpusError, read_corpus
 from compress.distill import distill
 from compress.distill_recipe import DistillRecipe
-from device_asr.errors import UsageError
-from device_asr.manifest import Clip
+from compress.evaluate import accuracy
+from compress.judge import Judge, TrainingReport, training_report
+from compress.lowrank import LowRankReport, LowRankSettings, Round
+from compress.material import Material
+from compress.qat import simulate
+from compress.structured import FfnSettings, HeadSettings, LayerSettings, NarrowSettings, StructureReport
+from device_asr.errors import DeviceAsrError, UsageError
 
-Progress = Callable[[str, float | None, str], None]  # stage, fraction done (None: begun), note
+IMPORTANCE_CLIPS = 64  # for Taylor; 8 of them already rank heads well, see importance.py
+CALIBRATION_CLIPS = 64  # for the moments of a layer's inputs; a clip is some 500 rows of at most 1536 columns
+
+Run = Callable[[Checkpoint, Any, Material, Path], tuple[Checkpoint, Any]]
 
 
-class Material:
-    """What techniques may draw on besides the checkpoint: the teacher, sound, and a place for labels.
+class BudgetError(DeviceAsrError):
+    """A budget that cannot hold."""
 
-    counts: manifest -> clips taken of it, or "all". corpus, noise: folders; None: none.
+
+@dataclass(frozen=True)
+class Technique:
+    """A step of a recipe.
+
+    run: checkpoint, settings, material and a folder for what goes on after a cut -> the new checkpoint and
+    a report, a dataclass of plain numbers. learns: whether settings depend on the recipe's clips.
+    zeros: whether it leaves single weights at zero that later training keeps there.
     """
 
-    def __init__(self, teacher: Checkpoint, counts: Mapping[str, int | str], corpus: Path | None,
-                 noise: Path | None, labels: Path, progress: Progress) -> None:
-        self.teacher, self.labels, self.progress = teacher, labels, progress
-        self._counts, self._corpus, self._noise = counts, corpus, noise
-
-    @cached_property
-    def clips(self) -> list[Clip]:
-        """The recipe's clips, see `choose_clips`."""
-        return choose_clips(self._corpus, self._counts)
-
-    @cached_property
-    def noises(self) -> list[np.ndarray]:
-        """Background sounds, (n,) float32 at 16 kHz each."""
-        import soundfile
-
-        paths = [] if self._noise is None else sorted(self._noise.glob("*.opus"))
-        return [soundfile.read(path, dtype="float32")[0] for path in paths]
+    settings: type
+    run: Run
+    learns: Callable[[Any], bool] = lambda settings: False
+    zeros: bool = False
 
 
-def choose_clips(corpus: Path | None, counts: Mapping[str, int | str]) -> list[Clip]:
-    """Clips of 1 to 29 s, drawn from each manifest with a fixed seed.
-
-    Raises:
-        CorpusError: no folder was given.
-    """
-    if corpus is None:
-        raise CorpusError("The recipe trains: wanted a folder of manifests, found none; give --corpus FOLDER.")
-    rng = random.Random(0)
-    chosen: list[Clip] = []
-    for name, count in counts.items():
-        clips = [clip for clip in read_corpus(corpus / f"{name}.jsonl") if 1.0 <= (clip.duration or 0.0) <= 29.0]
-        rng.shuffle(clips)
-        chosen += clips if count == "all" else clips[: int(count)]
-    return chosen
+# -- vocabulary, letters -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -71,28 +54,14 @@ class VocabularySettings:
 
     size: int
 
-
-@dataclass(frozen=True)
-class Technique:
-    """A step of a recipe. learns: whether it depends on the recipe's clips."""
-
-    settings: type
-    run: Callable[[Checkpoint, Any, Material, Path], Checkpoint]
-    learns: bool = False
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, int) or self.size < 1:
+            raise UsageError(f"vocabulary.size: wanted a whole number of pieces, found {self.size!r}.")
 
 
-def _vocabulary(checkpoint: Checkpoint, settings: VocabularySettings, material: Material, folder: Path) -> Checkpoint:
-    return vocabulary.prune(checkpoint, settings.size)[0]
-
-
-def _distill(checkpoint: Checkpoint, settings: DistillRecipe, material: Material, folder: Path) -> Checkpoint:
-    def report(values: dict[str, Any]) -> None:
-        material.progress("distill", values["step"] / values["of"],
-                          f"loss {values['loss']}, {values['speed']:.1f} s of sound and {values['words']:.1f} words a "
-                          f"second, {values['left'] / 60:.0f} min left")
-
-    return distill(material.teacher, checkpoint, material.clips, material.noises, settings, folder, report,
-                   labels=material.labels)
+def _vocabulary(checkpoint: Checkpoint, settings: VocabularySettings, material: Material,
+                folder: Path) -> tuple[Checkpoint, Any]:
+    return vocabulary.prune(checkpoint, settings.size)
 
 
 @dataclass(frozen=True)
@@ -100,14 +69,131 @@ class NoSettings:
     """A technique without settings."""
 
 
-def _ctc(checkpoint: Checkpoint, settings: NoSettings, material: Material, folder: Path) -> Checkpoint:
-    return add_ctc(checkpoint)
+def _ctc(checkpoint: Checkpoint, settings: NoSettings, material: Material, folder: Path) -> tuple[Checkpoint, Any]:
+    return add_ctc(checkpoint), None
+
+
+# -- pruning -----------------------------------------------------------------------------------------
+
+
+def _magnitude(checkpoint: Checkpoint, settings: prune.MagnitudeSettings, material: Material,
+               folder: Path) -> tuple[Checkpoint, prune.MagnitudeReport]:
+    return prune.magnitude(checkpoint, settings)
+
+
+def _structured(cut: Callable[[Checkpoint, Any, Iterable[Any]], tuple[Checkpoint, StructureReport]]) -> Run:
+    def run(checkpoint: Checkpoint, settings: Any, material: Material,
+            folder: Path) -> tuple[Checkpoint, StructureReport]:
+        if not _taylor(settings):
+            return cut(checkpoint, settings, ())
+        found = material.labelled(checkpoint.vocabulary, IMPORTANCE_CLIPS)
+        return cut(checkpoint, settings, labelled.batches(found, checkpoint.vocabulary))
+
+    return run
+
+
+def _taylor(settings: Any) -> bool:
+    return settings.importance == "taylor"
+
+
+# -- low rank ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LowRankStage(LowRankSettings):
+    """Low rank as a stage; see `LowRankSettings`.
+
+    wer_budget: a share; the energy is then lowered and raised until the smallest network that holds it is
+    found, see `lowrank.within_budget`. rounds: cuts evaluated at most. clips: of the recipe's, with given
+    texts, that WER is measured on. padded: whether to 30 s, for a network that is not distilled yet.
+    """
+
+    wer_budget: float | None = None
+    rounds: int = 8
+    clips: int = 32
+    padded: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.wer_budget is not None and not 0 <= self.wer_budget < 1:
+            raise UsageError(f"lowrank.wer_budget: wanted a share in [0, 1) such as 0.15, found {self.wer_budget}.")
+        if self.wer_budget is not None and self.energy in (None, 1):
+            raise UsageError("lowrank.wer_budget: wanted an energy below 1 to begin with, found "
+                             f"{'a rank' if self.energy is None else self.energy}.")
+        for name in ("rounds", "clips"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise UsageError(f"lowrank.{name}: wanted a whole number of at least 1, found {getattr(self, name)!r}.")
+
+
+@dataclass(frozen=True)
+class LowRankSearch:
+    """What the search for a budget did; report: of the network it ended with. See `lowrank.Outcome`."""
+
+    held: bool
+    reason: str
+    rounds: tuple[Round, ...]
+    report: LowRankReport
+
+
+def _lowrank(checkpoint: Checkpoint, settings: LowRankStage, material: Material,
+             folder: Path) -> tuple[Checkpoint, LowRankReport | LowRankSearch]:
+    found = material.labelled(checkpoint.vocabulary, CALIBRATION_CLIPS) if settings.activations else ()
+    calibration = labelled.token_batches(found, checkpoint.vocabulary)
+    if settings.wer_budget is None:
+        return lowrank.factorise(checkpoint, settings, calibration)
+    clips = material.some(settings.clips, texts=True)
+
+    def wer(cut: Checkpoint) -> float:
+        return accuracy(cut.network(), cut.vocabulary, clips, settings.padded).wer
+
+    def tell(one: Round) -> None:
+        material.progress("lowrank", None, f"energy {one.energy:.4f}: {one.parameters / 1e6:.2f} M parameters, "
+                                           f"WER {one.wer:.2%}")
+
+    outcome = lowrank.within_budget(checkpoint, calibration, settings, wer, settings.wer_budget, settings.rounds, tell)
+    if not outcome.rounds[0].holds:
+        raise BudgetError(f"lowrank.wer_budget: {outcome.reason}")
+    return outcome.checkpoint, LowRankSearch(outcome.held, outcome.reason, outcome.rounds, outcome.report)
+
+
+# -- training ----------------------------------------------------------------------------------------
+
+
+def _distill(checkpoint: Checkpoint, settings: DistillRecipe, material: Material,
+             folder: Path) -> tuple[Checkpoint, TrainingReport]:
+    def report(values: dict[str, Any]) -> None:
+        material.progress("distill", values["step"] / values["of"],
+                          f"loss {values['loss']}, {values['speed']:.1f} s of sound and {values['words']:.1f} words a "
+                          f"second, {values['left'] / 60:.0f} min left")
+
+    judge = None
+    if settings.evaluate is not None:
+        judge = Judge(material.measured(settings.evaluate, settings.evaluate_clips), settings.wer_budget,
+                      settings.patience, settings.epochs, folder,
+                      lambda student: simulate(student, settings.qat) if settings.qat else student.network(),
+                      lambda verdict: material.progress("distill", 1.0, verdict))
+    student = distill(material.teacher, checkpoint, material.clips, material.noises, settings, folder, report,
+                      judge=judge, labels=material.labels,
+                      masks=prune.masks(checkpoint) if material.zeros_stay else None)
+    done = training_report(folder)
+    if judge is not None:
+        student, last = judge.best(), done.verdicts[-1]
+        note = (f"judged on {last['clips']} clips of {settings.evaluate}, short context, no guards: "
+                f"{last['decision']}, {last['reason']}")
+        student = replace(student, provenance=(*student.provenance, note))
+    return student, done
 
 
 TECHNIQUES = {
     "ctc": Technique(NoSettings, _ctc),
     "vocabulary": Technique(VocabularySettings, _vocabulary),
-    "distill": Technique(DistillRecipe, _distill, learns=True),
+    "magnitude": Technique(prune.MagnitudeSettings, _magnitude, zeros=True),
+    "heads": Technique(HeadSettings, _structured(structured.prune_heads), _taylor),
+    "ffn": Technique(FfnSettings, _structured(structured.prune_ffn), _taylor),
+    "layers": Technique(LayerSettings, _structured(structured.prune_layers), _taylor),
+    "narrow": Technique(NarrowSettings, _structured(structured.narrow), _taylor),
+    "lowrank": Technique(LowRankStage, _lowrank, lambda s: s.activations or s.wer_budget is not None),
+    "distill": Technique(DistillRecipe, _distill, lambda settings: True),
 }
 
 
@@ -115,17 +201,25 @@ def settings_of(table: Mapping[str, Any]) -> tuple[Technique, Any]:
     """A recipe's table as a technique and its checked settings.
 
     Raises:
-        UsageError: no such technique (the nearest is named), unknown or missing settings.
+        UsageError: no such technique or setting (the nearest is named), a setting that is missing or cannot be.
     """
     values = dict(table)
     name = values.pop("do", None)
     if name not in TECHNIQUES:
-        near = difflib.get_close_matches(str(name), TECHNIQUES, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise UsageError(f"Recipe, a table of [[stages]]: wanted do = one of {', '.join(TECHNIQUES)}, "
-                         f"found {name!r}{hint}")
+                         f"found {name!r}{_nearest(name, TECHNIQUES)}")
     technique = TECHNIQUES[name]
+    known = [f.name for f in fields(technique.settings)]
+    for key in values:
+        if key not in known:
+            raise UsageError(f"Recipe, stage {name}: wanted settings of {', '.join(known) or 'no name'}, found {key!r}"
+                             f"{_nearest(key, known)}")
     try:
         return technique, technique.settings(**values)
     except TypeError as error:
         raise UsageError(f"Recipe, stage {name}: {error}.") from None
+
+
+def _nearest(name: Any, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), names, 1)
+    return f"; did you mean {near[0]!r}?" if near else "."

@@ -20,10 +20,11 @@ from compress.corpus import CorpusError, read_clip
 from compress.device_profile import DeviceProfile, Measured, misses
 from compress.frontend import SAMPLES_PER_POSITION
 from compress.ledger import Row
+from compress.material import Material, Progress, choose_clips
 from compress.profile import measured
 from compress.report import measured_card
 from compress.search import CheckLoss, Cut, Outcome, Plan, search
-from compress.techniques import TECHNIQUES, Material, Progress, choose_clips, settings_of
+from compress.techniques import TECHNIQUES, settings_of
 from compress.vocabulary import encoder
 from device_asr import bundle as bundles
 from device_asr.manifest import Clip, read_manifest
@@ -96,11 +97,8 @@ class Trials:
         for clip in self.clips:
             if not clip.audio.is_file():
                 raise CorpusError(f"{self.manifest}: the sound {clip.audio} is missing.")
-        if any(TECHNIQUES[table["do"]].learns for table in self.base.stages):
-            clips = choose_clips(self.corpus, self.base.corpus)
-            if not clips:
-                raise CorpusError(f"{self.corpus}: wanted training clips of 1 to 29 s, found none; the base recipe's "
-                                  "[corpus] names the manifests.")
+        if any(technique.learns(settings) for technique, settings in map(settings_of, self.base.stages)):
+            choose_clips(self.corpus, self.base.corpus)
 
     def space(self) -> Space:
         """What the build knows how to vary of this teacher."""
@@ -152,7 +150,7 @@ class Trials:
             technique, settings = settings_of(table)
             if table["do"] == "distill":
                 break
-            checkpoint = technique.run(checkpoint, settings, material, self.work / "look")
+            checkpoint, _ = technique.run(checkpoint, settings, material, self.work / "look")
         return text_loss(checkpoint, [clip for clip in self.clips if clip.text][:LOSS_CLIPS])
 
 

@@ -82,7 +82,7 @@ def test_the_network_that_is_built_has_the_dims_that_were_estimated(teacher: Che
     candidate = Candidate(256, 1, 1, 0.5, 0.5, 8, 0)
     table = next(table for table in trials.recipe(candidate).stages if table["do"] == STRUCTURE)
     technique, settings = settings_of(table)
-    assert technique.run(teacher, settings, None, tmp_path).dims == student_dims(DIMS, candidate)
+    assert technique.run(teacher, settings, None, tmp_path)[0].dims == student_dims(DIMS, candidate)
 
 
 def test_what_is_missing_is_said_before_any_work(trials: Trials, tmp_path: Path) -> None:
