@@ -125,6 +125,85 @@ def report(work: Path, device_name: str | None, bundle: Path | None, out: Path) 
     click.echo(str(out))
 
 
+@group.command()
+@click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
+              help="TOML file: the shipped recipe, whose stages the points have in common.")
+@click.option("--corpus", type=click.Path(path_type=Path), required=True, help="Folder of <name>.jsonl manifests.")
+@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
+@click.option("--manifest", type=click.Path(path_type=Path), required=True, help="Speech to measure on.")
+@click.option("--work", type=click.Path(path_type=Path), default=Path("work"), show_default=True,
+              help="Folder of stages, bundles and rows, also that of a build; the same command goes on.")
+@click.option("--only", multiple=True, metavar="NAME", help="See to this point alone; may be given again.")
+@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the recogniser.")
+@click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="File with a place for the table:")
+@click.option("--readme", type=click.Path(dir_okay=False, path_type=Path),
+              help="another; <!-- points --> and <!-- /points --> are its bounds.")
+def compare(recipe: Path, corpus: Path, noise: Path | None, manifest: Path, work: Path, only: tuple[str, ...],
+            threads: int, card: Path | None, readme: Path | None) -> None:
+    """Build and measure a point for every technique, and print them as a table."""
+    import shlex
+
+    from compress import points, points_table
+    from compress.build import read_recipe
+    from compress.profile import bench, processor
+
+    files = [path for path in (card, readme) if path is not None]
+    for path in files:
+        points_table.check_markers(path)
+    found = points.compare(points.read_points(read_recipe(recipe)), only, points.Maker(work, corpus, noise),
+                           lambda bundle: bench(str(bundle), manifest, threads), manifest, threads, _progress)
+    given = {"--corpus": corpus, **({"--noise": noise} if noise else {}), "--manifest": manifest}
+    command = shlex.join(["device-asr-compress", "compare", *(str(word) for pair in given.items() for word in pair)])
+    heard = points_table.heard(found.rows, manifest, threads, processor())
+    markdown = points_table.table(found.rows, heard, command)
+    for path in files:
+        points_table.put_table(path, markdown)
+    click.echo(markdown)
+    found.check()
+
+
+@group.command("sensitivity")
+@click.argument("model")
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--work", type=click.Path(path_type=Path), default=Path("work"), show_default=True,
+              help="Folder of sensitivity.json, for the report; what was measured is kept there.")
+@click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
+              help="TOML file: its [quantise] is the plan.")
+@click.option("--bits", type=click.Choice(["8", "32"]), default="32", show_default=True,
+              help="What a group of layers is given.")
+@click.option("--each-layer", is_flag=True, help="Every layer by itself, not blocks such as an attention's four.")
+@click.option("--clips", type=click.IntRange(min=1), default=32, show_default=True, help="Of the manifest, the first.")
+@click.option("--full-context/--short-context", default=False, help="Pad clips to 30 s, or not at all.")
+@click.option("--spend", type=click.FloatRange(min=0), metavar="KB",
+              help="Print the plan, too, that spends so many more kilobytes where most words are saved.")
+def sensitivity_table(model: str, manifest: Path, work: Path, recipe: Path, bits: str, each_layer: bool, clips: int,
+                      full_context: bool, spend: float | None) -> None:
+    """WER saved by more bits for one group of layers at a time, as a Markdown table; guard-free, greedy."""
+    from compress import checkpoints, sensitivity_table
+    from compress.build import read_recipe
+    from compress.evaluate import accuracy
+    from compress.quantize import QuantisationPlan, Width
+    from compress.report import SENSITIVITY
+    from compress.sensitivity import block, layer, mixed_plan, sensitivity
+    from compress.stages import write_json
+    from device_asr.manifest import read_manifest
+
+    checkpoint, plan = checkpoints.load(model), QuantisationPlan.from_table(read_recipe(recipe).quantise)
+    heard = [clip for clip in read_manifest(manifest) if clip.text][:clips]
+    evaluate = sensitivity_table.kept(
+        lambda network: accuracy(network, checkpoint.vocabulary, heard, full_context).wer, work,
+        json.dumps([str(manifest), [[str(clip.audio), clip.text] for clip in heard], full_context]))
+    rows = sensitivity(checkpoint, plan, evaluate, width=Width(int(bits)), group=layer if each_layer else block,
+                       progress=lambda row, done, of: _progress("sensitivity", done / of,
+                                                                f"{row.name}: {100 * row.gain:+.2f} points"))
+    work.mkdir(parents=True, exist_ok=True)
+    write_json(work / SENSITIVITY, sensitivity_table.to_json(rows))
+    click.echo(sensitivity_table.markdown(rows))
+    if spend is not None:
+        mixed = mixed_plan(plan, rows, round(1000 * spend))
+        click.echo("\n" + sensitivity_table.to_toml(mixed.to_table()))
+
+
 def _progress(stage: str, fraction: float | None, note: str) -> None:
     """One live line on a terminal; in a pipe nothing but nothing."""
     if not sys.stderr.isatty():
@@ -148,5 +227,6 @@ def main() -> None:
         print(f"device-asr-compress: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        print(f"device-asr-compress: {error.filename or ''} {error.strerror}; nothing was replaced.", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"device-asr-compress: {where}{error.strerror or error}; nothing was replaced.", file=sys.stderr)
         sys.exit(1)
