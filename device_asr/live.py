@@ -10,8 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from device_asr.clock import AudioClock
 from device_asr.config import Config
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Event, Failed, Seconds
-from device_asr.level import Level
+from device_asr.live_state import Delivery, LiveState, Notice, Phase
 from device_asr.pace import BEHIND, Pace
 from device_asr.recognizer import Recognizer
 from device_asr.remote import RemoteRecognizer
@@ -28,77 +27,6 @@ from device_asr.sources.live import LiveSource, NoticeKind
 
 CHUNK: Seconds = 0.032
 _log = logging.getLogger(__name__)
-
-Phase = Literal["starting", "loading", "listening", "paused", "waiting", "stopped", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Notice:
-    """Something about the session, not about speech: `message` is one sentence for a person.
-
-    `step` is the step of the slow-machine ladder in force: 0 all, 1 longer partial interval, 2 finals only.
-    """
-
-    kind: NoticeKind
-    message: str
-    step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One thing handed to the listener.
-
-    event: what the recogniser said, or a Notice.
-    wall: `time.monotonic()` at which it was handed over.
-    compute: seconds of computation behind it (0 for what costs nothing).
-    cut_short: the phrase was ended by a pause, an unplugging or the end, without hang-over
-        (`LatencyMeter.add` wants to know).
-    """
-
-    event: Event | Notice
-    wall: Seconds
-    compute: Seconds = 0.0
-    cut_short: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LiveState:
-    """A snapshot for read-outs; cheap enough to take 30 times a second.
-
-    phase: what the session does now; "waiting" means that no device is there.
-    device, rate: the source's name and its own rate in Hz, before resampling.
-    muted: silence is fed instead of sound.
-    level: of the last 100 ms captured, also while the recogniser is busy or loading.
-    speech_probability: the voice activity detector's last value in [0, 1].
-    overflows, lost: pieces of sound lost (overflow, unplugged) and their seconds.
-    backlog, queue: sound captured and not yet heard, in seconds and in chunks of 32 ms.
-    behind: the backlog when it exceeds the slow-machine threshold, else 0 ("behind by N s").
-    step, partial_interval: the slow-machine step in force and its interval (None: finals only).
-    elapsed: seconds of sound fed to the recogniser.
-    wall_elapsed: seconds since `start`, pauses included.
-    load: seconds from `start` until the recogniser was loaded, None until then.
-    compute: seconds spent in the recogniser; `compute / elapsed` is the RTF.
-    error: one sentence where phase is "failed".
-    """
-
-    phase: Phase
-    device: str
-    rate: int
-    muted: bool
-    level: Level
-    speech_probability: float
-    overflows: int
-    lost: Seconds
-    backlog: Seconds
-    queue: int
-    behind: Seconds
-    step: int
-    partial_interval: Seconds | None
-    elapsed: Seconds
-    wall_elapsed: Seconds
-    load: Seconds | None
-    compute: Seconds
-    error: str | None
 
 
 class LiveSession:
@@ -134,6 +62,9 @@ class LiveSession:
         self._lost: Seconds = 0.0
         self._muted = self._paused = self._stopped = self._aborted = False
         self._error: str | None = None
+        self._cut_lock = threading.Lock()
+        self._cut_wanted: tuple[Seconds, Callable[[], None]] | None = None  # since when, and what then
+        self._between = True  # nothing was heard since a phrase was last finished here
 
     def start(self) -> None:
         """Starts capture, then the worker, and returns; DeviceError where there is no microphone."""
@@ -166,6 +97,18 @@ class LiveSession:
     def select_device(self, device: str) -> None:
         """Changes the microphone; the phrase so far is finished. DeviceError where there is none."""
         self.source.select(device)
+
+    def cut(self, then: Callable[[], None]) -> None:
+        """Finishes the phrase where it is now, then calls `then` before anything later is heard.
+
+        `then` runs on the worker thread; where no phrase can be in progress (not begun, paused, ended) it
+        runs here and now. What was captured before this call is heard before the cut.
+        """
+        with self._cut_lock:
+            if not self._between and self._worker is not None and self._worker.is_alive():
+                self._cut_wanted = (time.monotonic(), then)
+            else:
+                then()
 
     def stop(self, timeout: Seconds | None = None) -> bool:
         """Closes the source, hears what was captured, finishes the phrase, joins the worker.
@@ -244,6 +187,7 @@ class LiveSession:
             _log.debug("the session failed", exc_info=True)
             self._fail(f"The session failed: {type(error).__name__}: {error}; what was said before is kept.")
         finally:
+            self._at_a_cut()
             self.source.close()
             if isinstance(self._recognizer, RemoteRecognizer):
                 self._recognizer.close()
@@ -269,6 +213,11 @@ class LiveSession:
             if chunk.reason and not chunk.lost:  # a boundary: the phrase ends here
                 self._finish(recognizer)
             return
+        wanted = self._cut_wanted
+        if wanted is not None and chunk.captured > wanted[0]:
+            self._finish(recognizer)
+        with self._cut_lock:
+            self._between = False
         if self._muted:
             chunk = replace(chunk, pcm=np.zeros_like(chunk.pcm))
         if self._on_audio is not None:
@@ -299,6 +248,14 @@ class LiveSession:
 
     def _finish(self, recognizer: Recognizer) -> None:
         self._deliver(self._timed(recognizer.finish), cut_short=True)
+        self._at_a_cut()
+
+    def _at_a_cut(self) -> None:
+        with self._cut_lock:
+            wanted, self._cut_wanted = self._cut_wanted, None
+            self._between = True
+        if wanted is not None:
+            wanted[1]()
 
     def _deliver(self, events: list[Event], *, cut_short: bool = False) -> None:
         for event in events:

@@ -106,6 +106,8 @@ class RemoteRecognizer:
 def _serve(connection: Connection, factory: Callable[[], Recognizer]) -> None:
     """The process: answers one request after another until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the session decides
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # so does a terminal that is closed; the pipe's end ends it
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         recognizer = factory()

@@ -6,11 +6,10 @@ order; beside it, where recording is on, `<id>.wav` (16 kHz, mono, 16 bit).
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import threading
-import wave
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,11 +21,10 @@ import numpy as np
 from device_asr.config import APP_NAME, SessionConfig
 from device_asr.errors import OutputError, UsageError
 from device_asr.events import Final, Seconds, from_record, to_record
-from device_asr.sources import SAMPLE_RATE
+from device_asr.recording import Recording
 from device_asr.transcript import Line
 
 VERSION = 1
-FLUSH_S: Seconds = 1.0  # a killed recording loses at most this much
 
 
 def folder(config: SessionConfig) -> Path:
@@ -36,39 +34,6 @@ def folder(config: SessionConfig) -> Path:
     import platformdirs
 
     return Path(platformdirs.user_data_dir(APP_NAME)) / "sessions"
-
-
-class Recording:
-    """A WAV file whose header tells its true length after every flush, so that a kill leaves it readable."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._wave = wave.open(self._file, "wb")  # noqa: SIM115
-        self._wave.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
-        self._pending: list[np.ndarray] = []
-        self._samples = 0
-
-    def write(self, pcm: np.ndarray) -> None:
-        """Appends (n,) float32 in [-1, 1]."""
-        self._pending.append(pcm)
-        self._samples += len(pcm)
-        if self._samples >= FLUSH_S * SAMPLE_RATE:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._pending:
-            pcm = np.concatenate(self._pending)
-            self._pending, self._samples = [], 0
-            self._wave.writeframes(np.clip(np.round(pcm * 32768), -32768, 32767).astype("<i2").tobytes())
-            self._file.flush()
-
-    def close(self) -> None:
-        """Writes the rest."""
-        try:
-            self._flush()
-            self._wave.close()
-        finally:
-            self._file.close()
 
 
 class SessionWriter:
@@ -89,6 +54,7 @@ class SessionWriter:
         self._lock = threading.Lock()
         self._recording: Recording | None = None
         self._closed = False
+        self._empty = True
         began = datetime.now().astimezone()
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -110,6 +76,7 @@ class SessionWriter:
         """Appends `final`, on the disk when this returns; returns it with its times in this session."""
         own = shifted(final, -self.offset)
         self._append({**to_record(own), "cut_short": cut_short})
+        self._empty = False
         return own
 
     def edit(self, line: int, text: str) -> None:
@@ -138,12 +105,14 @@ class SessionWriter:
                 if self._recording is not None:
                     self._recording.close()
             os.close(self._descriptor)
-        if self._recording is None and not load(self.path).lines:
+        if self._recording is None and self._empty:
             self.path.unlink(missing_ok=True)
 
     def _append(self, record: dict[str, Any]) -> None:
         data = (json.dumps(record, ensure_ascii=False) + "\n").encode()
         with self._lock:
+            if self._closed:  # the descriptor's number may belong to another file by now
+                raise OutputError(f"Session {self.id} has ended and takes no more text.")
             try:
                 while data:
                     data = data[os.write(self._descriptor, data):]
@@ -158,9 +127,30 @@ def _create(directory: Path, name: str) -> tuple[Path, int]:
     while True:
         path = directory / (f"{name}.jsonl" if number == 1 else f"{name}_{number}.jsonl")
         try:
-            return path, os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
         except FileExistsError:
             number += 1
+            continue
+        _lock(descriptor)
+        return path, descriptor
+
+
+def _lock(descriptor: int) -> bool:
+    """Marks a session as being written, until its descriptor is closed; False where it is already.
+
+    Windows has no such lock, and refuses to delete an open file by itself.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def shifted(final: Final, by: Seconds) -> Final:
@@ -180,6 +170,7 @@ class Session:
     """A session as it was kept.
 
     lines: Finals with edits applied. cuts: seconds at which a phrase was ended by a pause or the end.
+    damaged: lines of the file that could not be read and were left out, such as one that a kill tore.
     """
 
     id: str
@@ -188,6 +179,7 @@ class Session:
     model: str
     lines: tuple[Line, ...]
     cuts: tuple[Seconds, ...]
+    damaged: int = 0
 
     @property
     def recording(self) -> Path | None:
@@ -202,39 +194,41 @@ class Session:
 
 
 def load(path: Path) -> Session:
-    """Reads a session; a last line that a kill tore is left out.
+    """Reads a session; lines that cannot be read are counted and left out.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: the file cannot be read.
     """
-    started, model = "", ""
-    lines: list[Line] = []
-    cuts: list[Seconds] = []
-    for record in _records(path):
-        kind = record.get("event")
-        if kind == "session":
-            started, model = record.get("started", ""), record.get("model", "")
-        elif kind == "final":
-            final = from_record(record)
-            assert isinstance(final, Final)
-            lines.append(Line(final))
-            if record.get("cut_short"):
-                cuts.append(final.time)
-        elif kind == "edit" and 0 <= record["line"] < len(lines):
-            lines[record["line"]] = replace(lines[record["line"]], edited=record["text"])
-    return Session(path.stem, path, started, model, tuple(lines), tuple(cuts))
-
-
-def _records(path: Path) -> Iterator[dict[str, Any]]:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UsageError(f"{path}: the session cannot be read: {error.strerror}.") from None
+    session = Session(path.stem, path, "", "", (), ())
     for line in content.splitlines():
-        with suppress(ValueError):  # torn by a kill, or a byte that is no UTF-8
-            record = json.loads(line)
-            if isinstance(record, dict):
-                yield record
+        try:
+            session = _with(session, json.loads(line))
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+            session = replace(session, damaged=session.damaged + 1)
+    return session
+
+
+def _with(session: Session, record: Any) -> Session:
+    """`session` and one more record; an unknown kind changes nothing."""
+    kind = record.get("event")
+    if kind == "session":
+        return replace(session, started=record.get("started", ""), model=record.get("model", ""))
+    if kind == "final":
+        final = from_record(record)
+        assert isinstance(final, Final)
+        cuts = (*session.cuts, final.time) if record.get("cut_short") else session.cuts
+        return replace(session, lines=(*session.lines, Line(final)), cuts=cuts)
+    if kind == "edit":
+        lines = list(session.lines)
+        if record["line"] < 0:
+            raise IndexError(record["line"])
+        lines[record["line"]] = replace(lines[record["line"]], edited=record["text"])
+        return replace(session, lines=tuple(lines))
+    return session
 
 
 def list_sessions(directory: Path) -> list[Session]:
@@ -254,17 +248,26 @@ def find(directory: Path, wanted: str) -> Session:
     hits = [n for n in names if n == wanted] or [n for n in names if n.startswith(wanted)]
     if len(hits) == 1:
         return load(directory / f"{hits[0]}.jsonl")
-    found = f"found {len(hits)}: {', '.join(hits[:5])}" if hits else f"found none of {len(names)}"
-    raise UsageError(f"Wanted one session {wanted!r}, {found}; `device-asr history` lists them.")
+    if not names:
+        raise UsageError(f"Wanted session {wanted!r}, and none is kept in {directory} yet.")
+    if hits:
+        raise UsageError(f"Wanted one session {wanted!r}, found {len(hits)}: {', '.join(hits[:5])}"
+                         f"{' and more' if len(hits) > 5 else ''}; give more of its name.")
+    near = difflib.get_close_matches(wanted, [*names, "last"], 1, cutoff=0.0)[0]
+    raise UsageError(f"Wanted session {wanted!r}, found none of {len(names)} by this name; the nearest is {near!r}, "
+                     "and `device-asr history` lists them all.")
 
 
 def delete(session: Session) -> None:
     """Removes text and sound.
 
     Raises:
-        OutputError: they cannot be removed.
+        OutputError: they cannot be removed, or the session is being written now.
     """
     try:
+        with session.path.open("rb") as file:
+            if not _lock(file.fileno()):
+                raise OutputError(f"Session {session.id} is being dictated now and was left alone; end it first.")
         session.path.with_suffix(".wav").unlink(missing_ok=True)
         session.path.unlink(missing_ok=True)
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import select
 import signal
 import struct
 import subprocess
@@ -15,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyte
 
+DRAW_GAP = 0.01  # seconds; a pseudo-terminal hands over a draw of more than 4 kB in pieces
+
 
 class Terminal:
     """Runs a program in a pseudo-terminal of `columns` x `rows`; use as a context manager."""
@@ -23,8 +26,10 @@ class Terminal:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self._lock = threading.Lock()
+        self._gone = False
         self.written = 0  # bytes the program drew
-        self.draws = 0  # times that it drew
+        self.draws = 0  # times that it drew, DRAW_GAP apart at least
+        self.tail = b""  # the last of what it drew
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
@@ -35,8 +40,11 @@ class Terminal:
         self._reader.start()
 
     def _read(self) -> None:
-        while True:
+        last = float("-inf")
+        while not self._gone:
             try:
+                if not select.select([self._master], [], [], 0.1)[0]:
+                    continue
                 data = os.read(self._master, 65536)
             except OSError:  # the program has ended
                 return
@@ -44,7 +52,10 @@ class Terminal:
                 return
             with self._lock:
                 self.written += len(data)
-                self.draws += 1
+                now = time.monotonic()
+                self.draws += now - last > DRAW_GAP
+                last = now
+                self.tail = (self.tail + data)[-4096:]
                 self._stream.feed(data)
 
     @property
@@ -75,6 +86,23 @@ class Terminal:
             time.sleep(0.02)
         raise AssertionError(f"{what}: not within {seconds} s; the screen was:\n{self.text}")
 
+    @property
+    def restored(self) -> bool:
+        """Whether the program left the terminal as a shell wants it: lines, echo, a cursor, the usual screen."""
+        modes = termios.tcgetattr(self._master)[3]
+        with self._lock:
+            tail = self.tail
+        cooked = bool(modes & termios.ICANON) and bool(modes & termios.ECHO)
+        usual = tail.rfind(b"\x1b[?1049l") > tail.rfind(b"\x1b[?1049h")
+        cursor = tail.rfind(b"\x1b[?25h") > tail.rfind(b"\x1b[?25l")
+        return cooked and usual and cursor
+
+    def hang_up(self) -> None:
+        """Closes the window: the kernel sends SIGHUP to the program, and writing to it fails."""
+        self._gone = True  # a reader that waits would keep the terminal open
+        self._reader.join()
+        os.close(self._master)
+
     def close(self) -> None:
         """Ends the program, at the latest by force."""
         if self.process.poll() is None:
@@ -85,7 +113,8 @@ class Terminal:
                 self.process.kill()
                 self.process.wait()
         self._reader.join(2)
-        os.close(self._master)
+        if not self._gone:
+            os.close(self._master)
 
     def __enter__(self) -> Terminal:
         return self

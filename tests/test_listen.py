@@ -21,7 +21,7 @@ from device_asr.config import Config
 from device_asr.errors import DeviceAsrError, DeviceError, OutputError
 from device_asr.events import AudioGap, Partial, from_record
 from device_asr.handover import Handover, typing_command
-from device_asr.live import Delivery, Notice
+from device_asr.live_state import Delivery, Notice
 from device_asr.sources.realtime import RealtimeSource
 
 TWO_PHRASES = np.concatenate([speech(0.5), silence(0.1), speech(0.3), silence(0.1)])

@@ -18,7 +18,8 @@ from device_asr.errors import BundleError, DeviceError
 from device_asr.events import AudioGap, Event, Failed, Final
 from device_asr.latency import LatencyMeter
 from device_asr.level import FLOOR_DB, measure
-from device_asr.live import Delivery, LiveSession, Notice
+from device_asr.live import LiveSession
+from device_asr.live_state import Delivery, Notice
 from device_asr.pace import BEHIND, LAST_STEP, PATIENCE, RECOVERY, STRETCH, Pace
 from device_asr.sources import SAMPLE_RATE, AudioChunk
 from device_asr.sources.file import FileSource

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from test_transcript import final
 
+from device_asr.commands import history
 from device_asr.errors import OutputError, UsageError
 from device_asr.sessions import SessionWriter, delete, find, list_sessions, load
 
@@ -43,12 +46,35 @@ def test_every_final_and_edit_is_there_after_kill_9(tmp_path: Path) -> None:
         assert sound.getnframes() >= 9 * 16_000, "at most the last second of ten is missing"
 
 
-def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
+def run(folder: Path, *arguments: str) -> Result:
+    """`device-asr history` over the sessions of `folder`."""
+    return CliRunner().invoke(history.command, [*arguments, "--set", f"session.folder={folder}"])
+
+
+@pytest.mark.parametrize("line", ['{"event": "final", "text": "To', '{"event": "final"}', "[]", "7",
+                                  '{"event": "edit", "line": 5, "text": "No such line."}', "\udcff"])
+def test_a_torn_or_foreign_line_is_left_out_and_told(tmp_path: Path, line: str) -> None:
     writer = SessionWriter(tmp_path)
     writer.final(final("Whole.", 0, 1))
+    writer.close()
+    with writer.path.open("ab") as file:
+        file.write(line.encode("utf-8", "surrogateescape"))
+    found = load(writer.path)
+    assert ([one.text for one in found.lines], found.damaged) == (["Whole."], 1)
+    for arguments in (["show", "last"], ["export", "last", "--format", "txt"]):
+        done = run(tmp_path, *arguments)
+        assert (done.exit_code, done.stdout) == (0, "Whole.\n")
+        assert "1 damaged line left out" in done.stderr and str(writer.path) in done.stderr
+    assert json.loads(run(tmp_path, "list", "--json").stdout)["damaged"] == 1
+
+
+def test_a_record_of_a_newer_version_is_no_damage(tmp_path: Path) -> None:
+    writer = SessionWriter(tmp_path)
+    writer.final(final("Whole.", 0, 1))
+    writer.close()
     with writer.path.open("a") as file:
-        file.write('{"event": "final", "text": "To')
-    assert [line.text for line in load(writer.path).lines] == ["Whole."]
+        file.write('{"event": "translation", "text": "Ganz."}\n')
+    assert (len(load(writer.path).lines), load(writer.path).damaged) == (1, 0)
 
 
 def test_a_session_begun_later_counts_its_times_from_there(tmp_path: Path) -> None:
@@ -80,11 +106,24 @@ def test_sessions_of_the_same_second_do_not_meet_and_are_found_by_their_beginnin
     first, second = SessionWriter(tmp_path), SessionWriter(tmp_path)
     assert first.path != second.path
     assert find(tmp_path, second.id).id == second.id
-    with pytest.raises(UsageError, match="found none"):
-        find(tmp_path, "1999")
+    with pytest.raises(UsageError, match=f"found none.*the nearest is '{second.id}'"):
+        find(tmp_path, second.id.replace("-", "."))
+    with pytest.raises(UsageError, match="the nearest is 'last'"):
+        find(tmp_path, "latest")
     with pytest.raises(UsageError, match="found 2"):
         find(tmp_path, "2")
-    delete(find(tmp_path, first.id))
+    first.close()
+    second.final(final("Kept.", 0, 1))
+    second.close()
+    assert [s.id for s in list_sessions(tmp_path)] == [second.id], "nothing was said in the first"
+    third = SessionWriter(tmp_path)
+    third.final(final("Deleted.", 0, 1))
+    with pytest.raises(OutputError, match="is being dictated now"):
+        delete(find(tmp_path, third.id))
+    third.close()
+    with pytest.raises(OutputError, match="has ended"):
+        third.final(final("Too late.", 2, 3))
+    delete(find(tmp_path, third.id))
     assert [s.id for s in list_sessions(tmp_path)] == [second.id]
 
 
@@ -92,3 +131,31 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"session\.folder"):
         SessionWriter(tmp_path / "file" / "sessions")
+
+
+def test_before_the_first_session_history_says_so_and_every_verb_fails_clearly(tmp_path: Path) -> None:
+    done = run(tmp_path, "list")
+    assert (done.exit_code, done.stdout) == (0, "") and f"No session is kept in {tmp_path} yet." in done.stderr
+    with pytest.raises(UsageError, match="none is kept in"):
+        find(tmp_path, "last")
+
+
+def test_deleting_asks_and_removes_text_and_sound(tmp_path: Path) -> None:
+    writer = SessionWriter(tmp_path, record=True)
+    writer.audio(np.zeros(1600, np.float32))
+    writer.final(final("Three words here.", 0, 1))
+    writer.close()
+    assert CliRunner().invoke(history.command, ["delete", "last", "--set", f"session.folder={tmp_path}"],
+                              input="n\n").exit_code == 1
+    assert len(list(tmp_path.iterdir())) == 2
+    assert run(tmp_path, "delete", "last", "--yes").exit_code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_into_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
+    writer = SessionWriter(tmp_path)
+    writer.final(final("Whole.", 0, 1))
+    writer.close()
+    target = tmp_path / "absent" / "letter.srt"
+    done = run(tmp_path, "export", "last", "--format", "srt", "-o", str(target))
+    assert isinstance(done.exception, OutputError) and str(target) in str(done.exception)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -10,11 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from phrase_counter import PhraseCounter, Sound, silence, speech
 from test_transcript import final
 from textual.pilot import Pilot
 
 from device_asr import remote, sessions
+from device_asr.commands.config import command as config_command
 from device_asr.commands.demo import shipped_sound
 from device_asr.commands.replay import replay, word_diff
 from device_asr.config import Config, InterfaceConfig, SessionConfig
@@ -23,12 +27,16 @@ from device_asr.events import Partial
 from device_asr.sources.file import FileSource
 from device_asr.sources.realtime import RealtimeSource
 from device_asr.tui.app import DictationApp
-from device_asr.tui.panels import LatencyPanel, LevelMeter, NoticeLine, StateLine
+from device_asr.tui.keys import keymap
+from device_asr.tui.moving import Moving
 from device_asr.tui.screens.help import HelpScreen
-from device_asr.tui.transcript_view import TranscriptView
+from device_asr.tui.widgets.latency_panel import LatencyPanel
+from device_asr.tui.widgets.level_meter import LevelMeter
+from device_asr.tui.widgets.notice_line import NoticeLine
+from device_asr.tui.widgets.state_line import StateLine
+from device_asr.tui.widgets.transcript_view import Paragraph, TranscriptView
 
 Scenario = Callable[[DictationApp, Pilot], Awaitable[None]]
-
 
 
 
@@ -125,17 +133,76 @@ def test_a_line_is_edited_copied_and_saved(tmp_path: Path) -> None:
 def test_new_begins_a_session_whose_recording_and_times_begin_there(tmp_path: Path) -> None:
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         await until(pilot, lambda: app.transcript.lines)
+        former = app.writer.id
         await pilot.press("n")
-        assert app.transcript.lines == []
+        await until(pilot, lambda: app.writer.id != former)
         await until(pilot, lambda: app.transcript.lines)
 
     app = run(tmp_path, scenario, record=True,
-              pcm=np.concatenate([speech(0.5), silence(0.5), speech(0.5), silence(2)]))
+              pcm=np.concatenate([speech(0.5), silence(2), speech(0.5), silence(2)]))
     first, second = sessions.list_sessions(tmp_path)
     assert (len(first.lines), len(second.lines)) == (1, 1)
-    assert second.id == app.writer.id and second.lines[0].final.start < 0.6
+    assert second.id == app.writer.id and second.lines[0].final.start < 2.1
     again = [f.text for f in replay(second, second.recording, PhraseCounter())]
     assert again == [line.final.text for line in second.lines], "a replay hears what was heard"
+
+
+def test_new_in_mid_phrase_finishes_it_where_it_was_said(tmp_path: Path) -> None:
+    """Words said before the key belong to the former session, and no time in a file is of the other one."""
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: app.transcript.partial)
+        former = app.writer.id
+        await pilot.press("n")
+        await until(pilot, lambda: app.writer.id != former)
+        assert app.transcript.lines == []
+        await until(pilot, lambda: app.transcript.partial)
+        await pilot.press("q")
+        await until(pilot, lambda: not app.is_running)
+
+    app = run(tmp_path, scenario, record=True, pcm=speech(30))
+    kept = sessions.list_sessions(tmp_path)
+    assert [len(session.lines) for session in kept] == [1, 1]
+    assert kept[1].id == app.writer.id
+    for session in kept:
+        said, (line,) = sound_of(session), session.lines
+        assert line.final.start == 0.0, "it was spoken from the first sample on"
+        assert line.final.end == pytest.approx(said, abs=1e-3) and line.final.time <= said + 1e-3
+        assert float(line.text) == pytest.approx(said, abs=1e-3), "its whole sound, and no more"
+        again = [f.text for f in replay(session, session.recording, PhraseCounter())]
+        assert again == [line.text], "a replay hears what was heard"
+
+
+def sound_of(session: sessions.Session) -> float:
+    """Seconds of its recording."""
+    return FileSource(session.recording).seconds
+
+
+def test_new_while_paused_begins_at_once(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: app.transcript.partial)
+        await pilot.press("space")
+        await until(pilot, lambda: app.transcript.lines)
+        former = app.writer.id
+        await pilot.press("n")
+        await until(pilot, lambda: app.writer.id != former)
+
+    run(tmp_path, scenario, pcm=speech(30))
+    (kept,) = sessions.list_sessions(tmp_path)
+    assert len(kept.lines) == 1, "and the new one, in which nothing was said, leaves no file"
+
+
+def test_a_word_that_is_committed_turns_bright_though_the_text_is_the_same(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        view = app.query_one(TranscriptView)
+        bright = []
+        for committed in ("", "First, the"):
+            view.add(Partial(0, "First, the introduction", committed, 0.0, 1.0, 1.0))
+            await pilot.pause(0.1)
+            strip = view.query(Paragraph).last().render_line(0)
+            bright.append("".join(s.text for s in strip if s.style and s.style.bold).strip())
+        assert bright == ["", "First, the"]
+
+    run(tmp_path, scenario, pcm=silence(30))
 
 
 def test_scrolling_up_stops_the_following_of_the_newest_text(tmp_path: Path) -> None:
@@ -155,15 +222,73 @@ def test_scrolling_up_stops_the_following_of_the_newest_text(tmp_path: Path) -> 
     run(tmp_path, scenario, pcm=silence(30))
 
 
-def test_keys_are_rebound_and_an_unknown_action_is_told_with_the_nearest(tmp_path: Path) -> None:
+def test_keys_are_rebound_also_with_one_another(tmp_path: Path) -> None:
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         await until(pilot, lambda: app.session.state.phase == "listening")
         await pilot.press("f2")
         await until(pilot, lambda: app.session.state.phase == "paused")
+        await pilot.press("c")
+        await until(pilot, lambda: app.session.state.muted)
 
-    run(tmp_path, scenario, keys={"pause": "f2"})
-    with pytest.raises(UsageError, match="'pause'"):
-        run(tmp_path, scenario, keys={"paus": "f2"})
+    run(tmp_path, scenario, keys={"pause": "f2", "mute": "c", "copy": "m"})
+
+
+@pytest.mark.parametrize(("keys", "sentence"), [
+    ({"paus": "f2"}, "found 'paus'; the nearest is 'pause'"),
+    ({"pause": "spce"}, "found 'spce'; the nearest is 'space'"),
+    ({"pause": "hyper+x"}, "found 'hyper+x'; the nearest is"),
+    ({"pause": " , "}, "wanted a key"),
+    ({"pause": "m"}, "'m' is wanted for 'mute' and already means: pause"),
+    ({"pause": "f2", "mute": "f5,f2"}, "'f2' is wanted for 'mute' and already means: pause"),
+    ({"pause": "enter"}, "'enter' is wanted for 'pause' and already means: edit a line"),
+    ({"quit": "ctrl+c"}, "'ctrl+c' is wanted for 'interrupt' and already means: quit"),
+])
+def test_keys_that_cannot_be_are_told(tmp_path: Path, keys: dict[str, str], sentence: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(sentence)):
+        keymap(keys)
+    table = ", ".join(f"{action} = {key!r}" for action, key in keys.items())
+    (tmp_path / "config.toml").write_text(f"[interface]\nkeys = {{ {table} }}\n")
+    done = CliRunner().invoke(config_command, ["--config", str(tmp_path / "config.toml")])
+    assert isinstance(done.exception, UsageError), "`device-asr config` tells it too"
+
+
+def test_keys_may_be_written_as_the_character() -> None:
+    assert keymap({"help": "?", "pause": ",", "mute": " ", "new": "+", "copy": "ctrl+k, f5"}) == {
+        "help": "question_mark", "pause": "comma", "mute": "space", "new": "plus", "copy": "ctrl+k,f5"}
+
+
+class TestMoving:
+    """The phrase in progress on the screen."""
+
+    def shown(self, *partials: tuple[str, str]) -> list[tuple[str, str]]:
+        moving = Moving()
+        return [moving.show(Partial(0, text, committed, 0, 1, 1)) for text, committed in partials]
+
+    def test_committed_words_are_never_drawn_dim_again(self) -> None:
+        shown = self.shown(("I read it", ""), ("I read it on", "I read it"), ("I read it on", "I read"),
+                           ("I red it on the", "I read it"))
+        assert [bright for bright, _ in shown] == ["", "I read it", "I read it", "I read it"]
+        assert shown[-1] == ("I read it", " on the")
+
+    def test_a_tail_that_is_lost_and_found_again_does_not_move(self) -> None:
+        shown = self.shown(("I read it on the train", "I"), ("I read it on", "I read"),
+                           ("I read it on the train this", "I read it"))
+        assert ["".join(parts) for parts in shown] == ["I read it on the train", "I read it on the train",
+                                                       "I read it on the train this"]
+
+    def test_a_tail_that_stays_away_goes(self) -> None:
+        shown = self.shown(("Two words more", ""), ("Two words", ""), ("Two words", "Two"))
+        assert ["".join(parts) for parts in shown] == ["Two words more", "Two words more", "Two words"]
+
+    def test_a_tail_that_says_something_else_changes_at_once(self) -> None:
+        assert self.shown(("I red", ""), ("I read", ""))[-1] == ("", "I read")
+
+    def test_another_phrase_begins_anew_and_asking_again_changes_nothing(self) -> None:
+        moving = Moving()
+        moving.show(Partial(0, "First words here", "First", 0, 1, 1))
+        second = Partial(1, "First", "", 2, 3, 3)
+        assert moving.show(second) == moving.show(second) == ("", "First")
+        assert moving.show(None) == ("", "")
 
 
 def test_a_recogniser_that_cannot_be_loaded_is_told_on_the_screen(tmp_path: Path) -> None:
@@ -195,25 +320,59 @@ def _fixed(app: DictationApp) -> None:
     view.add(Partial(2, "First, the introduction is to", "First, the", 10.0, 11.5, 11.5))
 
 
-@pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=["80x24", "200x60"])
-@pytest.mark.parametrize("theme", ["dark", "light"])
-def test_pictures(tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch,
-                  size: tuple[int, int], theme: str) -> None:
+def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theme: str) -> DictationApp:
+    """The app with nothing running, so that two pictures are equal."""
     config = replace(Config(), session=SessionConfig(folder=str(tmp_path)), interface=InterfaceConfig(theme=theme))
     app = DictationApp(RealtimeSource(Sound(silence(1))), PhraseCounter, config)
-    monkeypatch.setattr(app, "_start", lambda: None)  # nothing runs, so that two pictures are equal
+    monkeypatch.setattr(app, "_start", lambda: None)
     monkeypatch.setattr(LatencyPanel, "_measure", lambda self: None)
+    return app
 
+
+def compared(app: DictationApp, snap_compare: Callable[..., bool], size: tuple[int, int], *keys: str) -> bool:
     async def before(pilot: Pilot) -> None:
         _fixed(app)
         app._refresh_level()
         app._refresh_latency()
+        await pilot.press(*keys)
         await pilot.pause()
 
     try:
-        assert snap_compare(app, terminal_size=size, run_before=before)
+        return snap_compare(app, terminal_size=size, run_before=before)
     finally:
         app.close()
+
+
+SIZES = pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=["80x24", "200x60"])
+
+
+@SIZES
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_pictures(tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch,
+                  size: tuple[int, int], theme: str) -> None:
+    assert compared(picture(tmp_path, monkeypatch, theme), snap_compare, size)
+
+
+@SIZES
+def test_pictures_without_colour(tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch,
+                                 size: tuple[int, int]) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = picture(tmp_path, monkeypatch, "dark")
+    assert app.no_color
+    app._tell("The microphone is gone.", alarm=True)
+    assert compared(app, snap_compare, size)
+
+
+@pytest.mark.parametrize("keys", [("question_mark",), ("s",), ("shift+up",)], ids=["help", "save", "chosen-line"])
+def test_pictures_of_dialogs(tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch,
+                             keys: tuple[str, ...]) -> None:
+    monkeypatch.setattr("device_asr.sessions._create", lambda folder, _: _opened(folder / "2026-01-02_03-04-05.jsonl"))
+    monkeypatch.setattr("device_asr.tui.app.Path.cwd", lambda: Path("/home/priya"))
+    assert compared(picture(tmp_path, monkeypatch, "dark"), snap_compare, (80, 24), *keys)
+
+
+def _opened(path: Path) -> tuple[Path, int]:
+    return path, os.open(path, os.O_WRONLY | os.O_CREAT)
 
 
 @pytest.mark.slow

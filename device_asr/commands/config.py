@@ -37,7 +37,7 @@ def _toml(value: Any) -> str:
     if value is None:
         return '""'
     if isinstance(value, dict):
-        return "{}"
+        return "{" + ", ".join(f"{json.dumps(key)} = {json.dumps(own)}" for key, own in value.items()) + "}"
     return json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
@@ -80,6 +80,9 @@ def _init(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @configured
 def command(loaded: Loaded, as_json: bool) -> None:
     """Show every setting with its value and where it came from."""
+    from device_asr.tui.keys import keymap
+
+    keymap(loaded.config.interface.keys)  # a mistake is told here too, not only when the interface starts
     values = {key: getattr(getattr(loaded.config, key.split(".")[0]), key.split(".")[1]) for key in loaded.origins}
     if as_json:
         click.echo(json.dumps({key: {"value": values[key], "from": loaded.origins[key]} for key in sorted(values)}))

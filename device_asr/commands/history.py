@@ -15,6 +15,22 @@ from device_asr.writers import FORMATS
 
 if TYPE_CHECKING:
     from device_asr.config import Loaded
+    from device_asr.sessions import Session
+
+
+def find(loaded: Loaded, wanted: str) -> Session:
+    """The session `wanted`; what is damaged in it is told on standard error.
+
+    Raises:
+        UsageError: none or several match.
+    """
+    from device_asr import sessions
+
+    found = sessions.find(sessions.folder(loaded.config.session), wanted)
+    if found.damaged:
+        lines = "1 damaged line" if found.damaged == 1 else f"{found.damaged} damaged lines"
+        click.echo(f"{found.path}: {lines} left out (cut off by a kill or a full disk); the rest is whole.", err=True)
+    return found
 
 
 @click.group(name="history", invoke_without_command=True)
@@ -32,11 +48,16 @@ def _list(as_json: bool, loaded: Loaded) -> None:
     """All sessions, oldest first."""
     from device_asr import sessions
 
-    for session in sessions.list_sessions(sessions.folder(loaded.config.session)):
+    directory = sessions.folder(loaded.config.session)
+    found = sessions.list_sessions(directory)
+    if not found:
+        click.echo(f"No session is kept in {directory} yet.", err=True)
+    for session in found:
         begin = session.lines[0].text if session.lines else ""
         if as_json:
             click.echo(json.dumps({"id": session.id, "started": session.started, "words": session.words,
-                                   "recording": session.recording is not None, "begin": begin}, ensure_ascii=False))
+                                   "recording": session.recording is not None, "begin": begin,
+                                   "damaged": session.damaged}, ensure_ascii=False))
         else:
             sound = "sound" if session.recording else "     "
             begin = begin if len(begin) <= 40 else begin[:39] + "…"
@@ -48,11 +69,10 @@ def _list(as_json: bool, loaded: Loaded) -> None:
 @configured
 def show(session: str, loaded: Loaded) -> None:
     """The text of SESSION (its id, the beginning of one, or `last`), in paragraphs."""
-    from device_asr import sessions
     from device_asr.transcript import Transcript
 
     transcript = Transcript(loaded.config.interface.paragraph_s)
-    transcript.lines += sessions.find(sessions.folder(loaded.config.session), session).lines
+    transcript.lines += find(loaded, session).lines
     click.echo(transcript.text())
 
 
@@ -63,9 +83,9 @@ def show(session: str, loaded: Loaded) -> None:
 @configured
 def export(session: str, format: str, output: str | None, loaded: Loaded) -> None:
     """SESSION in another format."""
-    from device_asr import sessions, transcript
+    from device_asr import transcript
 
-    text = transcript.export(sessions.find(sessions.folder(loaded.config.session), session).lines, format)
+    text = transcript.export(find(loaded, session).lines, format)
     if output is None:
         click.echo(text, nl=False)
         return
@@ -86,7 +106,7 @@ def delete(session: str, yes: bool, loaded: Loaded) -> None:
     """Remove SESSION, its text and its sound."""
     from device_asr import sessions
 
-    found = sessions.find(sessions.folder(loaded.config.session), session)
+    found = find(loaded, session)
     if not yes:
         click.confirm(f"Delete {found.id} ({found.words} words)?", abort=True, err=True)
     sessions.delete(found)

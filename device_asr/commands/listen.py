@@ -22,7 +22,8 @@ from device_asr.writers import make_writer
 if TYPE_CHECKING:
     from device_asr.config import Config
     from device_asr.handover import Handover
-    from device_asr.live import Delivery, LiveSession
+    from device_asr.live import LiveSession
+    from device_asr.live_state import Delivery
     from device_asr.recognizer import Recognizer
     from device_asr.sources.live import LiveSource
 
@@ -50,7 +51,7 @@ class Printer:
             BrokenPipeError: nobody reads `out` any more.
             OutputError: `out` cannot be written, such as a full disk.
         """
-        from device_asr.live import Notice
+        from device_asr.live_state import Notice
 
         event = delivery.event
         if isinstance(event, Partial):

@@ -33,8 +33,9 @@ def replay(session: Session, recording: Path, recognizer: Recognizer) -> Iterato
             fed += len(head)
             cuts.pop(0)
             yield from _finals(recognizer.feed(head) + recognizer.finish())
-        fed += len(pcm)
-        yield from _finals(recognizer.feed(pcm))
+        if len(pcm):
+            fed += len(pcm)
+            yield from _finals(recognizer.feed(pcm))
     yield from _finals(recognizer.finish())
 
 
@@ -66,10 +67,10 @@ def command(session: str, loaded: Loaded) -> None:
 
     The same words as kept, [-words that were kept-] and {+words heard now+}; edits do not count.
     """
-    from device_asr import sessions
+    from device_asr.commands.history import find
     from device_asr.recognizer import StreamingRecognizer
 
-    found = sessions.find(sessions.folder(loaded.config.session), session)
+    found = find(loaded, session)
     if found.recording is None:
         raise UsageError(f"Session {found.id} has no recording; `device-asr --record` keeps the sound.")
     finals = replay(found, found.recording, StreamingRecognizer.from_config(loaded.config))

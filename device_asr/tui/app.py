@@ -17,21 +17,26 @@ from device_asr.config import Config
 from device_asr.errors import DeviceAsrError
 from device_asr.events import AudioGap, Failed, Final
 from device_asr.latency import LatencyMeter
-from device_asr.live import Delivery, LiveSession, Notice
+from device_asr.live import LiveSession
+from device_asr.live_state import Delivery, Notice
 from device_asr.recognizer import Recognizer
 from device_asr.sessions import SessionWriter, folder
 from device_asr.sources import SAMPLE_RATE, AudioChunk
 from device_asr.sources.live import LiveSource
 from device_asr.transcript import Transcript, export
-from device_asr.tui.keys import BINDINGS, check_keys
-from device_asr.tui.panels import LatencyPanel, LevelMeter, NoticeLine, StateLine
+from device_asr.tui.keys import BINDINGS, keymap
 from device_asr.tui.screens.ask import AskScreen
 from device_asr.tui.screens.device import DeviceScreen
 from device_asr.tui.screens.help import HelpScreen
-from device_asr.tui.transcript_view import TranscriptView
+from device_asr.tui.signals import on_termination
+from device_asr.tui.widgets.latency_panel import LatencyPanel
+from device_asr.tui.widgets.level_meter import LevelMeter
+from device_asr.tui.widgets.notice_line import NoticeLine
+from device_asr.tui.widgets.state_line import StateLine
+from device_asr.tui.widgets.transcript_view import TranscriptView
 from device_asr.writers import FORMATS
 
-UPDATES = 20  # level and state, a second
+UPDATES = 25  # level and state, a second; at least 20 are wanted while the machine decodes
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
 ALARMS = ("device_lost", "device_waiting")
 PACE = ("behind", "recovered")  # the notice line shows these by itself; they do not hide an alarm
@@ -45,6 +50,14 @@ class Delivered(Message):
         self.delivery = delivery
 
 
+class SessionBegun(Message):
+    """From here on text is kept in `writer`; or it could not be begun, for the reason `failure`."""
+
+    def __init__(self, writer: SessionWriter | None, failure: str = "") -> None:
+        super().__init__()
+        self.writer, self.failure = writer, failure
+
+
 class DictationApp(App[None]):
     """Dictation in the terminal.
 
@@ -52,17 +65,17 @@ class DictationApp(App[None]):
         source, make_recognizer, config: as of `LiveSession`.
 
     Raises:
-        UsageError: `interface.keys` names no action.
+        UsageError: `interface.keys` names no action or no key, or one key twice.
         OutputError: the session's file cannot be written.
     """
 
     TITLE = "device-asr"
-    CSS_PATH = "app.tcss"
+    CSS_PATH = Path(__file__).with_name("app.tcss")
     BINDINGS = BINDINGS
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012
 
     def __init__(self, source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config) -> None:
-        check_keys(config.interface.keys)
+        keys = keymap(config.interface.keys)
         super().__init__()
         # starting a process hands on standard error's descriptor, and while the interface runs it has none
         resource_tracker.ensure_running()
@@ -71,7 +84,8 @@ class DictationApp(App[None]):
         self.session = LiveSession(source, make_recognizer, config, self._delivered, on_audio=self._heard)
         self.meter = LatencyMeter(self.session.wall_time)
         self.transcript = Transcript(config.interface.paragraph_s)
-        self.writer = self._new_writer()
+        self.writer = self._new_writer()  # of the transcript on the screen
+        self._keeper = self.writer  # where Finals and sound go now; changed on the recogniser's thread
         self._fed = 0  # samples, counted on the recogniser's thread
         self._leaving = False
         # kept, not looked up: events still come while the screen is being taken down
@@ -79,7 +93,7 @@ class DictationApp(App[None]):
         self._latency, self._notice = LatencyPanel(id="latency"), NoticeLine(id="notice")
         self._view = TranscriptView(self.transcript, id="transcript")
         self.theme = THEMES[config.interface.theme]
-        self.set_keymap(config.interface.keys)
+        self.set_keymap(keys)
 
     def _new_writer(self, offset: float = 0.0) -> SessionWriter:
         return SessionWriter(folder(self.config.session), model=self.config.model.name,
@@ -95,6 +109,7 @@ class DictationApp(App[None]):
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
+        on_termination(self._leave)
         self._view.focus()
         self.set_interval(1 / UPDATES, self._refresh_level)
         self.set_interval(1, self._refresh_latency)
@@ -111,18 +126,28 @@ class DictationApp(App[None]):
 
     def _delivered(self, delivery: Delivery) -> None:
         if isinstance(delivery.event, Final):
-            self._keep(lambda: self.writer.final(delivery.event, cut_short=delivery.cut_short))
+            self._keep(lambda: self._keeper.final(delivery.event, cut_short=delivery.cut_short))
         self.post_message(Delivered(delivery))
 
     def _heard(self, chunk: AudioChunk) -> None:
         self._fed += chunk.pcm.size
-        self._keep(lambda: self.writer.audio(chunk.pcm))
+        self._keep(lambda: self._keeper.audio(chunk.pcm))
 
     def _keep(self, write: Callable[[], object]) -> None:
         try:
             write()
         except DeviceAsrError as error:
             self.post_message(Delivered(Delivery(Failed(0.0, str(error)), time.monotonic())))
+
+    def _begin_session(self) -> None:
+        """At a cut: what was heard so far was finished into the former session."""
+        try:
+            former, self._keeper = self._keeper, self._new_writer(self._fed / SAMPLE_RATE)
+        except DeviceAsrError as error:
+            self.post_message(SessionBegun(None, str(error)))
+            return
+        former.close()
+        self.post_message(SessionBegun(self._keeper))
 
     # --- on the interface's thread ---------------------------------------------------------------
 
@@ -198,15 +223,14 @@ class DictationApp(App[None]):
         self._tell(f"Saved {path}.")
 
     def action_new(self) -> None:
-        try:
-            former, self.writer = self.writer, self._new_writer(self._fed / SAMPLE_RATE)
-        except DeviceAsrError as error:
-            self._tell(str(error), alarm=True)
+        self.session.cut(self._begin_session)
+
+    def on_session_begun(self, message: SessionBegun) -> None:
+        if message.writer is None:
+            self._tell(message.failure, alarm=True)
             return
-        former.close()
-        partial = self.transcript.partial  # the phrase in progress goes on in the new session
+        self.writer = message.writer
         self.transcript = Transcript(self.config.interface.paragraph_s)
-        self.transcript.partial = partial
         self._view.restart(self.transcript)
         self._tell("A new session; the former one is in `device-asr history`.")
 
@@ -254,6 +278,9 @@ class DictationApp(App[None]):
         self.push_screen(HelpScreen(keys))
 
     async def action_quit(self) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
         if self._leaving:  # asked twice: at once
             self.session.abort()
             self.exit()
@@ -270,4 +297,5 @@ class DictationApp(App[None]):
         """After `run`: ends what still runs and the session's file."""
         self.session.abort()
         self.session.wait(2)
+        self.writer = self._keeper
         self.writer.close()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from textwrap import wrap
+
+from textual.content import Content
 
 from device_asr.latency import LatencyMeter, Series, rtf
 from device_asr.level import Level
-from device_asr.live import LiveState
+from device_asr.live_state import LiveState
 
 BARS = "▁▂▃▄▅▆▇█"
 METER_FLOOR_DB = -60.0
@@ -89,12 +92,23 @@ def latency_rows(meter: LatencyMeter, width: int) -> list[str]:
     ]
 
 
-def load_row(state: LiveState, meter: LatencyMeter, cpu: float, memory: int) -> str:
-    """RTF, queue, CPU, memory, flicker."""
+def load_parts(state: LiveState, meter: LatencyMeter, cpu: float, memory: int) -> list[str]:
+    """RTF, queue, CPU, memory, flicker: each begins with its name in `EXPLANATIONS`."""
     factor = rtf(state.compute, state.elapsed)
     flicker = meter.flicker
-    return (f"RTF {'-' if factor is None else f'{factor:.2f}'}  queue {state.queue}  CPU {cpu:.0f} %  "
-            f"memory {memory / 1e6:.0f} MB  flicker {'-' if flicker is None else f'{100 * flicker:.0f} %'}")
+    return [f"RTF {'-' if factor is None else f'{factor:.2f}'}", f"queue {state.queue}", f"CPU {cpu:.0f} %",
+            f"memory {memory / 1e6:.0f} MB", f"flicker {'-' if flicker is None else f'{100 * flicker:.0f} %'}"]
+
+
+def explained(rows: Sequence[str], parts: Sequence[str], width: int) -> Content:
+    """The table and the load one below the other, each with its meaning in dim text."""
+    head, *series = rows
+    lines: list[Content] = [Content.styled(head, "bold")]
+    for row in (*series, *parts):
+        meaning = next((text for name, text in EXPLANATIONS.items() if row.startswith(name)), "")
+        lines += [Content(row), *(Content.styled(f"    {line}", "dim") for line in wrap(meaning, width - 4)),
+                  Content("")]
+    return Content("\n").join(lines)
 
 
 def behind_line(state: LiveState) -> str:

@@ -24,7 +24,11 @@ class HelpScreen(ModalScreen[None]):
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        keys = "\n".join(f"{key:<12} {what}" for key, what in self._keys)
-        meanings = "\n".join(f"{name.strip()}\n    {text}" for name, text in EXPLANATIONS.items())
         with VerticalScroll(classes="dialog"):
-            yield Static(f"Keys\n\n{keys}\n\n{EDITING}\n\nRead-outs\n\n{meanings}", markup=False)
+            yield Static("Keys", classes="heading")
+            yield Static("\n".join(f"{key:<12} {what}" for key, what in self._keys), markup=False)
+            yield Static(f"\n{EDITING}\n", markup=False)
+            yield Static("Read-outs", classes="heading")
+            for name, text in EXPLANATIONS.items():
+                yield Static(name.strip(), markup=False)
+                yield Static(text, classes="meaning", markup=False)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.containers import VerticalScroll
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
 from device_asr.events import Event
 from device_asr.transcript import Transcript
+from device_asr.tui.moving import Moving
 
 HINT = "Say something: words appear here."
 
@@ -40,6 +42,11 @@ class TranscriptView(VerticalScroll, can_focus=True):
         self.transcript = transcript
         self.chosen: int | None = None
         self._shown: list[Content] = []
+        self._moving = Moving()
+        self._page = Vertical(id="page")  # as high as the view at least, so that a short text begins at the top
+
+    def compose(self) -> ComposeResult:
+        yield self._page
 
     def on_mount(self) -> None:
         self.anchor()  # until the person scrolls up; at the end again it goes on
@@ -82,8 +89,8 @@ class TranscriptView(VerticalScroll, can_focus=True):
         paragraphs = list(self.query(Paragraph))
         for number, content in enumerate(wanted):
             if number >= len(paragraphs):
-                self.mount(Paragraph(content))
-            elif number >= len(self._shown) or self._shown[number] != content:
+                self._page.mount(Paragraph(content))
+            elif number >= len(self._shown) or not self._shown[number].is_same(content):  # `==` is of text alone
                 paragraphs[number].update(content)
         for paragraph in paragraphs[len(wanted):]:
             paragraph.remove()
@@ -91,11 +98,11 @@ class TranscriptView(VerticalScroll, can_focus=True):
 
     def _contents(self) -> list[Content]:
         transcript, partial = self.transcript, self.transcript.partial
+        committed, tail = self._moving.show(partial)
         blocks = [[self._line(i) for i in block if transcript.lines[i].text or i == self.chosen]
                   for block in transcript.paragraphs()]
-        if partial is not None and partial.text:
-            committed = partial.committed if partial.text.startswith(partial.committed) else ""
-            moving = Content.assemble((committed, "bold"), (partial.text[len(committed):], "dim italic"))
+        if partial is not None and committed + tail:
+            moving = Content.assemble((committed, "bold"), (tail, "dim italic"))
             if transcript.begins_paragraph(partial.start, len(transcript.lines)):
                 blocks.append([])
             blocks[-1].append(moving)

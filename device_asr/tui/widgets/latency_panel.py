@@ -1,0 +1,45 @@
+"""Latencies, and what the machine bears."""
+
+from __future__ import annotations
+
+import multiprocessing
+
+import psutil
+
+from device_asr.latency import LatencyMeter
+from device_asr.live_state import LiveState
+from device_asr.tui.readouts import explained, latency_rows, load_parts
+from device_asr.tui.widgets.readout import Readout
+
+ROOMY = 30  # lines from which on each figure has its meaning below it
+
+
+class LatencyPanel(Readout):
+    """Latencies, then what the machine bears; with what each figure means where there is room."""
+
+    def __init__(self, **kwargs: str) -> None:
+        super().__init__(**kwargs)
+        self._processes: dict[int, psutil.Process] = {}
+        self._cpu, self._memory = 0.0, 0
+
+    def refresh_latency(self, state: LiveState, meter: LatencyMeter) -> None:
+        """Once a second at most: reading another process costs a millisecond."""
+        self._measure()
+        rows = latency_rows(meter, self.columns)
+        load = load_parts(state, meter, self._cpu, self._memory)
+        if self.content_size.height >= ROOMY:
+            self.show(explained(rows, load, self.columns))
+        else:
+            self.show("\n".join([*rows, "  ".join(load)]))
+
+    def _measure(self) -> None:
+        pids = [psutil.Process().pid, *(p.pid for p in multiprocessing.active_children() if p.pid)]
+        cpu, memory = 0.0, 0
+        for pid in pids:
+            try:
+                process = self._processes.setdefault(pid, psutil.Process(pid))
+                cpu += process.cpu_percent()
+                memory += process.memory_info().rss
+            except psutil.NoSuchProcess:
+                self._processes.pop(pid, None)
+        self._cpu, self._memory = cpu, memory

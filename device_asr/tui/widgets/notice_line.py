@@ -1,0 +1,27 @@
+"""The line above the keys: what happened last."""
+
+from __future__ import annotations
+
+from device_asr.live_state import LiveState
+from device_asr.tui.readouts import behind_line
+from device_asr.tui.widgets.readout import Readout
+
+
+class NoticeLine(Readout):
+    """What happened last; being behind goes before it, an alarm before that."""
+
+    def __init__(self, **kwargs: str) -> None:
+        super().__init__(**kwargs)
+        self._message, self.alarm = "", False
+
+    def tell(self, message: str, *, alarm: bool = False) -> None:
+        """Keeps `message` until the next one."""
+        self._message, self.alarm = message, alarm
+
+    def refresh_notice(self, state: LiveState) -> None:
+        """Shows the message, or how far behind `state` is."""
+        behind = behind_line(state)
+        self.set_class(bool(behind) or self.alarm, "-alarm")
+        text = behind if behind and not self.alarm else self._message
+        # the mark tells without colour what the colour tells
+        self.show(f"! {text}" if behind or self.alarm else text)
