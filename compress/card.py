@@ -20,7 +20,7 @@ def _quantisation(manifest: Mapping[str, Any]) -> str:
     layers, stored = ({int(bits): n for bits, n in facts[name].items()} for name in ("layers", "bytes"))
     rule = f"Linear layers: {_width(plan.bits, plan.group)}"
     if set(layers) != {plan.bits}:
-        rule += f" as a rule, {', '.join(f'{n} layers of {_bits(bits)}' for bits, n in sorted(layers.items()))}"
+        rule += f" as a rule ({', '.join(f'{n} of {_bits(bits)}' for bits, n in sorted(layers.items()))})"
     parts = [rule, f"token embedding: {_width(plan.embedding, plan.embedding_group)}"]
     if set(layers) != {FLOAT}:
         fixed = " measured on speech in int8 layers, elsewhere" if plan.activations == "static" and 8 in layers else ""
