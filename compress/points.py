@@ -108,10 +108,10 @@ class Maker:
         """
         checkpoint, key = self.network(point, progress)
         own, shared = point.recipe, point.shared
-        if own.stages:  # learnt from other clips than the stages before them: built from their result
+        if own.corpus == shared.corpus:
+            recipe = replace(own, stages=(*shared.stages, *own.stages))
+        else:  # a build learns from one set of clips, so it begins with the result
             recipe = replace(own, teacher=str(self.work / key), stages=())
-        else:  # as a build would, whose program is then found
-            recipe = replace(shared, name=own.name, description=own.description, quantise=own.quantise)
         out = self.bundle(point.name)
         out.parent.mkdir(parents=True, exist_ok=True)
         build(recipe, out, self.work, self.corpus, self.noise, progress)
