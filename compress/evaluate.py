@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -130,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps({**asdict(errors), "wer": errors.wer}))
             return 0
         for clip, text in found:
-            name = str(clip.audio.relative_to(options.manifest.parent))
+            name = os.path.relpath(clip.audio, options.manifest.parent)
             print(json.dumps({"audio": name, "text": text}) if options.json else f"{name}\t{text}", flush=True)
     except DeviceAsrError as error:
         print(f"compress.evaluate: {error}", file=sys.stderr)

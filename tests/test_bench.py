@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from click.testing import CliRunner, Result
 from phrase_counter import PhraseCounter, silence, speech
 from virtual_microphone import VirtualMicrophone, missing
 
+from device_asr.bench import suite
 from device_asr.bench.live import files_live, microphone_live, share_out
 from device_asr.bench.memory import peak_memory
 from device_asr.bench.noise import KINDS, LEVELS_DB, generate, hear_noise
@@ -307,6 +308,31 @@ def test_a_missing_teacher_names_what_to_install_before_anything_is_measured(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "compress" else found(name))
     with pytest.raises(DeviceAsrError, match=r"pip install 'device-asr\[compress\]'"):
         bench(Scripted(), manifest, "--teacher")
+
+
+def test_the_teacher_is_asked_first_so_that_its_failing_costs_no_measurement(
+        tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(manifest: Path, clips: int, threads: int) -> Iterator[str]:
+        raise DeviceAsrError("The teacher transcribed 0 of 1 clips.")
+        yield
+
+    monkeypatch.setattr(suite, "check_installed", lambda: None)
+    monkeypatch.setattr(suite, "teacher_texts", fail)
+    with pytest.raises(DeviceAsrError, match="0 of 1 clips"):
+        bench(never_made := Scripted([]), corpus(tmp_path, "a"), "--teacher")
+    assert never_made.chunks == []
+
+
+def test_the_teachers_texts_stand_beside_ours(tmp_path: Path, bench: Callable[..., Result],
+                                              monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suite, "check_installed", lambda: None)
+    monkeypatch.setattr(suite, "teacher_texts", lambda manifest, clips, threads: iter(["Hello two", "words"]))
+    script = phrase(("Hello", 1.1), at=2.2)
+    found = json.loads(bench(Scripted(script, script, script), corpus(tmp_path, "hello", "two words"), "--teacher",
+                             "--json").stdout)
+    (measured,) = found["corpora"]
+    assert (measured["teacher"]["insertions"], measured["teacher"]["deletions"]) == (1, 1)
+    assert measured["teacher"]["difference"] == pytest.approx(measured["wer"] - 2 / 3)
 
 
 @needs_peer

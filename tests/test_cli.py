@@ -199,11 +199,25 @@ def test_nothing_on_standard_input() -> None:
     assert_told(run("transcribe", "-", stdin=b""), 1, "no sound came", "ffmpeg")
 
 
+def test_a_file_with_a_header_on_standard_input() -> None:
+    """Its header, and a FLAC's whole content, would be heard as noise."""
+    assert_told(run("transcribe", "-", stdin=Path(TIMER).read_bytes()), 1, "wanted raw PCM, found a FLAC file")
+
+
+def test_nan_on_standard_input_is_told(tmp_path: Path) -> None:
+    pcm, _ = soundfile.read(TIMER, dtype="float32")
+    pcm[:100] = np.nan
+    done = run("transcribe", "-", "--encoding", "f32le", stdin=pcm.astype("<f4").tobytes()[:-1])
+    assert_told(done, 0, "100 samples were NaN or infinite", "ended in the middle of a sample")
+    assert "timer" in done.stdout
+
+
 def test_usage_mistakes_exit_with_2(tmp_path: Path) -> None:
     assert_told(run("transcribe"), 2, "FILE")
     assert_told(run("transcrib", TIMER), 2, "Did you mean 'transcribe'?")
     assert_told(run("transcribe", TIMER, "--set", "endpoint.hangover=3"), 2, "'endpoint.hangover_ms'")
     assert_told(run("transcribe", TIMER, "--threads", "0"), 2, "wanted 1 to 64")
+    assert_told(run("transcribe", "-", "-", stdin=b"x"), 2, "was given twice")
     assert_told(run("transcribe", TIMER, TIMER, "--out", str(tmp_path / "x.txt")), 2, "wanted a folder")
     assert_told(run("transcribe", TIMER, "--config", str(tmp_path / "none.toml")), 2, "config --init")
 

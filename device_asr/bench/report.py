@@ -132,7 +132,7 @@ def _rows(clock: str) -> list[Row]:
         ("peer's WER", _of("peer", lambda p: _percent(p["wer"]))),
         ("RTF, all computation", lambda c: _number(c["rtf"], ".3f")),
         ("compute, all", lambda c: _number(c["compute_s"], ".2f", " s")),
-        ("  partials", lambda c: _number(c["partials_compute_s"], ".2f", " s")),
+        ("  partials that were shown", lambda c: _number(c["partials_compute_s"], ".2f", " s")),
         ("  finals", lambda c: _number(c["finals_compute_s"], ".2f", " s")),
         ("peer's compute", _of("peer", lambda p: _number(p["compute_s"], ".2f", " s"))),
         ("  finals / peer", _of("peer", lambda p: _number(p["ratio_finals"], ".2f"))),
@@ -178,6 +178,8 @@ def _notes(found: dict[str, Any]) -> list[str]:
     """What a reader must know to judge the figures."""
     notes = ["The end of a word is the recogniser's own estimate, from the Final's words.",
              f"{found['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves."]
+    if found["peer"]:
+        notes.append("finals / peer leaves voice activity detection out, which the peer has not; all / peer has it.")
     if found["peer"] and found["partials"]:
         notes.append("Finals check the last partial's text instead of finding it anew; --no-partials has them alone.")
     return notes

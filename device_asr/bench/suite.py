@@ -77,8 +77,7 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
     """Everything on the audio clock, the peer and noise too."""
     from device_asr.recognizer import StreamingRecognizer
 
-    if plan.teacher:
-        check_installed()  # before the minutes that the rest takes
+    teacher = ask_teacher(config, plan, progress)
     with contextlib.ExitStack() as stack:
         peer = stack.enter_context(Peer(config.model.threads)) if plan.peer else None
         began = perf_counter()
@@ -96,7 +95,7 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
         theirs = None if peer is None else {
             "name": NAME, "version": peer.version, "compute_type": "int8", "load_s": peer.load,
             "peak_memory_bytes": peer.peak_memory()}
-    score(config, plan, corpora, progress)
+    finish(plan, corpora, teacher)
     return record(config, "audio", plan.tail, load, memory, [corpus_record(corpus) for corpus in corpora],
                   peer=theirs, noise=noise_record(noise) if noise else None)
 
@@ -106,6 +105,7 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
     from device_asr import remote
     from device_asr.bench.live import LiveRun, files_live, listen_live, microphone_live
 
+    teacher = ask_teacher(config, plan, progress)
     corpora, runs = [], []
     load = 0.0
     for material in plan.material or [Material("microphone", Path(), ())]:
@@ -122,7 +122,7 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
             run = listen_live(microphone.seconds, recognizer, config, corpus)
         progress.remove_task(task)
         runs.append(run)
-    score(config, plan, corpora, progress)
+    finish(plan, corpora, teacher)
     whole = LiveRun(
         device=runs[0].device if microphone else "files", wall=sum(run.wall for run in runs),
         cpu=sum(run.cpu for run in runs), backlog=max(run.backlog for run in runs),
@@ -134,13 +134,25 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
                             "backlog_max_s": whole.backlog, "overflows": whole.overflows, "lost_s": whole.lost})
 
 
-def score(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
-    """The teacher's texts where they are asked for, and `--detail`."""
-    if plan.teacher:
-        for corpus, material in zip(corpora, plan.material, strict=True):
-            texts = teacher_texts(material.path, len(material.clips), config.model.threads)
-            description = f"teacher, {material.name}"
-            corpus.teacher = list(progress.track(texts, len(material.clips), description=description))
+def ask_teacher(config: Config, plan: Plan, progress: Progress) -> list[list[str]]:
+    """The teacher's texts of each manifest, nothing where they are not asked for; first of all, so that its failing
+    costs no other measurement.
+
+    Raises:
+        DeviceAsrError: the offline stage is not installed, or failed.
+    """
+    if not plan.teacher:
+        return []
+    check_installed()
+    return [list(progress.track(teacher_texts(material.path, len(material.clips), config.model.threads),
+                                len(material.clips), description=f"teacher, {material.name}"))
+            for material in plan.material]
+
+
+def finish(plan: Plan, corpora: Sequence[Corpus], teacher: Sequence[list[str]]) -> None:
+    """Puts the teacher's texts beside the corpora, and writes `--detail`."""
+    for corpus, texts in zip(corpora, teacher, strict=False):
+        corpus.teacher = texts
     if plan.detail:
         write_details(plan.detail, corpora)
 

@@ -162,6 +162,8 @@ def command(loaded: Loaded, files: tuple[str, ...], format: str, out: Path | Non
             encoding: str, rate: int, channels: int) -> int:
     """Transcribe sound files (wav, flac, mp3, ogg...), or raw PCM from standard input with -."""
     timer = Timing()
+    if files.count("-") > 1:
+        raise UsageError("FILE: - stands for standard input and was given twice; there is only one.")
     paths = output_paths(files, out, format)
     config = loaded.config
     if not (realtime and sys.stderr.isatty()):  # partials that nobody sees are not computed

@@ -13,6 +13,8 @@ from device_asr.sources import SAMPLE_RATE, AudioChunk
 from device_asr.sources.file import BLOCK_S, RATES, Converter
 
 ENCODINGS = {"s16le": (np.dtype("<i2"), 32768.0), "f32le": (np.dtype("<f4"), 1.0)}
+CONTAINERS = {b"RIFF": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an Ogg stream", b"ID3": "an MP3 file",
+              b"FORM": "an AIFF file"}
 
 
 class StdinSource:
@@ -41,11 +43,17 @@ class StdinSource:
             # read1: what is there now, so that a slow pipe is heard without waiting for a whole block
             data = self._stream.read1(block) if hasattr(self._stream, "read1") else self._stream.read(block)
             last = not data
+            container = next((name for magic, name in CONTAINERS.items() if data.startswith(magic)), None)
+            if self._read == 0 and container:
+                raise AudioError(f"standard input: wanted raw PCM, found {container}; name the file instead of -, or "
+                                 "take its header off with `ffmpeg -i - -f s16le -ar 16000 -ac 1 -`.")
             self._read += len(data)
             data = rest + data
             whole = len(data) // frame * frame
             data, rest = data[:whole], data[whole:]
-            samples = np.frombuffer(data, self._dtype).astype(np.float32) / self._scale
+            samples = np.frombuffer(data, self._dtype).astype(np.float32)
+            if self._scale != 1.0:
+                samples /= self._scale
             pcm = self._converter(samples.reshape(-1, self._channels), last=last)
             if len(pcm):
                 yield AudioChunk(pcm, self._delivered / SAMPLE_RATE, time.monotonic())
