@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -29,10 +30,8 @@ class LazyGroup(click.Group):
     """Finds a verb's module by its name; the others stay unloaded."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own = [arg for arg in args if arg == "--debug"]
-        rest = args[len(own):] if args[: len(own)] == own else args
-        if not rest or (rest[0].startswith("-") and rest[0] not in ("-h", "--help", "--version", "--debug")):
-            args = [*own, "live", *rest]  # no verb: the interface
+        if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help", "--version")):
+            args = ["live", *args]  # no verb: the interface
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -61,8 +60,8 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="device-asr")
-@click.option("--debug", is_flag=True, help="Show where an unexpected failure happened.")
-def group(debug: bool) -> None:
+@click.option("--debug", is_flag=True, help="Show where an unexpected failure happened; also after a command.")
+def group(debug: bool) -> None:  # `_run` has taken --debug out; here it is for the help
     """Dictation that runs on the device: nothing you say leaves this machine.
 
     Without a command: the interface in the terminal (--source FILE, --record, --device NAME).
@@ -78,9 +77,11 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str]) -> int:
     from device_asr.errors import DeviceAsrError
 
-    debug = "--debug" in arguments
+    end = arguments.index("--") if "--" in arguments else len(arguments)  # behind it are names of files
+    own = [argument for argument in arguments[:end] if argument != "--debug"]
+    debug = len(own) < end
     try:
-        return int(group.main(arguments, prog_name="device-asr", standalone_mode=False) or 0)
+        return int(group.main(own + arguments[end:], prog_name="device-asr", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -100,7 +101,7 @@ def _run(arguments: list[str]) -> int:
             _say(f"{error.filename or 'standard output'}: the disk is full; free some of it and call again.")
             return 1
         _say(f"Unexpected failure ({type(error).__name__}: {error}). Please report it with the output of "
-             f"`device-asr --debug {' '.join(arguments)}`.")
+             f"`device-asr --debug {shlex.join(arguments)}`.")
         return 1
 
 

@@ -91,9 +91,9 @@ def _check_range(value: Any, f: Field[Any], where: str) -> None:
     if (low is not None and not low <= value) or (high is not None and not value <= high):
         raise UsageError(f"{where}: wanted {low} to {high} {unit}".rstrip() + f", found {value}.")
     if meta["choices"] and value not in meta["choices"]:
-        near = difflib.get_close_matches(str(value), meta["choices"], 1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"{where}: wanted one of {', '.join(meta['choices'])}, found {value!r}.{hint}")
+        near = difflib.get_close_matches(str(value), meta["choices"], 1, cutoff=0.0)[0]
+        raise UsageError(f"{where}: wanted one of {', '.join(meta['choices'])}, found {value!r}; "
+                         f"the nearest is {near!r}.")
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from device_asr import config
+from device_asr.cli import main
 from device_asr.commands.config import command, commented_file, write_commented_file
-from device_asr.errors import OutputError
+from device_asr.errors import OutputError, UsageError
 
 
 def test_the_commented_file_holds_every_setting_and_changes_none(tmp_path: Path) -> None:
@@ -43,3 +44,43 @@ def test_a_file_in_the_place_of_the_folder_is_told_as_such(tmp_path: Path) -> No
     (tmp_path / "folder").write_text("")
     with pytest.raises(OutputError, match=r"could not be written: (File exists|Not a directory)\."):
         write_commented_file(tmp_path / "folder" / "config.toml")
+
+
+@pytest.mark.parametrize(("found", "nearest"), [("lihgt", "light"), ("solarised dark", "dark")])
+def test_an_unknown_theme_is_one_sentence_with_the_nearest(tmp_path: Path, found: str, nearest: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(f'[interface]\ntheme = "{found}"\n')
+    with pytest.raises(UsageError) as error:
+        config.load(path, environ={})
+    assert str(error.value) == (f"interface.theme: wanted one of dark, light, found {found!r}; "
+                                f"the nearest is {nearest!r}.")
+
+
+def test_keys_are_shown_as_they_would_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text('[interface]\nkeys = { pause = "f2", help = "?" }\n')
+    shown = CliRunner().invoke(command, ["--config", str(path)]).output
+    assert re.search(r'interface\.keys +\{"pause" = "f2", "help" = "\?"\} +' + re.escape(str(path)), shown)
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--debug", "history", "show", "nobody"], ["history", "--debug", "show", "nobody"],
+    ["history", "show", "nobody", "--debug"],
+])
+def test_debug_may_stand_before_and_after_the_verb(arguments: list[str], tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch,
+                                                   capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("DEVICE_ASR_SESSION_FOLDER", str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2 and "Wanted session 'nobody'" in capsys.readouterr().err
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("device_asr.sessions.find", broken)
+    with pytest.raises(RuntimeError):
+        main(arguments)
+    with pytest.raises(SystemExit):
+        main([argument for argument in arguments if argument != "--debug"])
+    assert "--debug history show nobody" in capsys.readouterr().err

@@ -145,12 +145,17 @@ def _show_all(session: LiveSession, deliveries: queue.SimpleQueue[Delivery], pri
 
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends like Ctrl-C, with the phrase finished."""
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """SIGTERM, and SIGHUP where it is not ignored (nohup), end like Ctrl-C, with the phrase finished."""
+    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+    former = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if former[number] is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number in numbers:
+            signal.signal(number, former[number])
 
 
 def _drop_standard_output() -> None:
