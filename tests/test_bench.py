@@ -171,6 +171,14 @@ def test_a_detail_file_that_cannot_be_written_is_told_and_leaves_nothing(tmp_pat
         bench(Scripted([], []), corpus(tmp_path, "hello"), "--detail", tmp_path / "gone" / "detail.jsonl")
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
+def test_a_detail_file_on_a_full_disk_is_told_and_a_device_stays_a_device(tmp_path: Path,
+                                                                          bench: Callable[..., Result]) -> None:
+    with pytest.raises(OutputError, match="/dev/full cannot be written: No space left on device"):
+        bench(Scripted([], []), corpus(tmp_path, "hello"), "--detail", "/dev/full")
+    assert Path("/dev/full").is_char_device()
+
+
 def test_the_limit_takes_the_first_clips(tmp_path: Path, bench: Callable[..., Result]) -> None:
     found = json.loads(bench(Scripted([], []), corpus(tmp_path, "a", "b"), "--limit", 1, "--json").stdout)
     assert found["corpora"][0]["clips"] == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from device_asr.config import Config
 from device_asr.errors import OutputError
 from device_asr.events import Seconds
 from device_asr.manifest import Clip, ManifestError, check_clips, read_manifest
+from device_asr.writers.whole import WholeFile
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -163,15 +163,15 @@ def write_details(path: Path, corpora: Sequence[Corpus]) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
+    file = None
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            for corpus in corpora:
-                for entry in details(corpus):
-                    file.write(json.dumps(entry, ensure_ascii=False) + "\n")
-        os.replace(partial, path)
+        file = WholeFile(path)
+        for corpus in corpora:
+            for entry in details(corpus):
+                file.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        file.done()
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}; choose another --detail.") from None
     finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        if file is not None:
+            file.abandon()

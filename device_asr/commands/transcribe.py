@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,7 @@ from device_asr.devices import silenced_libraries
 from device_asr.errors import BundleError, DeviceAsrError, OutputError, UsageError
 from device_asr.events import Final, Partial
 from device_asr.writers import FORMATS, make_writer
+from device_asr.writers.whole import WholeFile
 
 if TYPE_CHECKING:
     from device_asr.config import Config, Loaded
@@ -57,45 +58,34 @@ class Output:
 
     def __init__(self, format: str, path: Path | None) -> None:
         self._writer, self._path = make_writer(format), path
-        self._partial: Path | None = None  # set while there is a file to take away
-        self._file: IO[str] = sys.stdout
+        self._file: WholeFile | None = None
         with self._failing():
             if path is not None:
-                target = path.resolve()  # a link stays a link
-                # a device or pipe (/dev/stdout, /dev/null) is written to, never replaced by a file
-                place = path if _is_special(path) else target.with_name(target.name + ".partial")
-                self._file = place.open("w", encoding="utf-8")
-                self._partial = None if place == path else place
-            self._file.write(self._writer.header())
+                self._file = WholeFile(path)
+            self._write(self._writer.header())
 
     def final(self, final: Final) -> None:
         """Appends a phrase."""
         with self._failing():
-            self._file.write(self._writer.final(final))
-            self._file.flush()
+            self._write(self._writer.final(final))
 
     def done(self) -> None:
         """Puts the file in its place."""
-        with self._failing():
-            self._file.flush()
-            if self._path is None:
-                return
-            if self._partial is not None:
-                os.fsync(self._file.fileno())
-            self._file.close()
-            if self._partial is not None:
-                self._partial.replace(self._path.resolve())
-                self._partial = None
+        if self._file is not None:
+            with self._failing():
+                self._file.done()
 
     def abandon(self) -> None:
         """Takes a half-written file away."""
-        if self._path is not None and self._file is not sys.stdout:
-            with contextlib.suppress(OSError):
-                self._file.close()
-        if self._partial is not None:
-            with contextlib.suppress(OSError):
-                self._partial.unlink(missing_ok=True)
-            self._partial = None
+        if self._file is not None:
+            self._file.abandon()
+
+    def _write(self, text: str) -> None:
+        if self._file is not None:
+            self._file.write(text)
+        else:
+            sys.stdout.write(text)
+            sys.stdout.flush()
 
     @contextlib.contextmanager
     def _failing(self) -> Iterator[None]:
@@ -111,10 +101,6 @@ class Output:
             wanted = "free the disk or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose"
             raise OutputError(f"{where}: could not be written ({error.strerror}); {wanted} another place with --out. "
                               "No partial file was left.") from None
-
-
-def _is_special(path: Path) -> bool:
-    return path.exists() and not path.is_file()
 
 
 def output_paths(files: tuple[str, ...], out: Path | None, format: str) -> list[Path | None]:
