@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-DTYPES = {"int8": 1, "uint8": 1, "int32": 4, "int64": 8, "float16": 2, "float32": 4}  # bytes an element
+DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "float32": 4}  # bytes an element
 LARGEST = 1_000_000  # positions, cache slots, heads: more is damage, and would ask for gigabytes
 COUNT, SIZE = "a whole number of 0 or more", f"a whole number of 1 to {LARGEST}"
 ID, EXTENT = f"a whole number of 0 to {LARGEST}", "a whole number or a named length"
