@@ -32,8 +32,8 @@ def list_models(as_json: bool) -> None:
         return
     for row in rows:
         click.echo(row["problem"] or f"{row['name']:<16} {row['megabytes']:>6} MB  {row['path']}")
-    if not rows:
-        click.echo("No model found in: " + ", ".join(map(str, search_path())), err=True)
+    found = "Looked for in" if rows else "No model found in"
+    click.echo(f"{found}: {', '.join(map(str, search_path()))}", err=True)
 
 
 @command.command()
