@@ -64,9 +64,11 @@ class Decoder:
         self._layers = len(layers)
         self._keys = [np.zeros((x["heads"], x["head_dim"], self._cache), np.float32) for x in layers]
         self._values = [np.zeros((x["heads"], self._cache, x["head_dim"]), np.float32) for x in layers]
-        self._penalty = np.zeros(self.vocabulary.size, np.float32)
-        never = [*self.vocabulary.suppress, *(i for name, i in self.vocabulary.special.items() if name != "end")]
-        self._penalty[never] = -np.inf
+        ids = int(bundle.manifest["programs"]["speech"]["methods"]["decode"]["outputs"][0]["shape"][1])
+        self._penalty = np.full(ids, -np.inf, np.float32)  # a teacher's time stamps are ids too, and never text
+        self._penalty[: len(self.vocabulary.pieces)] = 0.0
+        self._penalty[self.vocabulary.end] = 0.0
+        self._penalty[list(self.vocabulary.suppress)] = -np.inf
         self._first_penalty = self._penalty.copy()
         self._first_penalty[list(self.vocabulary.suppress_first)] = -np.inf
 
