@@ -23,6 +23,7 @@ VERBS = {
     "models": "List, show and verify models.",
     "config": "Show the settings and where each came from.",
     "bench": "Measure accuracy, speed and latency.",
+    "soak": "Run the interface for long; measure memory, CPU and drawing.",
 }
 
 

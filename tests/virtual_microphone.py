@@ -2,6 +2,9 @@
 
 Real time, real callbacks, real unplugging: `paplay` plays into the sink, PortAudio reads the sink's
 monitor through ALSA's pulse plugin. Debian: pulseaudio, pulseaudio-utils, libasound2-plugins.
+
+By hand: `python tests/virtual_microphone.py COMMAND...` runs a command that hears it and may play into it
+with `paplay --device=vmic`.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -155,3 +159,11 @@ class VirtualMicrophone:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or missing():
+        sys.exit(missing() or "wanted a command to run")
+    with VirtualMicrophone() as vmic:
+        code = subprocess.run(sys.argv[1:], env=vmic.env).returncode
+    sys.exit(code)

@@ -88,6 +88,7 @@ class DictationApp(App[None]):
         self._keeper = self.writer  # where Finals and sound go now; changed on the recogniser's thread
         self._fed = 0  # samples, counted on the recogniser's thread
         self._leaving = False
+        self.updates = 0  # times that the level and the state were brought up to date
         # kept, not looked up: events still come while the screen is being taken down
         self._state, self._level = StateLine(id="state"), LevelMeter(id="level")
         self._latency, self._notice = LatencyPanel(id="latency"), NoticeLine(id="notice")
@@ -170,6 +171,7 @@ class DictationApp(App[None]):
     def _refresh_level(self) -> None:
         if len(self.screen_stack) != 1:
             return  # a dialog covers it
+        self.updates += 1
         state = self.session.state
         model = self.config.model
         self._level.refresh_level(state)

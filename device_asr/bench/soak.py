@@ -1,0 +1,241 @@
+"""The interface for a long time in a pseudo-terminal: does its memory grow, what does it cost, does it keep drawing?
+
+The interface runs as a person runs it, its recogniser in a process of its own; this process only looks at
+both and reads what is drawn. It is ended with SIGTERM, as a closed terminal would.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import json
+import os
+import pickle
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from device_asr.config import Config
+from device_asr.errors import DeviceAsrError
+from device_asr.events import Seconds
+
+COLUMNS, ROWS = 80, 24
+DRAW_GAP: Seconds = 0.01  # a pseudo-terminal hands over a draw of more than 4 kB in pieces
+EVERY: Seconds = 1.0
+WARM_UP: Seconds = 60.0  # loading, first buffers; a fifth of the time where that is shorter
+ENDING: Seconds = 60.0
+PLAYER_PAUSE: Seconds = 2.0  # between two rounds, so that the last phrase ends by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """At `time` (monotonic): resident bytes and processor seconds of all its processes, draws so far."""
+
+    time: Seconds
+    memory: int
+    cpu: Seconds
+    draws: int
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A least-squares line: `slope` per second with its standard error."""
+
+    slope: float
+    error: float
+
+
+def fit(times: Sequence[float], values: Sequence[float]) -> Line:
+    """The line through `values` over `times`, three of each at least."""
+    x, y = np.asarray(times, float), np.asarray(values, float)
+    x = x - x.mean()
+    spread = float(np.sum(x * x))
+    slope = float(np.sum(x * (y - y.mean()))) / spread
+    rest = y - y.mean() - slope * x
+    return Line(slope, float(np.sqrt(np.sum(rest * rest) / (len(x) - 2) / spread)))
+
+
+def figures(samples: Sequence[Sample]) -> dict[str, Any]:
+    """What samples in order say: bytes, bytes an hour, per cent of one core, draws a second.
+
+    Raises:
+        DeviceAsrError: too few to say anything.
+    """
+    if len(samples) < 3:
+        raise DeviceAsrError(f"The interface was looked at {len(samples)} times only; give it more --minutes.")
+    line = fit([sample.time for sample in samples], [sample.memory for sample in samples])
+    seconds = samples[-1].time - samples[0].time
+    draws = [(b.draws - a.draws) / (b.time - a.time) for a, b in itertools.pairwise(samples)]
+    return {
+        "seconds": seconds,
+        "memory": {"first_bytes": samples[0].memory, "last_bytes": samples[-1].memory,
+                   "max_bytes": max(sample.memory for sample in samples),
+                   "slope_bytes_per_hour": 3600 * line.slope, "slope_error_bytes_per_hour": 3600 * line.error},
+        "cpu": (samples[-1].cpu - samples[0].cpu) / seconds,
+        "draws_per_second": {"mean": (samples[-1].draws - samples[0].draws) / seconds,
+                             "p50": float(np.median(draws))},
+    }
+
+
+class Watched:
+    """The interface in a pseudo-terminal, and what it draws."""
+
+    def __init__(self, config: Config, sound: Path | None, seconds: Seconds, folder: Path) -> None:
+        self.draws = 0
+        self.answer = folder / "answer.json"
+        plan = folder / "plan"
+        plan.write_bytes(pickle.dumps((config, sound, seconds, self.answer)))
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+        command = [sys.executable, "-m", "device_asr.bench.soaked", str(plan)]
+        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                                        env={**os.environ, "TERM": "xterm-256color"})
+        os.close(slave)
+        self._processes = {self.process.pid: psutil.Process(self.process.pid)}
+        self._reader = threading.Thread(target=self._read, name="terminal", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        last = float("-inf")
+        while True:
+            try:
+                select.select([self._master], [], [])
+                if not os.read(self._master, 65536):
+                    return
+            except OSError:  # it has ended
+                return
+            now = time.monotonic()
+            self.draws += now - last > DRAW_GAP
+            last = now
+
+    def sample(self) -> Sample:
+        """Looks at all its processes.
+
+        Raises:
+            DeviceAsrError: it has ended.
+        """
+        memory, cpu = 0, 0.0
+        if self.process.poll() is not None:
+            raise self.ended()
+        try:
+            for child in self._processes[self.process.pid].children(recursive=True):
+                self._processes.setdefault(child.pid, child)
+            for process in self._processes.values():
+                times = process.cpu_times()
+                memory += process.memory_info().rss
+                cpu += times.user + times.system
+        except psutil.NoSuchProcess:
+            raise self.ended() from None
+        return Sample(time.monotonic(), memory, cpu, self.draws)
+
+    def ended(self) -> DeviceAsrError:
+        """Why it ended before its time."""
+        code = self.process.wait(ENDING)
+        failure = json.loads(self.answer.read_text())["failure"] if self.answer.exists() else None
+        return DeviceAsrError(failure or f"The interface ended before its time, with exit code {code}.")
+
+    def finish(self) -> dict[str, Any]:
+        """Ends it as a closed terminal would; what it says of itself.
+
+        Raises:
+            DeviceAsrError: it failed, or did not end.
+        """
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            raise DeviceAsrError(f"The interface did not end within {ENDING:.0f} s of SIGTERM.") from None
+        if not self.answer.exists():
+            raise self.ended()
+        answer: dict[str, Any] = json.loads(self.answer.read_text())
+        if answer["failure"]:
+            raise DeviceAsrError(answer["failure"])
+        return answer
+
+    def close(self) -> None:
+        """Ends it, by force if it must be; its recogniser ends with it."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(1)
+        os.close(self._master)
+
+
+class Player:
+    """Plays `sound` with a command, again and again, until it is closed."""
+
+    def __init__(self, command: Sequence[str], sound: Path) -> None:
+        self._command = [*command, str(sound)]
+        self._ending = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.failure: str | None = None
+        self._thread = threading.Thread(target=self._run, name="player", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        nowhere = subprocess.DEVNULL
+        while not self._ending.wait(PLAYER_PAUSE):
+            try:
+                self._process = subprocess.Popen(self._command, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+            except OSError as error:
+                self.failure = f"--player: {self._command[0]} cannot be run ({error.strerror})."
+                return
+            code = self._process.wait()
+            if code and not self._ending.is_set():
+                self.failure = (f"--player: {self._command[0]} ended with exit code {code}; "
+                                "try the command by hand.")
+                return
+
+    def close(self) -> None:
+        """Stops in the middle."""
+        self._ending.set()
+        if self._process is not None:
+            self._process.terminate()
+        self._thread.join()
+
+
+def soak(config: Config, sound: Path, minutes: float, player: Sequence[str], folder: Path,
+         progress: Callable[[Seconds], None]) -> dict[str, Any]:
+    """Runs the interface for so long over `sound`, played by `player` into the microphone where one is given.
+
+    Args:
+        folder: where the session and other passing files go.
+        progress: gets the seconds since the beginning.
+
+    Raises:
+        DeviceAsrError: the interface or the player failed.
+    """
+    seconds = 60 * minutes
+    watched = Watched(config, None if player else sound, seconds, folder)
+    playing: Player | None = None
+    try:
+        playing = Player(player, sound) if player else None
+        began, samples = time.monotonic(), []
+        warm = min(WARM_UP, seconds / 5)
+        while (passed := time.monotonic() - began) < seconds:
+            time.sleep(EVERY)
+            sample = watched.sample()
+            if passed >= warm:
+                samples.append(sample)
+            if playing is not None and playing.failure:
+                raise DeviceAsrError(playing.failure)
+            progress(passed)
+        found = figures(samples)
+        return {"minutes": minutes, "warm_up_s": warm, **found, **watched.finish()}
+    finally:
+        if playing is not None:
+            playing.close()
+        watched.close()
