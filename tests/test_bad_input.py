@@ -254,7 +254,8 @@ def test_a_program_cut_short_is_told_even_without_checksums(tmp_path: Path) -> N
 # -- the process -------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_leaves_no_file_and_exits_with_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "kill"])
+def test_ctrl_c_or_a_kill_leaves_no_file_and_exits_with_130(number: signal.Signals, tmp_path: Path) -> None:
     letter = Path(__file__).parent.parent / "assets" / "letter.flac"
     process = subprocess.Popen(
         [sys.executable, "-m", "device_asr.cli", "transcribe", str(letter), "--realtime", "--out",
@@ -263,7 +264,7 @@ def test_ctrl_c_leaves_no_file_and_exits_with_130(tmp_path: Path) -> None:
     while not (tmp_path / "a.txt.partial").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in stderr
     assert os.listdir(tmp_path) == []

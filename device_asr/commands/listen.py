@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import queue
 import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from device_asr.commands.microphone_option import with_microphone
+from device_asr.commands.termination import termination_as_interrupt
 from device_asr.errors import DeviceAsrError, OutputError
 from device_asr.events import AudioGap, Failed, Final, Partial, to_record
 from device_asr.writers import make_writer
@@ -143,21 +142,6 @@ def _show_all(session: LiveSession, deliveries: queue.SimpleQueue[Delivery], pri
         printer.show(delivery)
 
 
-@contextlib.contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM, and SIGHUP where it is not ignored (nohup), end like Ctrl-C, with the phrase finished."""
-    numbers = [number for name in ("SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
-    former = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if former[number] is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, former[number])
-
-
 def _drop_standard_output() -> None:
     """Python must not fail a second time when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -171,7 +155,7 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
     from device_asr.sources.microphone import MicrophoneSource
 
     typing = typing_command() if type_text else None
-    with silenced_libraries(), _termination_as_interrupt():
+    with silenced_libraries(), termination_as_interrupt():
         handovers: list[Handover] = []
         printer = Printer(format, sys.stdout, sys.stderr, handovers)
         if typing is not None:

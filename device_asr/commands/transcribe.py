@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device_asr.commands.options import configured
+from device_asr.commands.termination import termination_as_interrupt
 from device_asr.devices import silenced_libraries
 from device_asr.errors import BundleError, DeviceAsrError, OutputError, UsageError
 from device_asr.events import Final, Partial
@@ -156,7 +157,8 @@ def command(loaded: Loaded, files: tuple[str, ...], format: str, out: Path | Non
         config = replace(config, partial=replace(config.partial, enabled=False))
     recognizer = None
     failures = 0
-    with silenced_libraries():  # libmpg123 has a line of its own for every frame that it finds odd
+    # libmpg123 has a line of its own for every frame that it finds odd
+    with silenced_libraries(), termination_as_interrupt():
         for file, path in zip(files, paths, strict=True):
             try:
                 source = _open(file, encoding, rate, channels)
