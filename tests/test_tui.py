@@ -27,7 +27,7 @@ from device_asr.events import Partial
 from device_asr.sources.file import FileSource
 from device_asr.sources.realtime import RealtimeSource
 from device_asr.tui.app import DictationApp
-from device_asr.tui.keys import keymap
+from device_asr.tui.keys import BINDINGS, keymap
 from device_asr.tui.moving import Moving
 from device_asr.tui.screens.help import HelpScreen
 from device_asr.tui.widgets.latency_panel import LatencyPanel
@@ -107,6 +107,20 @@ def test_space_pauses_m_mutes_t_changes_the_theme_and_help_explains(tmp_path: Pa
         await until(pilot, lambda: isinstance(app.screen, HelpScreen))
         await pilot.press("escape")
         await until(pilot, lambda: not isinstance(app.screen, HelpScreen))
+
+    run(tmp_path, scenario)
+
+
+def test_the_command_palette_holds_every_action(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        await until(pilot, lambda: app.session.state.phase == "listening")
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert len(titles) == len(set(titles))
+        assert {binding.description for binding in BINDINGS} <= set(titles)
+        await pilot.press("ctrl+p", *"mute")
+        await pilot.pause(0.5)
+        await pilot.press("enter", "enter")
+        await until(pilot, lambda: app.session.state.muted)
 
     run(tmp_path, scenario)
 

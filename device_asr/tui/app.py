@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
 
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, SystemCommand
 from textual.containers import Container
 from textual.message import Message
+from textual.screen import Screen
 from textual.widgets import Footer
 
 from device_asr.config import Config
@@ -122,6 +124,14 @@ class DictationApp(App[None]):
             self.session.start()
         except DeviceAsrError as error:
             self.post_message(Delivered(Delivery(Failed(0.0, str(error)), time.monotonic())))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The command palette: every key's action, then the toolkit's own commands."""
+        own = [binding for binding in BINDINGS if binding.show]
+        for binding in own:
+            yield SystemCommand(binding.description, binding.tooltip, partial(self.run_action, binding.action))
+        titles = {binding.description for binding in own}
+        yield from (command for command in super().get_system_commands(screen) if command.title not in titles)
 
     # --- on the recogniser's thread --------------------------------------------------------------
 
