@@ -8,6 +8,8 @@ saved together, and the randomness of a step depends on the seed and its number 
 
 from __future__ import annotations
 
+import difflib
+import fnmatch
 import hashlib
 import json
 import math
@@ -128,7 +130,7 @@ class _Training:
         self.network.frontend = TrainingFrontend(self.network.frontend, recipe.augment.masked)
         self.guide = self._guide()
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.network.parameters(), lr=recipe.rate,
+        self.optimiser = torch.optim.AdamW(_trained(self.network, recipe.only), lr=recipe.rate,
                                            weight_decay=recipe.weight_decay)
         self.step, self.audio, self.learned, self.judged, self.ended = 0, 0.0, 0, 0, False
         self.total = len(self._steps(0)) * recipe.epochs
@@ -320,11 +322,14 @@ class _Training:
         pcm, lengths, wanted = (x.to(self.device) for x in (batch.pcm, batch.lengths, batch.wanted))
         with precision(self.device, self.bfloat16):
             audio, mask = network.encode(pcm, lengths, batch.chunking, batch.start)
-            logits, _ = network.decoder(wanted.tokens, audio, mask)
+            says = recipe.soft + recipe.hard > 0
+            logits = network.decoder(wanted.tokens, audio, mask)[0] if says else None
             symbols = None if network.ctc is None else network.ctc(audio)
             with torch.no_grad():
                 led = None if self.guide is None or batch.chunking is None else self.guide.encode(pcm, lengths)[0]
-        terms = {"text": distillation_loss(logits.float(), wanted, recipe.soft, recipe.hard, recipe.temperature)}
+        terms = {}
+        if logits is not None:
+            terms["text"] = distillation_loss(logits.float(), wanted, recipe.soft, recipe.hard, recipe.temperature)
         streaming = recipe.streaming
         if streaming is not None and streaming.ctc > 0 and symbols is not None:
             terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), lengths, batch.spoken)
@@ -332,6 +337,23 @@ class _Training:
             apart = (audio.float() - led.float()).square().mean(-1)
             terms["hidden"] = streaming.hidden * apart[mask == 0].mean()
         return terms
+
+
+def _trained(network: Whisper, only: Sequence[str]) -> list[torch.nn.Parameter]:
+    """The parameters that `only` names, or all; the others get no gradient.
+
+    Raises:
+        UsageError: a pattern names none; with the nearest name.
+    """
+    parameters = dict(network.named_parameters())
+    for pattern in only:
+        if not fnmatch.filter(parameters, pattern):
+            near = difflib.get_close_matches(pattern, parameters, 1, 0.0)[0]
+            raise UsageError(f"distill.only: {pattern!r} names no weight of the network; the nearest is {near!r}.")
+    chosen = [name for name in parameters if not only or any(fnmatch.fnmatchcase(name, p) for p in only)]
+    for name, parameter in parameters.items():
+        parameter.requires_grad_(name in chosen)
+    return [parameters[name] for name in chosen]
 
 
 def cut_clip(sound: np.ndarray, text: str | None, index: int, seed: int) -> tuple[np.ndarray, str | None]:

@@ -71,6 +71,7 @@ class DistillRecipe:
     evaluate: name of a manifest of the corpus folder; after each epoch WER is measured on its first
     `evaluate_clips` clips that have a text, see `judge.Judge`. wer_budget: a share; the run ends when it
     holds. patience: epochs without a lower WER after which the run ends.
+    only: patterns of the weights that are trained, such as "ctc.*"; none: all.
     """
 
     epochs: int = 1
@@ -94,8 +95,10 @@ class DistillRecipe:
     evaluate_clips: int = field(default=50, metadata=LATER)
     wer_budget: float | None = field(default=None, metadata=LATER)
     patience: int = field(default=2, metadata=LATER)
+    only: tuple[str, ...] = field(default=(), metadata=LATER)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "only", (self.only,) if isinstance(self.only, str) else tuple(self.only))
         if isinstance(self.qat, Mapping):
             object.__setattr__(self, "qat", QuantisationPlan.from_table(self.qat))
         if isinstance(self.streaming, Mapping):
@@ -114,9 +117,10 @@ class DistillRecipe:
         for name in ("epochs", "batch", "accumulate", "rate", "temperature", "clip_norm", "save_every"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"distill.{name}: wanted more than 0, found {getattr(self, name)}.")
-        if min(self.soft, self.hard, self.warmup) < 0 or self.soft + self.hard == 0:
-            raise UsageError(f"distill: wanted soft, hard and warmup of at least 0 and soft or hard above it, found "
-                             f"soft {self.soft}, hard {self.hard}, warmup {self.warmup}.")
+        letters = 0.0 if self.streaming is None else self.streaming.ctc
+        if min(self.soft, self.hard, self.warmup) < 0 or self.soft + self.hard + letters == 0:
+            raise UsageError(f"distill: wanted soft, hard and warmup of at least 0 and one of soft, hard, streaming.ctc "
+                             f"above it, found soft {self.soft}, hard {self.hard}, warmup {self.warmup}.")
         if self.qat is not None and self.qat.activations != "dynamic":
             raise UsageError("distill.qat: wanted activations = \"dynamic\", found static: those ranges are measured "
                              "on the exported program.")

@@ -13,10 +13,10 @@ import soundfile
 
 torch = pytest.importorskip("torch")
 from compress.augment import Augmentation, TrainingFrontend  # noqa: E402
-from compress.checkpoints import Checkpoint  # noqa: E402
+from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
 from compress.corpus import CorpusError  # noqa: E402
 from compress.distill import TrainingError, Verdict, distill, schedule  # noqa: E402
-from compress.distill_recipe import DistillRecipe  # noqa: E402
+from compress.distill_recipe import DistillRecipe, Streaming  # noqa: E402
 from compress.losses import NOTHING, Targets, distillation_loss, targets  # noqa: E402
 from compress.teacher import Label, LabelCache, fingerprint, full_context, trusted  # noqa: E402
 from compress.vocabulary import translator  # noqa: E402
@@ -286,3 +286,33 @@ def test_a_table_of_a_recipe_becomes_an_augmentation() -> None:
     assert DistillRecipe(augment={"noise": 0.5}).augment == Augmentation(noise=0.5)
     with pytest.raises(UsageError, match=r"distill\.augment"):
         DistillRecipe(augment={"loudness": 1})
+
+
+# -- streaming ---------------------------------------------------------------------------------------------
+
+
+def test_a_student_learns_to_hear_in_chunks_and_to_spell(teacher: Checkpoint, clips: list[Clip],
+                                                         tmp_path: Path) -> None:
+    student = add_ctc(untrained(1))
+    recipe = replace(RECIPE, epochs=6, rate=1e-2, streaming=Streaming(0.5, (8, 16), (20, 40), ctc=0.5, hidden=0.1))
+    rows: list[dict[str, Any]] = []
+    trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
+    assert rows[-1]["ctc"] < rows[0]["ctc"] and rows[-1]["text"] < rows[0]["text"]
+    assert any("hidden" in row for row in rows) and any("hidden" not in row for row in rows), "dual mode"
+    assert not torch.equal(trained.weights["ctc.weight"], student.weights["ctc.weight"])
+
+
+def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
+    student = add_ctc(untrained(1))
+    recipe = replace(RECIPE, soft=0.0, hard=0.0, only=("ctc.*",), streaming=Streaming(ctc=1.0))
+    trained = distill(teacher, student, clips, [], recipe, tmp_path, lambda row: None)
+    moved = {name for name, value in trained.weights.items() if not torch.equal(value, student.weights[name])}
+    assert moved == {"ctc.weight", "ctc.bias"}
+    with pytest.raises(UsageError, match="nearest is .ctc"):
+        distill(teacher, student, clips, [], replace(recipe, only=("ctd.*",)), tmp_path / "other", lambda row: None)
+
+
+@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"sizes": ()}, {"left": (9, 3)}, {"ctc": -1.0}])
+def test_streaming_settings_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"distill\.streaming"):
+        Streaming(**wrong)
