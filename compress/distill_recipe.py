@@ -119,7 +119,7 @@ class DistillRecipe:
                 raise UsageError(f"distill.{name}: wanted more than 0, found {getattr(self, name)}.")
         letters = 0.0 if self.streaming is None else self.streaming.ctc
         if min(self.soft, self.hard, self.warmup) < 0 or self.soft + self.hard + letters == 0:
-            raise UsageError(f"distill: wanted soft, hard and warmup of at least 0 and one of soft, hard, streaming.ctc "
+            raise UsageError(f"distill: wanted soft, hard, warmup of at least 0 and one of soft, hard, streaming.ctc "
                              f"above it, found soft {self.soft}, hard {self.hard}, warmup {self.warmup}.")
         if self.qat is not None and self.qat.activations != "dynamic":
             raise UsageError("distill.qat: wanted activations = \"dynamic\", found static: those ranges are measured "
