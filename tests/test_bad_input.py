@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import json
 import os
 import shutil
@@ -174,6 +175,13 @@ def test_a_link_stays_a_link_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
     output.done()
     assert os.read(reader, 100) == b"Hello.\n" and pipe.is_fifo()
     os.close(reader)
+
+
+def test_a_letter_that_the_terminal_has_not_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    Output("txt", None).final(Final(0, "Café.", 0.0, 1.0, 1.6, (), 0.9))
+    assert terminal.buffer.getvalue() == b"Caf?.\n"
 
 
 def test_a_name_that_cannot_be_opened_is_one_sentence_and_standard_output_stays_open(

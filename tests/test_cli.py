@@ -311,7 +311,9 @@ def test_a_missing_file_a_broken_manifest_and_no_bundle_are_told(bundle: Path) -
     assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "vad.pte is missing")
     (bundle / "manifest.json").write_text("{")
     assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "manifest.json cannot be read")
-    assert_told(run("transcribe", TIMER, "--model", "nothing"), 1, "models list", "en-tiny")
+    done = run("transcribe", TIMER, TIMER, "--model", "nothing")
+    assert_told(done, 1, "models list", "en-tiny")
+    assert done.stderr.count("\n") == 1  # once, not for each sound
 
 
 def test_models_are_listed_shown_and_verified() -> None:

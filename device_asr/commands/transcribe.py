@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import sys
 import time
@@ -63,6 +64,8 @@ class Output:
         with self._failing():
             if path is not None:
                 self._file = WholeFile(path)
+            elif isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="replace")  # a terminal or pipe may not have every letter
             self._write(self._writer.header())
 
     def final(self, final: Final) -> None:
