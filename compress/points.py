@@ -192,8 +192,14 @@ def compare(points: Sequence[Point], only: Sequence[str], make: Maker, measure: 
         except OutputError:
             raise  # no room for a row: none for the others either
         except Exception as error:  # of a library too: hours of the other points are not lost to one
-            failed[point.name] = str(error) if isinstance(error, DeviceAsrError) else f"{type(error).__name__}: {error}"
+            failed[point.name] = _sentence(error)
             tell("failed", 1.0, failed[point.name])
     keys = [row_key(make.bundle(name), manifest, threads) for name in names
             if (make.bundle(name) / "manifest.json").is_file()]
     return Comparison(tuple(rows[key] for key in keys if key in rows), failed)
+
+
+def _sentence(error: Exception) -> str:
+    """What failed in one line: a library's message may go on for pages."""
+    said = str(error).strip().splitlines() or [""]
+    return str(error) if isinstance(error, DeviceAsrError) else f"{type(error).__name__}: {said[0]}"

@@ -137,7 +137,7 @@ def test_another_bundle_other_speech_or_other_threads_are_measured_anew(tmp_path
 
 
 def test_a_point_that_fails_is_told_and_the_others_are_done(tmp_path: Path, manifest: Path) -> None:
-    broken = {"teacher": DeviceAsrError("The disk is on fire."), "int8": RuntimeError("no kernel")}
+    broken = {"teacher": DeviceAsrError("The disk is on fire."), "int8": RuntimeError("no kernel\nat this, at that")}
     told: list[tuple[str, float | None, str]] = []
     found = run(Maker(tmp_path / "work", broken=dict(broken)), Measurer(), manifest, told=told)
     assert [row.name for row in found.rows] == ["int4"]
