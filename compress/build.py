@@ -79,6 +79,11 @@ def read_recipe(path: Path) -> Recipe:
 def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Path | None, progress: Progress) -> Path:
     """Runs every stage and writes the bundle to `out`, replacing it whole.
 
+    The same recipe, teacher and clips make the same bytes in any folder, on one machine with the same number
+    of threads. Another processor, number of threads or version of torch adds in another order: weights that
+    were trained then differ, and the manifest's checksums with them. A training that was cut ends in the
+    weights of one that was not.
+
     Args:
         work: where stages keep their results; a build that was cut goes on from there.
         corpus: folder with <name>.jsonl manifests, needed where the recipe learns from clips.

@@ -28,7 +28,7 @@ def group() -> None:
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of <name>.jsonl manifests for distillation.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
 def build(recipe: Path, teacher: str | None, out: Path, work: Path, corpus: Path | None, noise: Path | None) -> None:
-    """Teacher weights to a bundle: distil, prune the vocabulary, quantise, export."""
+    """Teacher weights to a bundle: the recipe's stages in their order, quantise, export."""
     from dataclasses import replace
 
     from compress.build import build as run

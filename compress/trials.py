@@ -112,7 +112,9 @@ class Trials:
         if STRUCTURE in TECHNIQUES:
             layer = student_dims(self.teacher.dims, candidate).decoder[0]
             stages.append({"do": STRUCTURE, "encoder_layers": candidate.encoder_layers,
-                           "decoder_layers": candidate.decoder_layers, "heads": layer.heads, "ffn": layer.ffn})
+                           "decoder_layers": candidate.decoder_layers, "heads": layer.heads, "ffn": layer.ffn,
+                           # without training, a head of six less: loss 0.4 so, 5.0 by magnitude (importance.py)
+                           "importance": "taylor" if self.base.corpus else "magnitude"})
         stages += [table for table in self.base.stages if table["do"] not in varied]
         if candidate.epochs:
             training = [table for table in self.base.stages if table["do"] == "distill"][-1]

@@ -168,6 +168,18 @@ def test_pruned_weights_stay_zero_through_later_training_also_where_the_pruning_
     assert all(torch.equal(value, resumed.weights[name]) for name, value in trained.weights.items())
 
 
+def test_the_same_seed_makes_the_same_weights_in_another_folder(teacher: Checkpoint, corpus: Path,
+                                                                tmp_path: Path) -> None:
+    tables = [{"do": "heads", "heads": 3, "importance": "taylor"}, {"do": "lowrank", "energy": 0.9},
+              {**TRAINING, "qat": {"bits": 8}, "evaluate": "dev"}]
+    made = []
+    for name in ("first", "second"):
+        own = Material(teacher, {"train": "all"}, corpus, None, tmp_path / name / "labels", lambda *line: None)
+        made.append(walk(tables, teacher, own, tmp_path / name))
+    assert made[0].provenance == made[1].provenance and made[0].dims == made[1].dims
+    assert all(torch.equal(value, made[1].weights[name]) for name, value in made[0].weights.items())
+
+
 def test_training_alone_keeps_no_zeros(material: Material, tmp_path: Path) -> None:
     weights = {**untrained(1).weights}
     weights["decoder.layers.0.ffn.up.weight"] = weights["decoder.layers.0.ffn.up.weight"].clone()
