@@ -66,6 +66,11 @@ class Endpointer:
         """The frame after the last speech of the open phrase."""
         return self._last_speech + 1
 
+    def spoke(self, frame: int) -> None:
+        """Other evidence than the detector's that speech went on until `frame`: the hang-over counts from there."""
+        if self.open:
+            self._last_speech = max(self._last_speech, min(frame, self.frame - 1))
+
     def feed(self, probability: float, level: float) -> Opened | Closed | None:
         """What the frame changes; `level` is its root mean square."""
         config, now = self._config, self.frame

@@ -50,6 +50,10 @@ class Partials(Protocol):
         """Whether there is evidence that the phrase holds no words."""
         ...
 
+    def last_heard(self) -> float | None:
+        """Seconds from the phrase's beginning to the last sign of speech; None: no evidence."""
+        ...
+
 
 class Reencoding:
     """Encodes the growing phrase, commits by LocalAgreement."""
@@ -76,6 +80,9 @@ class Reencoding:
 
     def heard_nothing(self) -> bool:
         return False
+
+    def last_heard(self) -> float | None:
+        return None
 
 
 class Streaming:
@@ -111,6 +118,10 @@ class Streaming:
 
     def heard_nothing(self) -> bool:
         return self._encoder.chunks > 0 and not self._encoder.letters
+
+    def last_heard(self) -> float | None:
+        letters = self._encoder.letters
+        return letters[-1].frame * POSITION_MS / 1000 if letters else None
 
 
 def stable_tokens(hypothesis: Hypothesis, vocabulary: Vocabulary, before: int) -> int:

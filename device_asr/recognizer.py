@@ -149,6 +149,8 @@ class StreamingRecognizer:
         if not self._endpointer.open or self.partial_interval is None:
             return []
         self._partials.hear(frame)
+        if (heard := self._partials.last_heard()) is not None:
+            self._endpointer.spoke(self._start + int(heard / FRAME_S))
         return self._maybe_partial(number + 1, backlog)
 
     def _open(self, onset: int, start: int) -> list[Event]:

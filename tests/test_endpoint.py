@@ -34,6 +34,21 @@ def test_a_dip_between_the_thresholds_does_not_end_a_phrase() -> None:
     assert [type(c) for c in changes] == [Opened, Closed]
 
 
+def test_other_evidence_of_speech_counts_the_hangover_anew() -> None:
+    endpointer, closed = Endpointer(CONFIG), None
+    for frame, probability in enumerate([0.9] * 20 + [0.0] * 60):
+        change = endpointer.feed(probability, 0.0)
+        if frame == 30:
+            endpointer.spoke(30)
+            endpointer.spoke(25)  # older evidence changes nothing, and none reaches into the future
+            endpointer.spoke(31)
+        if isinstance(change, Closed):
+            closed = change
+    assert closed == Closed(31 + 19, 31)
+    endpointer.spoke(500)
+    assert not endpointer.open, "no evidence opens a phrase"
+
+
 def test_preroll_does_not_reach_into_the_phrase_before() -> None:
     changes = run([0.9] * 20 + [0.0] * 20 + [0.9] * 20 + [0.0] * 40)
     first, second = changes[1], changes[2]
