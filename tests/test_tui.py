@@ -29,12 +29,13 @@ from device_asr.sources.realtime import RealtimeSource
 from device_asr.tui.app import DictationApp
 from device_asr.tui.keys import BINDINGS, keymap
 from device_asr.tui.moving import Moving
+from device_asr.tui.pages import pages
 from device_asr.tui.screens.help import HelpScreen
 from device_asr.tui.widgets.latency_panel import LatencyPanel
 from device_asr.tui.widgets.level_meter import LevelMeter
 from device_asr.tui.widgets.notice_line import NoticeLine
 from device_asr.tui.widgets.state_line import StateLine
-from device_asr.tui.widgets.transcript_view import Paragraph, TranscriptView
+from device_asr.tui.widgets.transcript_view import Page, TranscriptView
 
 Scenario = Callable[[DictationApp, Pilot], Awaitable[None]]
 
@@ -212,11 +213,33 @@ def test_a_word_that_is_committed_turns_bright_though_the_text_is_the_same(tmp_p
         for committed in ("", "First, the"):
             view.add(Partial(0, "First, the introduction", committed, 0.0, 1.0, 1.0))
             await pilot.pause(0.1)
-            strip = view.query(Paragraph).last().render_line(0)
+            strip = view.query(Page).last().render_line(0)
             bright.append("".join(s.text for s in strip if s.style and s.style.bold).strip())
         assert bright == ["", "First, the"]
 
     run(tmp_path, scenario, pcm=silence(30))
+
+
+def test_pages_hold_whole_paragraphs_and_cut_only_a_very_long_one() -> None:
+    assert list(pages([[0, 1], [2], [3, 4]], 3)) == [[[0, 1], [2]], [[3, 4]]]
+    assert list(pages([[0], [1, 2, 3, 4, 5]], 2)) == [[[0]], [[1, 2]], [[3, 4]], [[5]]]
+    assert list(pages([])) == []
+
+
+def test_a_line_far_above_is_brought_into_view_when_it_is_chosen(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        view = app.query_one(TranscriptView)
+        for n in range(60):
+            view.transcript.add(final(f"This is phrase number {n} of a long dictation.", 5.0 * n, 5.0 * n + 1, n))
+        view.redraw()
+        await pilot.pause(0.3)
+        assert len(view.query(Page)) == 2, "not a widget for each paragraph"
+        await pilot.press(*["shift+up"] * 40)
+        await pilot.pause(0.3)
+        assert view.chosen == 20
+        assert 40 - view.size.height < view.scroll_y <= 40, "each phrase takes two rows, with the blank one"
+
+    run(tmp_path, scenario, pcm=silence(60))
 
 
 def test_scrolling_up_stops_the_following_of_the_newest_text(tmp_path: Path) -> None:

@@ -21,10 +21,20 @@ class LatencyPanel(Readout):
         super().__init__(**kwargs)
         self._processes: dict[int, psutil.Process] = {}
         self._cpu, self._memory = 0.0, 0
+        self._latest: tuple[LiveState, LatencyMeter] | None = None
+
+    def on_resize(self) -> None:
+        """More or less room: shown anew at once."""
+        if self._latest is not None:
+            self._show(*self._latest)
 
     def refresh_latency(self, state: LiveState, meter: LatencyMeter) -> None:
         """Once a second at most: reading another process costs a millisecond."""
         self._measure()
+        self._latest = state, meter
+        self._show(state, meter)
+
+    def _show(self, state: LiveState, meter: LatencyMeter) -> None:
         rows = latency_rows(meter, self.columns)
         load = load_parts(state, meter, self._cpu, self._memory)
         if self.content_size.height >= ROOMY:

@@ -6,18 +6,21 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.widgets import Static
 
 from device_asr.events import Event
 from device_asr.transcript import Transcript
 from device_asr.tui.moving import Moving
+from device_asr.tui.pages import pages
 
 HINT = "Say something: words appear here."
+PAUSE = Content("\n\n")  # between paragraphs
 
 
-class Paragraph(Static):
-    """Phrases that follow one another without a long pause."""
+class Page(Static):
+    """Some paragraphs: phrases that follow one another without a long pause."""
 
 
 class TranscriptView(VerticalScroll, can_focus=True):
@@ -42,11 +45,13 @@ class TranscriptView(VerticalScroll, can_focus=True):
         self.transcript = transcript
         self.chosen: int | None = None
         self._shown: list[Content] = []
+        self._finished: dict[int, tuple[tuple[object, ...], Content]] = {}  # by the first line of a page
+        self._pages: list[Page] = []
         self._moving = Moving()
-        self._page = Vertical(id="page")  # as high as the view at least, so that a short text begins at the top
+        self._sheet = Vertical(id="sheet")  # as high as the view at least, so that a short text begins at the top
 
     def compose(self) -> ComposeResult:
-        yield self._page
+        yield self._sheet
 
     def on_mount(self) -> None:
         self.anchor()  # until the person scrolls up; at the end again it goes on
@@ -60,6 +65,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
     def restart(self, transcript: Transcript) -> None:
         """Shows another transcript."""
         self.transcript, self.chosen = transcript, None
+        self._finished.clear()
         self.redraw()
 
     def action_choose(self, step: int) -> None:
@@ -72,9 +78,20 @@ class TranscriptView(VerticalScroll, can_focus=True):
             self.chosen = min(count - 1, max(0, self.chosen + step))
         self.redraw()
         if self.chosen is not None:
-            for block, lines in enumerate(self.transcript.paragraphs()):
-                if self.chosen in lines:
-                    self.scroll_to_widget(list(self.query(Paragraph))[block], animate=False)
+            self._scroll_to_line(self.chosen)
+
+    def _scroll_to_line(self, index: int) -> None:
+        for widget, page in zip(self._pages, pages(self.transcript.paragraphs()), strict=False):
+            if index <= page[-1][-1]:
+                width = widget.content_size.width
+                above = [[i for i in block if i < index] for block in page if block[0] < index]
+                upto = [[i for i in block if i <= index] for block in page if block[0] <= index]
+                top = self._joined(above).get_height({}, width) if above else 0
+                bottom = self._joined(upto).get_height({}, width)
+                top = min(top, bottom - 1)
+                y = widget.virtual_region.y + top
+                self.scroll_to_region(Region(0, y, width, bottom - top), animate=False)
+                return
 
     def action_edit(self) -> None:
         if self.transcript.lines:
@@ -82,32 +99,46 @@ class TranscriptView(VerticalScroll, can_focus=True):
             self.post_message(self.EditWanted(index))
 
     def redraw(self) -> None:
-        """Brings the paragraphs up to date; only those that changed are drawn."""
+        """Brings the pages up to date; only those that changed are drawn."""
         if not self.is_attached:
             return  # the screen is being taken down; the text is kept all the same
         wanted = self._contents()
-        paragraphs = list(self.query(Paragraph))
+        shown = self._shown
         for number, content in enumerate(wanted):
-            if number >= len(paragraphs):
-                self._page.mount(Paragraph(content))
-            elif number >= len(self._shown) or not self._shown[number].is_same(content):  # `==` is of text alone
-                paragraphs[number].update(content)
-        for paragraph in paragraphs[len(wanted):]:
-            paragraph.remove()
+            if number >= len(self._pages):
+                self._pages.append(Page(content))
+                self._sheet.mount(self._pages[-1])
+            elif shown[number] is not content and not shown[number].is_same(content):  # `==` is of the text alone
+                self._pages[number].update(content)
+        for page in self._pages[len(wanted):]:
+            page.remove()
+        del self._pages[len(wanted):]
         self._shown = wanted
 
     def _contents(self) -> list[Content]:
         transcript, partial = self.transcript, self.transcript.partial
         committed, tail = self._moving.show(partial)
-        blocks = [[self._line(i) for i in block if transcript.lines[i].text or i == self.chosen]
-                  for block in transcript.paragraphs()]
+        contents = [self._page(page) for page in pages(transcript.paragraphs())]
         if partial is not None and committed + tail:
             moving = Content.assemble((committed, "bold"), (tail, "dim italic"))
-            if transcript.begins_paragraph(partial.start, len(transcript.lines)):
-                blocks.append([])
-            blocks[-1].append(moving)
-        contents = [Content(" ").join(block) for block in blocks]
+            begins = transcript.begins_paragraph(partial.start, len(transcript.lines))
+            contents[-1:] = [(PAUSE if begins else Content(" ")).join([*contents[-1:], moving])]
         return contents or [Content.styled(HINT, "dim")]
+
+    def _page(self, page: list[list[int]]) -> Content:
+        """The finished lines of a page; a day's text is not put together anew for every Partial."""
+        first, last = page[0][0], page[-1][-1]
+        chosen = self.chosen if self.chosen is not None and first <= self.chosen <= last else None
+        key = (*self.transcript.lines[first : last + 1], chosen)
+        kept = self._finished.get(first)
+        if kept is None or kept[0] != key:
+            kept = self._finished[first] = key, self._joined(page)
+        return kept[1]
+
+    def _joined(self, blocks: list[list[int]]) -> Content:
+        lines = self.transcript.lines
+        paragraphs = [[self._line(i) for i in block if lines[i].text or i == self.chosen] for block in blocks]
+        return PAUSE.join([Content(" ").join(paragraph) for paragraph in paragraphs if paragraph])
 
     def _line(self, index: int) -> Content:
         text = self.transcript.lines[index].text or "(taken out)"
