@@ -19,6 +19,11 @@ import pyte
 DRAW_GAP = 0.01  # seconds; a pseudo-terminal hands over a draw of more than 4 kB in pieces
 
 
+def _own_terminal() -> None:
+    """Makes standard input the controlling terminal, whose end is SIGHUP."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 class Terminal:
     """Runs a program in a pseudo-terminal of `columns` x `rows`; use as a context manager."""
 
@@ -33,6 +38,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+                                        preexec_fn=_own_terminal,
                                         env={**env, "TERM": "xterm-256color", "COLUMNS": str(columns),
                                              "LINES": str(rows)})
         os.close(slave)

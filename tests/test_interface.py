@@ -68,7 +68,7 @@ def test_a_closed_window_keeps_what_was_said(tmp_path: Path, terminal: Terminal)
     in_mid_phrase(terminal)
     children = recognisers(terminal)
     terminal.hang_up()
-    terminal.process.wait(20)
+    assert terminal.process.wait(20) == 0
     assert "train" in kept(tmp_path), "the phrase in progress was finished though nobody could see it"
     assert psutil.wait_procs(children, 5)[1] == []
 

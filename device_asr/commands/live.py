@@ -31,8 +31,9 @@ def run(config: Config, sound: Path | None = None) -> None:
     from device_asr import remote
     from device_asr.devices import silenced_libraries
     from device_asr.tui.app import DictationApp
+    from device_asr.tui.hangup import forgiving_terminal
 
-    with silenced_libraries():
+    with silenced_libraries(), forgiving_terminal():
         app = DictationApp(_source(config, sound), lambda: remote.load(config), config)
         try:
             app.run()

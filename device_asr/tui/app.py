@@ -39,6 +39,7 @@ from device_asr.tui.widgets.transcript_view import TranscriptView
 from device_asr.writers import FORMATS
 
 UPDATES = 25  # level and state, a second; at least 20 are wanted while the machine decodes
+FINISHING = 10.0  # seconds for the phrase in progress where the interface ended by a fault
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
 ALARMS = ("device_lost", "device_waiting")
 PACE = ("behind", "recovered")  # the notice line shows these by itself; they do not hide an alarm
@@ -89,7 +90,7 @@ class DictationApp(App[None]):
         self.writer = self._new_writer()  # of the transcript on the screen
         self._keeper = self.writer  # where Finals and sound go now; changed on the recogniser's thread
         self._fed = 0  # samples, counted on the recogniser's thread
-        self._leaving = False
+        self._leaving = self._at_once = False
         self.updates = 0  # times that the level and the state were brought up to date
         # kept, not looked up: events still come while the screen is being taken down
         self._state, self._level = StateLine(id="state"), LevelMeter(id="level")
@@ -294,6 +295,7 @@ class DictationApp(App[None]):
 
     def _leave(self) -> None:
         if self._leaving:  # asked twice: at once
+            self._at_once = True
             self.session.abort()
             self.exit()
             return
@@ -306,7 +308,9 @@ class DictationApp(App[None]):
         self.call_from_thread(self.exit)
 
     def close(self) -> None:
-        """After `run`: ends what still runs and the session's file."""
+        """After `run`: finishes the phrase if nothing else did, ends what still runs and the session's file."""
+        if not self._at_once:
+            self.session.stop(FINISHING)
         self.session.abort()
         self.session.wait(2)
         self.writer = self._keeper
