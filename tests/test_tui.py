@@ -242,6 +242,16 @@ def test_a_line_far_above_is_brought_into_view_when_it_is_chosen(tmp_path: Path)
     run(tmp_path, scenario, pcm=silence(60))
 
 
+def test_in_a_small_window_the_text_goes_before_the_figures(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        assert not app.query_one(LatencyPanel).display
+        assert app.query_one(TranscriptView).size.height >= 6
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: app.query_one(LatencyPanel).display)
+
+    run(tmp_path, scenario, pcm=silence(30), size=(40, 10))
+
+
 def test_scrolling_up_stops_the_following_of_the_newest_text(tmp_path: Path) -> None:
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         view = app.query_one(TranscriptView)

@@ -76,6 +76,7 @@ class DictationApp(App[None]):
     CSS_PATH = Path(__file__).with_name("app.tcss")
     BINDINGS = BINDINGS
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (18, "-high")]  # noqa: RUF012
 
     def __init__(self, source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config) -> None:
         keys = keymap(config.interface.keys)
