@@ -38,7 +38,7 @@ from device_asr.tui.widgets.state_line import StateLine
 from device_asr.tui.widgets.transcript_view import TranscriptView
 from device_asr.writers import FORMATS
 
-UPDATES = 25  # level and state, a second; at least 20 are wanted while the machine decodes
+UPDATES = 30  # level and state, a second; 20 are wanted, and on a core shared by six programs 25 became 18
 FINISHING = 10.0  # seconds for the phrase in progress where the interface ended by a fault
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
 ALARMS = ("device_lost", "device_waiting")
