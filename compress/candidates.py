@@ -122,22 +122,24 @@ class Size:
 
 
 @cache
-def estimate(dims: Dims, bits: int) -> Size:
+def estimate(dims: Dims, bits: int, embedding: Width | None = None) -> Size:
     """The size of a network that was not built; its bundle's within 1 % for the shipped model (int8).
 
     Linear weights have `bits` (8 where the columns are not whole groups of 4-bit numbers), the tied
-    embedding 8 at least; the encoder's positions are computed from two small tables; all else is float32.
+    embedding its own width (None: 8 bits at least); the encoder's positions are computed from two small
+    tables; all else is float32.
     """
     with torch.device("meta"):
         weights = Whisper(dims).state_dict()
     wanted, table = Width(bits, GROUP if bits == 4 else None), Width(max(bits, 8))
+    tied = embedding or table
     total = 4 * (FRONTEND_FLOATS + MEL_FLOATS * dims.n_mels)
     total += 4 * dims.state * (math.ceil(dims.audio_ctx / Sines.BLOCK) + Sines.BLOCK)
     for name, tensor in weights.items():
         if tensor.dim() == 2 and name.endswith(".weight"):
-            width = table if name == "decoder.embedding.weight" else wanted
+            width = tied if name == "decoder.embedding.weight" else wanted
             total += (width if width.fits(tensor.shape[1]) else table).bytes(*tensor.shape)
         elif name != "encoder.positions":
             total += 4 * tensor.numel()
-    return Size(sum(tensor.numel() for tensor in weights.values()),
+    return Size(sum(tensor.numel() for name, tensor in weights.items() if name != "encoder.positions"),
                 round(total + VAD_BYTES + PIECE_BYTES * (dims.vocab - SPECIAL_TOKENS)))

@@ -21,6 +21,7 @@ DRAW_GAP = 0.01  # seconds; a pseudo-terminal hands over a draw of more than 4 k
 
 def _own_terminal() -> None:
     """Makes standard input the controlling terminal, whose end is SIGHUP."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test run under nohup would hand on that it is ignored
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 

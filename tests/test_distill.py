@@ -308,7 +308,7 @@ def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp
     trained = distill(teacher, student, clips, [], recipe, tmp_path, lambda row: None)
     moved = {name for name, value in trained.weights.items() if not torch.equal(value, student.weights[name])}
     assert moved == {"ctc.weight", "ctc.bias"}
-    with pytest.raises(UsageError, match="nearest is .ctc"):
+    with pytest.raises(UsageError, match=r"nearest is .ctc"):
         distill(teacher, student, clips, [], replace(recipe, only=("ctd.*",)), tmp_path / "other", lambda row: None)
 
 
