@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from device_asr.errors import OutputError, UsageError
+from device_asr.writers.whole import write_whole
 
 DEVICES = Path(__file__).parent / "devices"
 
@@ -167,10 +167,7 @@ def save(device: DeviceProfile, path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(to_toml(device), encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, to_toml(device))
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OutputError(f"{path} cannot be written: {error.strerror}; choose another --out.") from None

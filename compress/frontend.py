@@ -55,6 +55,11 @@ def _fourier_matrix() -> np.ndarray:
     return (window[:, None] * np.concatenate([np.cos(phase), -np.sin(phase)], axis=1)).astype(np.float32)
 
 
+def framed(hops: Tensor) -> Tensor:
+    """Frames (batch, n - 2, 400) of hops (batch, n, 160): slices side by side, because `unfold` is not delegated."""
+    return torch.cat([hops[:, :-2], hops[:, 1:-1], hops[:, 2:, : N_FFT - 2 * HOP]], dim=2)
+
+
 class LogMel(nn.Module):
     """PCM to Whisper's normalised log-mel spectrogram."""
 
@@ -78,8 +83,7 @@ class LogMel(nn.Module):
         mirrored = pcm[:, 1 : N_FFT // 2 + 1].flip(1)
         padded = torch.cat([mirrored, pcm, pcm.new_zeros(batch, 3 * HOP - N_FFT // 2)], dim=1)
         hops = padded.view(batch, -1, HOP)
-        frames = torch.cat([hops[:, :-2], hops[:, 1:-1], hops[:, 2:, : N_FFT - 2 * HOP]], dim=2)[:, :-1]
-        return self.frames_power(frames)
+        return self.frames_power(framed(hops)[:, :-1])
 
     def frames_power(self, frames: Tensor) -> Tensor:
         """Logarithmic mel power of frames (..., 400) -> (..., n_mels), log10."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import html
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from compress.device_profile import DeviceProfile
 from compress.ledger import Row
 from compress.search import LEDGER, Outcome, outcome
 from device_asr.errors import DeviceAsrError, OutputError
+from device_asr.writers.whole import write_whole
 
 SENSITIVITY, STAGES, METRICS = "sensitivity.json", "stages.json", "metrics.jsonl"
 NOT_MEASURED = "Not measured yet."
@@ -202,10 +202,8 @@ def write(material: Material, out: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    partial = out.with_name(out.name + ".partial")
     try:
-        partial.write_text(page(material), encoding="utf-8")
-        os.replace(partial, out)
+        write_whole(out, page(material))
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror}; choose another --out.") from None
 

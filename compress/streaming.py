@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from compress.chunks import MASKED, Chunking
-from compress.frontend import DYNAMIC_RANGE, HOP, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST
-from compress.whisper import Dims, Whisper
+from compress.frontend import DYNAMIC_RANGE, HOP, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST, framed
+from compress.whisper import Dims, Whisper, frequencies
 
 DELAY = SAMPLES_PER_POSITION  # samples of silence before the sound
 TAIL = DELAY + N_FFT // 2 - HOP  # samples of the past that the first frame of a chunk still needs
@@ -33,9 +33,7 @@ class StreamProgram(nn.Module):
         self.chunking, self.dims = chunking, network.dims
         self.register_buffer("order", torch.arange(chunking.size), persistent=False)
         self.register_buffer("past", torch.arange(-chunking.left, 0), persistent=False)
-        state = network.dims.state
-        scales = torch.exp(-torch.arange(state // 2) * (torch.log(torch.tensor(10_000.0)) / (state // 2 - 1)))
-        self.register_buffer("scales", scales, persistent=False)
+        self.register_buffer("scales", frequencies(network.dims.state), persistent=False)
 
     def forward(self, pcm: Tensor, position: Tensor, tail: Tensor, loudest: Tensor, mel: Tensor, frame: Tensor,
                 keys: list[Tensor], values: list[Tensor]) -> tuple[Tensor, ...]:
@@ -52,8 +50,7 @@ class StreamProgram(nn.Module):
         size = self.chunking.size
         sound = torch.cat([tail, pcm], dim=1)
         hops = sound[:, : (2 * size + 2) * HOP].reshape(1, 2 * size + 2, HOP)
-        frames = torch.cat([hops[:, :-2], hops[:, 1:-1], hops[:, 2:, : N_FFT - 2 * HOP]], dim=2)
-        power = self.frontend.frames_power(frames)
+        power = self.frontend.frames_power(framed(hops))
         loudest = torch.maximum(loudest, power.amax(dim=(1, 2), keepdim=True))
         heard = torch.cat([mel, (torch.maximum(power, loudest - DYNAMIC_RANGE) + 4.0) * 0.25], dim=1)
         first = nn.functional.gelu(self.encoder.conv1(torch.cat([heard[:, :-2], heard[:, 1:-1], heard[:, 2:]], dim=2)))

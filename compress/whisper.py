@@ -68,10 +68,14 @@ class Dims:
         return cls(**{**values, **layers, "ranks": ranks})
 
 
+def frequencies(state: int) -> Tensor:
+    """(state / 2,) float32: 1 to 1/10000 radians a position."""
+    return torch.exp(-torch.arange(state // 2) * (math.log(10_000.0) / (state // 2 - 1)))
+
+
 def sinusoids(count: int, state: int) -> Tensor:
     """Whisper's encoder positions: (count, state) float32, sines then cosines of 1 to 1/10000 radians a position."""
-    scales = torch.exp(-torch.arange(state // 2) * (math.log(10_000.0) / (state // 2 - 1)))
-    angles = torch.arange(count)[:, None] * scales[None]
+    angles = torch.arange(count)[:, None] * frequencies(state)
     return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 

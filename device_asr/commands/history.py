@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import click
 from device_asr.commands.options import configured
 from device_asr.errors import OutputError
 from device_asr.writers import FORMATS
+from device_asr.writers.whole import write_whole
 
 if TYPE_CHECKING:
     from device_asr.config import Loaded
@@ -90,10 +90,8 @@ def export(session: str, format: str, output: str | None, loaded: Loaded) -> Non
         click.echo(text, nl=False)
         return
     path = Path(output)
-    partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
+        write_whole(path, text)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -37,6 +36,7 @@ from device_asr.tui.widgets.notice_line import NoticeLine
 from device_asr.tui.widgets.state_line import StateLine
 from device_asr.tui.widgets.transcript_view import TranscriptView
 from device_asr.writers import FORMATS
+from device_asr.writers.whole import write_whole
 
 UPDATES = 30  # level and state, a second; 20 are wanted, and on a core shared by six programs 25 became 18
 FINISHING = 10.0  # seconds for the phrase in progress where the interface ended by a fault
@@ -227,10 +227,8 @@ class DictationApp(App[None]):
                        alarm=True)
             return
         text = self.transcript.text() + "\n" if format == "txt" else export(self.transcript.lines, format)
-        partial = path.with_name(path.name + ".partial")
         try:
-            partial.write_text(text, encoding="utf-8")
-            os.replace(partial, path)
+            write_whole(path, text)
         except OSError as error:
             self._tell(f"{path} was not saved: {error.strerror}.", alarm=True)
             return

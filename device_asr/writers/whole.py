@@ -43,3 +43,17 @@ class WholeFile:
             with contextlib.suppress(OSError):
                 self._partial.unlink(missing_ok=True)
             self._partial = None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes all of a `WholeFile` at once.
+
+    Raises:
+        OSError: it cannot be written; nothing half-written is left.
+    """
+    file = WholeFile(path)
+    try:
+        file.write(text)
+        file.done()
+    finally:
+        file.abandon()
