@@ -14,16 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from compress import checkpoints, labelled
+from compress import base, checkpoints, labelled
 from compress.card import write_card
 from compress.checkpoints import Checkpoint
+from compress.distill_recipe import LATER
 from compress.export import CACHE, TOKENS_PER_CALL, SpeechProgram, export_speech
 from compress.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
 from compress.material import Material, Progress
 from compress.quantize import QuantisationPlan, report
 from compress.silero import describe as describe_vad
 from compress.silero import export_vad, load_silero, weights_path
-from compress.stages import FLOAT_BYTES, REPORT, Stages, plain, write_json
+from compress.stages import FLOAT_BYTES, REPORT, Stages, origin, plain, write_json
 from compress.techniques import settings_of
 from device_asr.bundle import FORMAT
 from device_asr.errors import UsageError
@@ -42,7 +43,8 @@ class Recipe:
     """What to build; read from TOML, see recipes/en-tiny.toml.
 
     corpus: manifest -> clips taken of it, or "all". stages: the techniques in their order, each a table
-    with its name as `do` and its settings. quantise: see `QuantisationPlan`.
+    with its name as `do` and its settings. quantise: see `QuantisationPlan`. base: whether the network in
+    half precision is written beside the bundle, see `base.py`.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Recipe:
     corpus: Mapping[str, int | str] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
     quantise: Mapping[str, Any] = field(default_factory=dict)
+    base: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         for table in self.stages:
@@ -60,6 +63,8 @@ class Recipe:
         for name, count in self.corpus.items():
             if count != "all" and not (isinstance(count, int) and count > 0):
                 raise UsageError(f"corpus.{name}: wanted a number of clips or \"all\", found {count!r}.")
+        if not isinstance(self.base, bool):
+            raise UsageError(f"base: wanted true or false, found {self.base!r}.")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -77,7 +82,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Path | None, progress: Progress) -> Path:
-    """Runs every stage and writes the bundle to `out`, replacing it whole.
+    """Runs every stage and writes the bundle to `out`, replacing it whole, its base beside it.
 
     The same recipe, teacher and clips make the same bytes in any folder, on one machine with the same number
     of threads. Another processor, number of threads or version of torch adds in another order: weights that
@@ -98,7 +103,7 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
     teacher = checkpoints.load(recipe.teacher)
     material = Material(teacher, recipe.corpus, corpus, noise, work / "labels", progress)
     stages.note("teacher", teacher.parameters, FLOAT_BYTES * teacher.parameters)
-    checkpoint, key = stages.walk(recipe.stages, recipe.corpus, material, teacher, f"teacher-{recipe.teacher}")
+    checkpoint, key = stages.walk(recipe.stages, recipe.corpus, material, teacher, origin(recipe.teacher))
     speech = _export(stages, checkpoint, recipe, plan, material, key)
     vad = _export_vad(stages)
     progress("bundle", None, "")
@@ -163,11 +168,11 @@ def write_bundle(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, 
     (temporary / "model.pte").write_bytes(speech.data)
     (temporary / "vad.pte").write_bytes(vad)
     write_pieces(temporary / "vocabulary.txt", checkpoint.vocabulary.pieces)
-    files = {}
-    for path in sorted(temporary.iterdir()):
-        data = path.read_bytes()
-        files[path.name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    manifest = _manifest(recipe, checkpoint, speech, files)
+    manifest = _manifest(recipe, checkpoint, speech, {path.name: _facts(path) for path in sorted(temporary.iterdir())})
+    if recipe.base:
+        half = base.beside(out)
+        base.save(checkpoint, QuantisationPlan.from_table(recipe.quantise).table, half)
+        manifest["base"] = {"file": half.name, **_facts(half)}
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     previous = out / "CARD.md"
     write_card(temporary / "CARD.md", manifest, previous.read_text() if previous.is_file() else "")
@@ -177,6 +182,11 @@ def write_bundle(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, 
         out.replace(former)
     temporary.replace(out)
     shutil.rmtree(former, ignore_errors=True)
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
 def _manifest(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram,

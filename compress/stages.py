@@ -11,7 +11,7 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from compress import formats
+from compress import base, formats
 from compress.checkpoints import Checkpoint
 from compress.distill_recipe import identity
 from compress.material import Material, Progress
@@ -19,6 +19,13 @@ from compress.techniques import Technique, settings_of
 
 STAGES, REPORT = "stages.json", "report.json"
 FLOAT_BYTES = 4
+
+
+def origin(teacher: str) -> str:
+    """The key of what a recipe begins with: the teacher's name, and of a base, which is replaced, its bytes too."""
+    if Path(teacher).suffix != base.SUFFIX:
+        return f"teacher-{teacher}"
+    return f"teacher-{teacher}-{hashlib.sha256(Path(teacher).read_bytes()).hexdigest()[:12]}"
 
 
 class Stages:

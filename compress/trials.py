@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from compress.candidates import GROUP, Candidate, Space, space_of, student_dims
 from compress.checkpoints import Checkpoint
 from compress.corpus import CorpusError, read_clip
 from compress.device_profile import DeviceProfile, Measured, misses
+from compress.distill_recipe import identity
 from compress.frontend import SAMPLES_PER_POSITION
 from compress.ledger import Row
 from compress.material import Material, Progress, choose_clips
@@ -120,7 +121,8 @@ class Trials:
             training = [table for table in self.base.stages if table["do"] == "distill"][-1]
             stages.append({**training, "epochs": candidate.epochs})
         quantise = {"bits": candidate.bits, **({"group": GROUP} if candidate.bits == 4 else {})}
-        return replace(self.base, name=f"{self.base.name}-{candidate.key}", stages=stages, quantise=quantise)
+        return replace(self.base, name=f"{self.base.name}-{candidate.key}", stages=stages, quantise=quantise,
+                       base=False)
 
     def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
         """The candidate's bundle as measured; one that an earlier run built is measured, not built.
@@ -166,8 +168,8 @@ def run(trials: Trials, device: DeviceProfile, count: int | None, seconds: float
     trials.check()
     space = trials.space()
     heard = hashlib.sha256(trials.manifest.read_bytes()).hexdigest()[:16]
-    identity = {"recipe": asdict(trials.base), "corpus": str(trials.corpus), "noise": str(trials.noise),
-                "measured on": [trials.manifest.name, heard, trials.limit]}
+    settings = {"recipe": identity(replace(trials.base, base=False)), "corpus": str(trials.corpus),
+                "noise": str(trials.noise), "measured on": [trials.manifest.name, heard, trials.limit]}
 
     def report(row: Row) -> None:
         if row.worked:
@@ -178,7 +180,7 @@ def run(trials: Trials, device: DeviceProfile, count: int | None, seconds: float
                             f"{size.bytes / 1e6:.1f} MB, {row.seconds:.0f} s, {row.state}{wer}{why}")
 
     found = search(device, space, trials.teacher.dims, trials, trials.work,
-                   Plan(count, seconds, identity, seed), report)
+                   Plan(count, seconds, settings, seed), report)
     if found.best is not None:
         measured_card(found.best, device, f"{trials.manifest.stem} ({len(trials.clips)} clips)", command)
     return found

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 import os
 import resource
 import signal
@@ -331,7 +333,7 @@ def test_the_same_seed_makes_the_same_manifest(place: Path, tmp_path: Path) -> N
     """
     stages = [{"do": "magnitude", "amount": 0.5}, {"do": "heads", "heads": 1, "importance": "taylor"},
               {"do": "distill", "epochs": 2, "batch": 2, "qat": {"bits": 8}, "evaluate": "train", "evaluate_clips": 2}]
-    path = recipe(place, *stages)
+    path = recipe(place, *stages, base=True, quantise={"embedding": 4, "embedding_group": 32})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -343,11 +345,21 @@ def test_the_same_seed_makes_the_same_manifest(place: Path, tmp_path: Path) -> N
     first, second = ((tmp_path / name / "manifest.json").read_bytes() for name in ("first", "second"))
     assert first == second
     stored = load(str(tmp_path / "first"))
-    assert stored.manifest["quantisation"]["plan"] == QuantisationPlan().to_table()
+    assert stored.manifest["quantisation"]["plan"] == QuantisationPlan(embedding=4, embedding_group=32).to_table()
     rows = report.gather(tmp_path / "work-first", None, None).stages
     assert [row["name"] for row in rows] == ["teacher", "magnitude", "heads", "distill", "export"]
     assert rows[-1]["bytes"] == (tmp_path / "first" / "model.pte").stat().st_size
     assert not list(tmp_path.glob("*.partial"))
+
+    half = tmp_path / "first.base.safetensors"
+    assert stored.manifest["base"] == {"file": half.name, "bytes": half.stat().st_size,
+                                       "sha256": hashlib.sha256(half.read_bytes()).hexdigest()}
+    again = replace(read_recipe(path), teacher=str(half), stages=(), base=False)
+    build(again, tmp_path / "third", tmp_path / "work-third", None, None, lambda *line: None)
+    table = stored.manifest["programs"]["speech"]["constants"]["table"]
+    rows = [(tmp_path / name / "model.pte").read_bytes()[table["offset"]:][: math.prod(table["shape"])]
+            for name in ("first", "third")]
+    assert rows[0] == rows[1], "the embedding of a bundle made from the base is that of the first"
 
 
 @pytest.mark.slow
