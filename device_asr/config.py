@@ -157,6 +157,14 @@ class PartialConfig(_Section):
 
 
 @dataclass(frozen=True)
+class FinalConfig(_Section):
+    _name = "final"
+    mode: str = knob("full", "full: a finished phrase is encoded once more, with full context; stream: its text comes "
+                             "from what was heard chunk by chunk, which a slow device has computed already",
+                     choices=("full", "stream"))
+
+
+@dataclass(frozen=True)
 class InterfaceConfig(_Section):
     _name = "interface"
     theme: str = knob("dark", "colours of the interface", choices=("dark", "light"))
@@ -180,6 +188,7 @@ class Config:
     endpoint: EndpointConfig = field(default_factory=EndpointConfig)
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     partial: PartialConfig = field(default_factory=PartialConfig)
+    final: FinalConfig = field(default_factory=FinalConfig)
     interface: InterfaceConfig = field(default_factory=InterfaceConfig)
     session: SessionConfig = field(default_factory=SessionConfig)
 

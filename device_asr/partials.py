@@ -7,18 +7,23 @@ there will not be heard otherwise (AlignAtt, Papi et al. 2023).
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from device_asr.agreement import Agreement
-from device_asr.config import PartialConfig
-from device_asr.decoder import Decoder, Hypothesis
+from device_asr.bundle import Bundle
+from device_asr.config import Config, PartialConfig
+from device_asr.decoder import Decoder, Encoded, Hypothesis
+from device_asr.errors import UsageError
 from device_asr.stream import StreamEncoder
 from device_asr.tokenizer import Vocabulary
 
 POSITION_MS = 20
+SPARE_S = 1.0  # a phrase may be a little longer than the longest: frames are whole, and so are chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +47,20 @@ class Partials(Protocol):
         """The phrase goes on."""
         ...
 
-    def update(self, sound: np.ndarray) -> Shown | None:
-        """What to show now, of the whole phrase so far; None: nothing new."""
+    def ready(self) -> bool:
+        """Whether an update may say more than the last."""
+        ...
+
+    def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
+        """What to show now, `sound()` being the whole phrase so far; None: nothing new."""
+        ...
+
+    def end(self) -> None:
+        """The phrase ends: what is left of it is heard."""
+        ...
+
+    def frames(self, samples: int) -> Encoded | None:
+        """What was heard of the phrase's first `samples`, for the decoder; None: it is not kept."""
         ...
 
     def heard_nothing(self) -> bool:
@@ -69,14 +86,23 @@ class Reencoding:
     def hear(self, frame: np.ndarray) -> None:
         pass
 
-    def update(self, sound: np.ndarray) -> Shown | None:
-        encoded = self._decoder.encode(sound)
+    def ready(self) -> bool:
+        return True
+
+    def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
+        encoded = self._decoder.encode(sound())
         hypothesis = self._decoder.decode(encoded, self.draft, self._agreement.committed)
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
             return None
         self.draft = hypothesis.tokens
         self._agreement.add(hypothesis.tokens)
         return Shown(hypothesis.tokens, self._agreement.committed)
+
+    def end(self) -> None:
+        pass
+
+    def frames(self, samples: int) -> Encoded | None:
+        return None
 
     def heard_nothing(self) -> bool:
         return False
@@ -103,11 +129,17 @@ class Streaming:
     def hear(self, frame: np.ndarray) -> None:
         self._encoder.feed(frame)
 
-    def update(self, sound: np.ndarray) -> Shown | None:
-        if self._encoder.chunks == self._seen:
+    def ready(self) -> bool:
+        return self._encoder.chunks > self._seen
+
+    def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
+        if not self.ready():
             return None
         self._seen = self._encoder.chunks
-        hypothesis = self._decoder.decode(self._encoder.encoded(), self.draft, self._committed)
+        encoded = self._encoder.encoded()
+        if encoded is None:
+            return None
+        hypothesis = self._decoder.decode(encoded, self.draft, self._committed)
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
             return None
         self.draft = hypothesis.tokens
@@ -116,12 +148,47 @@ class Streaming:
             self._committed = hypothesis.tokens[:stable]
         return Shown(hypothesis.tokens, self._committed)
 
+    def end(self) -> None:
+        self._encoder.flush()
+
+    def frames(self, samples: int) -> Encoded | None:
+        return self._encoder.encoded(samples)
+
     def heard_nothing(self) -> bool:
-        return self._encoder.chunks > 0 and not self._encoder.letters
+        return self._encoder.chunks > 0 and self._encoder.last_letter is None
 
     def last_heard(self) -> float | None:
-        letters = self._encoder.letters
-        return letters[-1].frame * POSITION_MS / 1000 if letters else None
+        letter = self._encoder.last_letter
+        return None if letter is None else letter.frame * POSITION_MS / 1000
+
+
+def policy(bundle: Bundle, session: Any, decoder: Decoder, config: Config) -> Partials:
+    """What the settings ask for, as far as the model can: without the method `stream` partials are re-encoded.
+
+    Raises:
+        UsageError: finals are to come from the stream, and there is none.
+    """
+    wanted = config.final.mode == "stream"
+    if wanted and config.partial.enabled and config.partial.mode != "stream":
+        raise UsageError(f"final.mode = stream wants partial.mode = stream, found {config.partial.mode}; "
+                         "the frames of the stream are there only where it is heard.")
+    methods = bundle.manifest["programs"]["speech"]["methods"]
+    if wanted and "stream" not in methods:
+        raise UsageError(f"final.mode = stream wants a model with the method stream, found {', '.join(methods)} in "
+                         f"{bundle.name}; choose another --model, or final.mode = full.")
+    if "stream" not in methods or not (wanted or (config.partial.enabled and config.partial.mode == "stream")):
+        return Reencoding(decoder, config.partial)
+    return Streaming(decoder, StreamEncoder(methods["stream"], session, capacity(config)), config.partial)
+
+
+def capacity(config: Config) -> int:
+    """Positions that the longest phrase may have."""
+    return math.ceil(longest(config) * 1000 / POSITION_MS) + 1
+
+
+def longest(config: Config) -> float:
+    """Seconds of sound of the longest phrase."""
+    return config.endpoint.longest_phrase_s + config.endpoint.preroll_ms / 1000 + SPARE_S
 
 
 def stable_tokens(hypothesis: Hypothesis, vocabulary: Vocabulary, before: int) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from time import perf_counter
 from typing import Protocol
 
@@ -14,13 +13,11 @@ from device_asr.config import Config
 from device_asr.decoder import Decoder
 from device_asr.endpoint import Closed, Endpointer, Opened
 from device_asr.events import AudioGap, Event, Final, Partial, SpeechEnded, SpeechStarted
-from device_asr.partials import Partials, Reencoding, Streaming
+from device_asr.partials import Partials, Reencoding, longest, policy
 from device_asr.sources import SAMPLE_RATE
-from device_asr.stream import StreamEncoder
 from device_asr.vad import FRAME, VoiceActivityDetector
 
 FRAME_S = FRAME / SAMPLE_RATE
-POSITIONS_PER_SECOND = 50
 
 
 class Recognizer(Protocol):
@@ -67,7 +64,7 @@ class StreamingRecognizer:
         self._pending = np.zeros(0, np.float32)
         self._fed = 0  # samples
         self._offset = 0  # samples fed that finish() rounded up to whole frames
-        self._window = _Window(int(_longest(config) / FRAME_S) + 2)
+        self._window = _Window(int(longest(config) / FRAME_S) + 2)
         self._onset = self._start = 0
         self._shown = ("", "")
         self._next_partial = 0.0
@@ -78,17 +75,14 @@ class StreamingRecognizer:
 
         Raises:
             BundleError: missing, damaged, incomplete, or of a newer format.
+            UsageError: the settings ask for what the model has not.
         """
         bundle = load(config.model.name, verify=not config.model.fast)
         threads = config.model.threads
         detector = VoiceActivityDetector(bundle.session("vad", threads))
         session = bundle.session("speech", threads)
         decoder = Decoder(bundle, session, config.decoding)
-        method = bundle.manifest["programs"]["speech"]["methods"].get("stream")
-        if method is None or config.partial.mode != "stream":
-            return cls(detector, decoder, config)
-        encoder = StreamEncoder(method, session, math.ceil(_longest(config) * POSITIONS_PER_SECOND) + 1)
-        return cls(detector, decoder, config, Streaming(decoder, encoder, config.partial))
+        return cls(detector, decoder, config, policy(bundle, session, decoder, config))
 
     @property
     def time(self) -> float:
@@ -146,9 +140,9 @@ class StreamingRecognizer:
             if change.forced:
                 events += self._open(change.end, change.end)
             return events
-        if not self._endpointer.open or self.partial_interval is None:
+        if not self._endpointer.open:
             return []
-        self._partials.hear(frame)
+        self._partials.hear(frame)  # without a gap, also while nothing is shown: evidence and finals come from it
         if (heard := self._partials.last_heard()) is not None:
             self._endpointer.spoke(self._start + int(heard / FRAME_S))
         return self._maybe_partial(number + 1, backlog)
@@ -157,20 +151,19 @@ class StreamingRecognizer:
         self._phrase += 1
         self._onset, self._start = onset, start
         self._shown = ("", "")
-        self._partials.begin(self._window.sound(start, self._endpointer.frame)
-                             if self.partial_interval is not None else np.zeros(0, np.float32))
+        self._partials.begin(self._window.sound(start, self._endpointer.frame))
         self._next_partial = self._seconds(onset) + (self.partial_interval or 0.0)
         return [SpeechStarted(self._phrase, self._seconds(onset))]
 
     def _maybe_partial(self, end: int, backlog: float) -> list[Event]:
         now = self._seconds(end)
-        if now < self._next_partial:
+        if self.partial_interval is None or now < self._next_partial or not self._partials.ready():
             return []
-        self._next_partial = now + (self.partial_interval or 0.0)
+        self._next_partial = now + self.partial_interval
         if backlog * 1000 > self._config.partial.late_ms:
             return []  # late: skipped, the next one covers this sound too
         began = perf_counter()
-        update = self._partials.update(self._window.sound(self._start, end))
+        update = self._partials.update(lambda: self._window.sound(self._start, end))
         if update is None:
             return []
         decode = self._decoder.vocabulary.decode
@@ -184,10 +177,12 @@ class StreamingRecognizer:
         began = perf_counter()
         time = self._seconds(self._endpointer.frame)
         ended = SpeechEnded(self._phrase, self._seconds(closed.speech_end))
+        self._partials.end()
         if self._partials.heard_nothing():
             return [ended]
         sound = self._window.sound(self._start, closed.end)
-        _, hypothesis = self._decoder.decode_safely(sound, self._decoder.encode(sound), self._partials.draft)
+        encoded = self._partials.frames(len(sound)) if self._config.final.mode == "stream" else None
+        _, hypothesis = self._decoder.decode_safely(sound, encoded or self._decoder.encode(sound), self._partials.draft)
         if not self._decoder.is_speech(hypothesis):
             return [ended]
         words = align_words(hypothesis, self._decoder.vocabulary, self._seconds(self._start),
@@ -197,11 +192,6 @@ class StreamingRecognizer:
         final = Final(self._phrase, text, self._seconds(self._onset), self._seconds(closed.speech_end), time,
                       words, confidence, perf_counter() - began)
         return [final, ended]
-
-
-def _longest(config: Config) -> float:
-    """Seconds of sound of the longest phrase."""
-    return config.endpoint.longest_phrase_s + config.endpoint.preroll_ms / 1000 + 1.0
 
 
 class _Window:

@@ -14,6 +14,7 @@ from device_asr.ctc import GreedyCtc, Letter
 from device_asr.decoder import Encoded
 
 SAMPLE_RATE = 16_000
+FEWEST = 2  # positions that `decode` takes
 
 
 class StreamEncoder:
@@ -46,6 +47,7 @@ class StreamEncoder:
         self.positions = 0
         self.chunks = 0
         self.letters: list[Letter] = []
+        self.last_letter: Letter | None = None  # a space is none: it may be heard in a pause
         self._ctc = GreedyCtc()
 
     def feed(self, pcm: np.ndarray) -> int:
@@ -67,7 +69,9 @@ class StreamEncoder:
         count, at = len(self._state), self.positions
         # copies: the program writes its next outputs where these lie
         self._state = [output.copy() for output in outputs[-count:]]
-        self.letters += self._ctc.feed(outputs[0])
+        letters = self._ctc.feed(outputs[0])
+        self.letters += letters
+        self.last_letter = next((letter for letter in reversed(letters) if letter.symbol != " "), self.last_letter)
         room = min(self._frames, self._capacity - at)
         for i in range(self._layers):
             self._keys[i][:, :, at : at + room] = outputs[1 + i][:, :, :room]
@@ -75,12 +79,16 @@ class StreamEncoder:
         self.positions = at + room
         self.chunks += 1
 
-    def encoded(self) -> Encoded:
-        """The frames so far, as the decoder takes them."""
-        n = self.positions
+    def encoded(self, samples: int | None = None) -> Encoded | None:
+        """The frames so far, or those of the first `samples`, as the decoder takes them; None: fewer than it takes."""
+        heard = max(0, self.chunks * self.chunk - self._delay)
+        heard = heard if samples is None else min(heard, samples)
+        n = min(self.positions, -(-(heard + self._delay) * self._frames // self.chunk))
+        if n < FEWEST:
+            return None
         cross = (*(np.ascontiguousarray(keys[:, :, :n]) for keys in self._keys),
                  *(np.ascontiguousarray(values[:, :n]) for values in self._values))
-        return Encoded(cross, n, max(0, self.chunks * self.chunk - self._delay) / SAMPLE_RATE)
+        return Encoded(cross, n, heard / SAMPLE_RATE)
 
 
 def _start(item: Mapping[str, Any]) -> np.ndarray:
