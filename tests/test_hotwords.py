@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_asr.ctc import BLANK, SYMBOLS, spell
@@ -64,6 +64,44 @@ def test_of_overlapping_words_the_better_one_is_taken() -> None:
 def test_a_heard_text_holds_its_own_words(words: list[str]) -> None:
     found = Spotter([Hotword("Berlin")]).find(heard(" ".join(words)))
     assert len(found) == words.count("berlin")
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_at_any_split_of_the_frames_the_same_is_found(data: st.DataObject) -> None:
+    """Also of scores that are no speech, where paths are many and close."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 9)))
+    blurred = rng.normal(0, 0.3, (60, len(SYMBOLS) + 1)).astype(np.float32)
+    scores = np.concatenate([heard("in new york city pria said"), blurred, heard("yorkshire pria")])
+    spotter = Spotter([Hotword("York"), Hotword("New York City", 2.0), Hotword("Pria"), Hotword("a", 3.0)])
+    wanted = spotter.find(scores)
+    assert len(wanted) > 3
+    spotter.reset()
+    for piece in np.split(scores, sorted(data.draw(st.lists(st.integers(0, len(scores)), max_size=8)))):
+        spotter.feed(piece)
+        spotter.found(ended=data.draw(st.booleans())), spotter.pending()
+    assert spotter.found(ended=True) == wanted
+
+
+def test_a_word_counts_when_its_end_was_heard_or_the_phrase_is_taken_to_end() -> None:
+    scores, spotter = heard("dear pria said so"), Spotter([Hotword("Pria")])
+    spotter.feed(scores[: 2 * 9])
+    assert spotter.found(ended=False) == []
+    assert [(one.word.text, one.end) for one in spotter.found(ended=True)] == [("Pria", 2 * 9)]
+    spotter.feed(scores[2 * 9 :])
+    assert [one.end for one in spotter.found(ended=False)] == [2 * 9 + 1], "what was taken for an end is not kept"
+
+
+def test_a_word_is_in_progress_from_the_space_before_it_until_it_cannot_be_any_more() -> None:
+    spotter, scores = Spotter([Hotword("New York")]), heard("in new york")
+    spotter.feed(scores[: 2 * 2])
+    assert spotter.pending() is None
+    spotter.feed(scores[2 * 2 : 2 * 9])
+    assert spotter.pending() == 2 * 2
+    spotter.reset()
+    spotter.feed(heard("in newham"))
+    assert spotter.pending() is None
+    assert Spotter([]).pending() is None
 
 
 def test_written_words_give_way_and_signs_stay() -> None:
