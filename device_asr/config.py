@@ -139,6 +139,8 @@ class DecodingConfig(_Section):
     compression_ratio: float = knob(2.4, "text that zlib shrinks by more is a loop", low=1, high=10)
     no_speech: float = knob(0.6, "no-speech probability above which a doubtful phrase is dropped", low=0, high=1)
     min_logprob: float = knob(-1.0, "mean log-probability under which a phrase is doubtful", low=-10, high=0)
+    hotwords: str | None = knob(None, "file of custom words: one word or phrase a line, as it is to be written, and "
+                                      "after a tab how much it is favoured (1 is usual); empty: none")
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ SPARE_S = 1.0  # a phrase may be a little longer than the longest: frames are wh
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """tokens: the hypothesis; committed: its beginning that stays until the final."""
+    """committed: the beginning of the hypothesis' tokens that stays until the final."""
 
-    tokens: tuple[int, ...]
+    hypothesis: Hypothesis
     committed: tuple[int, ...]
 
 
@@ -96,7 +96,7 @@ class Reencoding:
             return None
         self.draft = hypothesis.tokens
         self._agreement.add(hypothesis.tokens)
-        return Shown(hypothesis.tokens, self._agreement.committed)
+        return Shown(hypothesis, self._agreement.committed)
 
     def end(self) -> None:
         pass
@@ -115,50 +115,50 @@ class Streaming:
     """Hears chunks, commits by attention."""
 
     def __init__(self, decoder: Decoder, encoder: StreamEncoder, config: PartialConfig) -> None:
-        self._decoder, self._encoder = decoder, encoder
+        self._decoder, self.encoder = decoder, encoder
         self._guard = config.guard_ms // POSITION_MS
         self.begin(np.zeros(0, np.float32))
 
     def begin(self, sound: np.ndarray) -> None:
-        self._encoder.reset()
+        self.encoder.reset()
         self.draft: tuple[int, ...] = ()
         self._committed: tuple[int, ...] = ()
         self._seen = 0
-        self._encoder.feed(sound)
+        self.encoder.feed(sound)
 
     def hear(self, frame: np.ndarray) -> None:
-        self._encoder.feed(frame)
+        self.encoder.feed(frame)
 
     def ready(self) -> bool:
-        return self._encoder.chunks > self._seen
+        return self.encoder.chunks > self._seen
 
     def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
         if not self.ready():
             return None
-        self._seen = self._encoder.chunks
-        encoded = self._encoder.encoded()
+        self._seen = self.encoder.chunks
+        encoded = self.encoder.encoded()
         if encoded is None:
             return None
         hypothesis = self._decoder.decode(encoded, self.draft, self._committed)
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
             return None
         self.draft = hypothesis.tokens
-        stable = stable_tokens(hypothesis, self._decoder.vocabulary, self._encoder.positions - self._guard)
+        stable = stable_tokens(hypothesis, self._decoder.vocabulary, self.encoder.positions - self._guard)
         if stable > len(self._committed):
             self._committed = hypothesis.tokens[:stable]
-        return Shown(hypothesis.tokens, self._committed)
+        return Shown(hypothesis, self._committed)
 
     def end(self) -> None:
-        self._encoder.flush()
+        self.encoder.flush()
 
     def frames(self, samples: int) -> Encoded | None:
-        return self._encoder.encoded(samples)
+        return self.encoder.encoded(samples)
 
     def heard_nothing(self) -> bool:
-        return self._encoder.chunks > 0 and self._encoder.last_letter is None
+        return self.encoder.chunks > 0 and self.encoder.last_letter is None
 
     def last_heard(self) -> float | None:
-        letter = self._encoder.last_letter
+        letter = self.encoder.last_letter
         return None if letter is None else letter.frame * POSITION_MS / 1000
 
 

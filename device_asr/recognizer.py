@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from device_asr.alignment import align_words
+from device_asr.biasing import Biasing, biasing
 from device_asr.bundle import load
 from device_asr.config import Config
 from device_asr.decoder import Decoder
@@ -54,7 +55,8 @@ class StreamingRecognizer:
     """Voice activity, endpointing, partials while a phrase goes on, a final at its end."""
 
     def __init__(self, detector: VoiceActivityDetector, decoder: Decoder, config: Config,
-                 partials: Partials | None = None) -> None:
+                 partials: Partials | None = None, custom: Biasing | None = None) -> None:
+        self._custom = custom
         self._partials = partials or Reencoding(decoder, config.partial)
         self._detector, self._decoder, self._config = detector, decoder, config
         self._endpointer = Endpointer(config.endpoint)
@@ -82,7 +84,8 @@ class StreamingRecognizer:
         detector = VoiceActivityDetector(bundle.session("vad", threads))
         session = bundle.session("speech", threads)
         decoder = Decoder(bundle, session, config.decoding)
-        return cls(detector, decoder, config, policy(bundle, session, decoder, config))
+        partials = policy(bundle, session, decoder, config)
+        return cls(detector, decoder, config, partials, biasing(bundle, session, partials, config))
 
     @property
     def time(self) -> float:
@@ -151,6 +154,8 @@ class StreamingRecognizer:
         self._phrase += 1
         self._onset, self._start = onset, start
         self._shown = ("", "")
+        if self._custom:
+            self._custom.begin()
         self._partials.begin(self._window.sound(start, self._endpointer.frame))
         self._next_partial = self._seconds(onset) + (self.partial_interval or 0.0)
         return [SpeechStarted(self._phrase, self._seconds(onset))]
@@ -166,8 +171,11 @@ class StreamingRecognizer:
         update = self._partials.update(lambda: self._window.sound(self._start, end))
         if update is None:
             return []
-        decode = self._decoder.vocabulary.decode
-        shown = decode(update.tokens).strip(), decode(update.committed).strip()
+        if self._custom:
+            shown = self._custom.shown(update, self._window.activity(self._start, end), FRAME_S)
+        else:
+            decode = self._decoder.vocabulary.decode
+            shown = decode(update.hypothesis.tokens).strip(), decode(update.committed).strip()
         if shown == self._shown:
             return []
         self._shown = shown
@@ -189,6 +197,9 @@ class StreamingRecognizer:
                             self._window.activity(self._start, closed.end), FRAME_S)
         confidence = round(float(np.exp(hypothesis.mean_logprob)), 4)
         text = self._decoder.vocabulary.decode(hypothesis.tokens).strip()
+        if self._custom:
+            words = self._custom.final(words, sound, self._seconds(self._start))
+            text = " ".join(word.text for word in words)
         final = Final(self._phrase, text, self._seconds(self._onset), self._seconds(closed.speech_end), time,
                       words, confidence, perf_counter() - began)
         return [final, ended]

@@ -18,7 +18,10 @@ FEWEST = 2  # positions that `decode` takes
 
 
 class StreamEncoder:
-    """Feeds `stream`, keeps its state, gathers what the decoder attends to.
+    """Feeds `stream`, keeps its state, gathers what the decoder attends to and the CTC head's scores.
+
+    scores: (capacity, symbols) float32, of which the first `positions` are of this phrase. samples: heard of it,
+    those filled up by `flush` left out.
 
     Args:
         method: the manifest's description of `stream`.
@@ -38,12 +41,15 @@ class StreamEncoder:
         self._values = [np.zeros((shape[0], capacity, shape[2]), np.float32) for shape in shapes[self._layers :]]
         self._capacity = capacity
         self._delay = int(method["delay"])
+        self.delay = self._delay / SAMPLE_RATE  # seconds by which a frame's sound lies before `frame * 20 ms`
+        self.scores = np.zeros((capacity, int(method["outputs"][0]["shape"][1])), np.float32)
         self.reset()
 
     def reset(self) -> None:
         """Forgets the phrase."""
         self._state = [array.copy() for array in self._starts]
         self._pending = np.zeros(0, np.float32)
+        self.samples = 0
         self.positions = 0
         self.chunks = 0
         self.letters: list[Letter] = []
@@ -52,6 +58,7 @@ class StreamEncoder:
 
     def feed(self, pcm: np.ndarray) -> int:
         """Hears (n,) float32 at 16 kHz; the number of chunks that this completed."""
+        self.samples += len(pcm)
         data = np.concatenate([self._pending, pcm]) if len(self._pending) else pcm
         whole = len(data) // self.chunk * self.chunk
         for at in range(0, whole, self.chunk):
@@ -62,7 +69,9 @@ class StreamEncoder:
     def flush(self) -> None:
         """Hears what is left, filled up with silence."""
         if len(self._pending):
-            self.feed(np.zeros(self.chunk - len(self._pending), np.float32))
+            silence = np.zeros(self.chunk - len(self._pending), np.float32)
+            self.feed(silence)
+            self.samples -= len(silence)
 
     def _hear(self, chunk: np.ndarray) -> None:
         outputs = self._session.run("stream", chunk, *self._state)
@@ -73,6 +82,7 @@ class StreamEncoder:
         self.letters += letters
         self.last_letter = next((letter for letter in reversed(letters) if letter.symbol != " "), self.last_letter)
         room = min(self._frames, self._capacity - at)
+        self.scores[at : at + room] = outputs[0][:room]
         for i in range(self._layers):
             self._keys[i][:, :, at : at + room] = outputs[1 + i][:, :, :room]
             self._values[i][:, at : at + room] = outputs[1 + self._layers + i][:, :room]

@@ -13,16 +13,17 @@ from device_asr.errors import UsageError
 
 
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --config, --model, --threads and --set; the verb is given `loaded: config.Loaded`."""
+    """Adds --config, --model, --threads, --hotwords and --set; the verb is given `loaded: config.Loaded`."""
 
     @click.option("--config", "config_file", metavar="FILE", is_eager=True,
                   help="Config file instead of the usual one.")
     @click.option("--model", metavar="NAME", help="Model by name or folder.")
     @click.option("--threads", type=int, help="Threads of the model's computation.")
+    @click.option("--hotwords", metavar="FILE", help="Custom words to favour, one word or phrase a line.")
     @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Any setting; repeatable.")
     @functools.wraps(function)
     def wrapped(*args: Any, config_file: str | None, model: str | None, threads: int | None,
-                settings: tuple[str, ...], **kwargs: Any) -> Any:
+                hotwords: str | None, settings: tuple[str, ...], **kwargs: Any) -> Any:
         from device_asr import config
 
         flags: dict[str, Any] = {}
@@ -35,6 +36,8 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
             flags["model.name"] = model
         if threads is not None:
             flags["model.threads"] = threads
+        if hotwords is not None:
+            flags["decoding.hotwords"] = hotwords
         loaded = config.load(Path(config_file) if config_file else None, flags=flags)
         return function(*args, loaded=loaded, **kwargs)
 

@@ -1,0 +1,133 @@
+"""Custom words at work: spotted while a phrase is heard, put into what is shown and into what is final.
+
+What was committed stays: words are put in before they are committed, and a word that one in progress may still
+take is committed only when that is settled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_asr.alignment import align_words
+from device_asr.bundle import Bundle
+from device_asr.config import Config
+from device_asr.errors import UsageError
+from device_asr.events import Word
+from device_asr.hotwords import (
+    SECONDS_PER_FRAME,
+    SHARED,
+    Spotted,
+    Spotter,
+    lies_within,
+    put_in,
+    read_hotwords,
+    replacements,
+)
+from device_asr.partials import Partials, Shown, Streaming, capacity
+from device_asr.stream import SAMPLE_RATE, StreamEncoder
+from device_asr.tokenizer import Vocabulary
+
+
+class Biasing:
+    """The custom words of a recogniser, phrase by phrase.
+
+    Args:
+        encoder: hears the phrases.
+        shared: somebody else feeds it while a phrase goes on; otherwise it hears each phrase once, at its end.
+    """
+
+    def __init__(self, spotter: Spotter, encoder: StreamEncoder, vocabulary: Vocabulary, *, shared: bool) -> None:
+        self._spotter, self._encoder, self._vocabulary, self._shared = spotter, encoder, vocabulary, shared
+        self.begin()
+
+    def begin(self) -> None:
+        """A phrase opens."""
+        self._spotter.reset()
+        self._committed: tuple[str, ...] = ()
+        self._given = 0  # words of the hypothesis that these stand for
+        self._until = 0.0  # seconds of the phrase up to which words are committed
+
+    def shown(self, update: Shown, active: Sequence[bool], frame: float) -> tuple[str, str]:
+        """Text of a phrase so far, and the beginning of it that stays.
+
+        Args:
+            active: see `align_words`, as `frame`.
+        """
+        self._listen()
+        words = align_words(update.hypothesis, self._vocabulary, 0.0, active, frame)
+        origin = -self._encoder.delay
+        placed = {one.first: one for one in replacements(words, self._free(), origin) if one.first >= self._given}
+        pending = self._spotter.pending()
+        held = math.inf if pending is None else origin + pending * SECONDS_PER_FRAME
+        stable = self._count(update.committed)
+        rest: list[str] = []
+        at = self._given
+        while at < len(words):
+            one = placed.get(at)
+            word, at = (words[at], at + 1) if one is None else (one.word, one.last)
+            rest.append(word.text)
+            if at <= stable and len(rest) == 1 and not lies_within(word, held, math.inf):
+                self._committed = (*self._committed, *rest)
+                self._given = at
+                self._until = max(self._until, word.end if one is None else one.until)
+                rest = []
+        return " ".join((*self._committed, *rest)), " ".join(self._committed)
+
+    def final(self, words: Sequence[Word], sound: np.ndarray, start: float) -> tuple[Word, ...]:
+        """The words of a finished phrase, custom ones in place.
+
+        Args:
+            sound: the phrase, (n,) float32, which begins at `start` seconds of the words' clock.
+        """
+        encoder = self._encoder
+        if not self._shared:
+            encoder.reset()
+            encoder.feed(sound)
+            encoder.flush()
+        if encoder.samples > len(sound):  # the phrase was cut, and more than it was heard
+            frames = math.ceil((len(sound) / SAMPLE_RATE + encoder.delay) / SECONDS_PER_FRAME)
+            spotted = self._spotter.find(encoder.scores[: min(frames, encoder.positions)])
+        else:
+            self._listen()
+            spotted = self._spotter.found(ended=True)
+        return put_in(words, spotted, start - encoder.delay)
+
+    def _listen(self) -> None:
+        self._spotter.feed(self._encoder.scores[self._spotter.frames : self._encoder.positions])
+
+    def _free(self) -> list[Spotted]:
+        """Words that were spotted, those left out that lie in what is committed already."""
+        until = round((self._until + self._encoder.delay) / SECONDS_PER_FRAME)
+        return [one for one in self._spotter.found(ended=True)
+                if until - one.start < SHARED * (one.end - one.start)]
+
+    def _count(self, tokens: Sequence[int]) -> int:
+        """How many words `align_words` makes of `tokens`."""
+        decode = self._vocabulary.decode
+        return sum(bool(decode(tokens[k] for k in group).strip()) for group in self._vocabulary.words(tokens))
+
+
+def biasing(bundle: Bundle, session: Any, partials: Partials, config: Config) -> Biasing | None:
+    """The custom words that the settings name; None: none.
+
+    Raises:
+        UsageError: the file cannot be used, or the model has no CTC head to hear them with.
+    """
+    if config.decoding.hotwords is None:
+        return None
+    words = read_hotwords(Path(config.decoding.hotwords).expanduser())
+    if not words:
+        return None
+    methods = bundle.manifest["programs"]["speech"]["methods"]
+    if "stream" not in methods:
+        raise UsageError(f"Hotwords want a model with the method stream, found {', '.join(methods)} in {bundle.name}; "
+                         "choose another --model, or leave out --hotwords (decoding.hotwords).")
+    if isinstance(partials, Streaming):
+        return Biasing(Spotter(words), partials.encoder, bundle.vocabulary(), shared=True)
+    encoder = StreamEncoder(methods["stream"], session, capacity(config))
+    return Biasing(Spotter(words), encoder, bundle.vocabulary(), shared=False)
