@@ -61,7 +61,7 @@ class Biasing:
         self._listen()
         words = align_words(update.hypothesis, self._vocabulary, 0.0, active, frame)
         origin = -self._encoder.delay
-        placed = {one.first: one for one in replacements(words, self._free(), origin) if one.first >= self._given}
+        placed = {one.first: one for one in replacements(words, self._free(), origin)}
         pending = self._spotter.pending()
         held = math.inf if pending is None else origin + pending * SECONDS_PER_FRAME
         stable = self._count(update.committed)
