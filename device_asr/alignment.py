@@ -70,7 +70,11 @@ def align_words(hypothesis: Hypothesis, vocabulary: Vocabulary, origin: float,
 
 
 def _draw_in(start: float, end: float, active: Sequence[bool], frame: float) -> tuple[float, float]:
-    """The part of [start, end] from its first active frame to its last; the whole where none is active."""
+    """The part of [start, end] from its first active frame to its last; what lies in the phrase where none is active.
+
+    A phrase that was decoded once more has silence behind it, and attention may go there.
+    """
+    start, end = min(start, len(active) * frame), min(end, len(active) * frame)
     first, last = int(start / frame), min(len(active), int(np.ceil(end / frame)))
     heard = [k for k in range(first, last) if active[k]]
     if not heard:

@@ -1,0 +1,69 @@
+"""A tiny network with random weights that behaves: it writes a few words, and its CTC head hears what is loud."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compress.build import Recipe, write_bundle
+from compress.checkpoints import Checkpoint, add_ctc
+from compress.chunks import Chunking
+from compress.export import export_speech
+from compress.quantize import EXACT
+from compress.whisper import Dims, LayerDims, Whisper
+from device_asr.ctc import BLANK, SYMBOLS, spell
+from device_asr.tokenizer import Vocabulary
+
+DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
+            encoder=(LayerDims(2, 64),), decoder=(LayerDims(2, 64, 2),))
+CHUNKING = Chunking(8, 50)
+WORDS = 10  # in every text
+SECOND = 16_000
+VAD = Path(__file__).parent.parent / "models" / "en-tiny" / "vad.pte"
+
+
+def tiny_checkpoint(speech: np.ndarray) -> Checkpoint:
+    """Texts of `WORDS` words that depend on the sound; letters where `speech`, (n,) float32, is loud."""
+    torch.manual_seed(0)
+    network = Whisper(DIMS).requires_grad_(False)
+    vocabulary = Vocabulary(tuple(f" w{i}".encode() for i in range(256)),
+                            {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
+    decoder = network.decoder
+    # positions say most of which word comes, or else the last word, whose embedding is also its logit, comes again
+    decoder.positions.normal_(0, 5)
+    decoder.positions[len(vocabulary.prompt) - 1 + WORDS :] = 60 * decoder.embedding.weight[vocabulary.end]
+    decoder.layers[0].cross.out.weight.mul_(16)
+    made = add_ctc(Checkpoint(DIMS, network.state_dict(), vocabulary, ((0, 1),)))
+    _hear_what_is_loud(made, network, speech)
+    return made
+
+
+def _hear_what_is_loud(checkpoint: Checkpoint, network: Whisper, speech: np.ndarray) -> None:
+    """Fits the CTC head by least squares: blank where it is quiet, one of two letters where it is loud."""
+    speech = np.concatenate([np.zeros(SECOND, np.float32), speech, np.zeros(2 * SECOND, np.float32)])
+    positions = len(speech) // 320
+    pcm = np.concatenate([np.zeros(320, np.float32), speech[: positions * 320]])
+    frames = network.encode(torch.from_numpy(pcm[None]), chunking=CHUNKING)[0][0, :positions].numpy()
+    level = np.sqrt(np.mean(speech[: positions * 320].reshape(positions, 320) ** 2, axis=1))
+    wanted = np.where(level > 0.2 * np.quantile(level, 0.95), 1.0, -1.0)
+    known = np.concatenate([frames, np.ones((positions, 1), np.float32)], axis=1)
+    fitted = np.linalg.lstsq(known.T @ known + 0.1 * np.eye(known.shape[1]), known.T @ wanted, rcond=None)[0]
+    loud, shift = torch.from_numpy(fitted[:-1].astype(np.float32)), float(fitted[-1])
+    turn = torch.randn(DIMS.state) * 0.2  # now this letter, now that one
+    weight, bias = checkpoint.weights["ctc.weight"], checkpoint.weights["ctc.bias"]
+    bias[:] = -100.0
+    bias[BLANK] = 0.0
+    for letter, way in zip(spell("ab"), (1, -1), strict=True):
+        weight[letter], bias[letter] = loud + way * turn, shift
+    assert bias.shape == (len(SYMBOLS) + 1,)
+
+
+def tiny_bundle(speech: np.ndarray, out: Path) -> Path:
+    """A whole bundle of it with `stream`, fp32, with the real voice activity detector."""
+    checkpoint = tiny_checkpoint(speech)
+    program = export_speech(checkpoint, EXACT, speech, chunking=CHUNKING)
+    write_bundle(Recipe("tiny", "none", quantise={"bits": 32, "embedding": 32}), checkpoint, program,
+                 VAD.read_bytes(), out)
+    return out
