@@ -135,10 +135,12 @@ class LiveSession:
     def state(self) -> LiveState:
         """The read-outs of this moment; never blocks on the recogniser."""
         source, recognizer = self.source, self._recognizer
-        backlog = source.backlog
+        backlog, phase = source.backlog, self._phase()
+        # where nothing is heard, the last probability is of sound that is over
+        speech = recognizer.speech_probability if recognizer and phase == "listening" else 0.0
         return LiveState(
-            phase=self._phase(), device=source.name, rate=source.rate, muted=self._muted,
-            level=source.level(), speech_probability=recognizer.speech_probability if recognizer else 0.0,
+            phase=phase, device=source.name, rate=source.rate, muted=self._muted,
+            level=source.level(), speech_probability=speech,
             overflows=source.overflows, lost=self._lost, backlog=backlog, queue=int(backlog / CHUNK),
             behind=backlog if recognizer and backlog > BEHIND else 0.0, step=self._pace.step,
             partial_interval=self._pace.partial_interval(), elapsed=self._fed / SAMPLE_RATE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import wave
 from pathlib import Path
 
@@ -17,7 +18,8 @@ class Recording:
     """A WAV file whose header tells its true length after every flush, so that a kill leaves it readable."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
+        # for its owner alone, as the text beside it
+        self._file = open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
         self._wave = wave.open(self._file, "wb")  # noqa: SIM115
         self._wave.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         self._pending: list[np.ndarray] = []

@@ -97,6 +97,19 @@ def test_a_letter_dictated_while_the_microphone_is_unplugged_and_comes_back(tmp_
     assert numbers["drops"][0] == 0, "no overflow: a microphone that is gone is told as such"
 
 
+def test_without_a_microphone_the_interface_waits_for_one(tmp_path: Path) -> None:
+    with VirtualMicrophone() as microphone:
+        microphone.unplug()
+        env = {**microphone.env, "XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
+        with Terminal([sys.executable, "-m", "device_asr.cli"], env, 80, 24) as terminal:
+            terminal.until(lambda screen: "○ waiting" in screen and "! Waiting for a microphone, looking" in screen,
+                           30, "the interface says what it waits for, in 80 columns")
+            microphone.plug()
+            terminal.until(lambda screen: "● listening" in screen, 30, "the microphone is used")
+            terminal.press("q")
+            assert terminal.process.wait(20) == 0
+
+
 def squeezed(text: str) -> str:
     return "".join(text.split())
 

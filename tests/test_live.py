@@ -118,6 +118,7 @@ def test_pausing_finishes_the_phrase_and_resuming_goes_on_where_it_stood() -> No
     run.session.pause()
     time.sleep(0.3)
     assert run.session.state.phase == "paused"
+    assert run.session.state.speech_probability == 0, "nobody is heard"
     assert len(run.texts()) == 1
     heard = run.session.state.elapsed
     time.sleep(0.2)

@@ -277,9 +277,13 @@ def test_no_device_is_a_sentence_or_a_wait(microphone: VirtualMicrophone) -> Non
         MicrophoneSource(AudioConfig(channel=60)).start()
     patient = Listener(MicrophoneSource(AudioConfig(), wait=True))
     assert patient.source.waiting and patient.notices == ["device_waiting"]
+    patient.source.select("pulse")
     microphone.plug()
     assert until(lambda: bool(patient.chunks))
+    time.sleep(0.5)
     patient.close()
+    assert patient.source.name == "pulse"
+    assert patient.notices == ["device_waiting", "device_opened"], "what was chosen meanwhile is opened once"
 
 
 def test_one_channel_is_chosen_or_all_are_mixed(microphone: VirtualMicrophone, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import stat
 import subprocess
 import sys
 import wave
@@ -100,6 +102,9 @@ def test_an_empty_session_leaves_nothing_and_a_recording_keeps_it(tmp_path: Path
     writer.close()
     with wave.open(str(writer.path.with_suffix(".wav"))) as sound:
         assert np.frombuffer(sound.readframes(9), "<i2").tolist() == [16384, -16384, 32767]
+    if os.name == "posix":
+        modes = {path.suffix: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+        assert modes == {".jsonl": 0o600, ".wav": 0o600}, "nobody else reads or hears it"
 
 
 def test_sessions_of_the_same_second_do_not_meet_and_are_found_by_their_beginning(tmp_path: Path) -> None:

@@ -136,11 +136,16 @@ def test_a_line_is_edited_copied_and_saved(tmp_path: Path) -> None:
         await until(pilot, lambda: app.transcript.lines[0].text == "Half")
         await pilot.press("c")
         assert app.clipboard == "Half"
+        await until(pilot, lambda: len(app.transcript.lines) == 2)
+        await pilot.press("c")
+        assert app.clipboard == "Half", "without a mouse the chosen line is the selection"
+        await pilot.press("escape", "c")
+        assert app.clipboard == app.transcript.text() != "Half"
         await pilot.press("s")
         await pilot.press("ctrl+u", *str(target), "enter")
         await until(pilot, target.exists)
 
-    app = run(tmp_path / "kept", scenario)
+    app = run(tmp_path / "kept", scenario, pcm=np.concatenate([speech(0.5), silence(0.3), speech(0.8), silence(20)]))
     assert target.read_text().startswith("WEBVTT") and "Half" in target.read_text()
     assert sessions.find(tmp_path / "kept", app.writer.id).lines[0].text == "Half"
 

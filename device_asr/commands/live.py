@@ -49,7 +49,7 @@ def _source(config: Config, sound: Path | None) -> LiveSource:
     if sound is None:
         from device_asr.sources.microphone import MicrophoneSource
 
-        return MicrophoneSource(config.audio)
+        return MicrophoneSource(config.audio, wait=True)
     from device_asr.sources.file import FileSource
     from device_asr.sources.realtime import RealtimeSource
 

@@ -73,7 +73,7 @@ class MicrophoneSource:
             devices.portaudio()  # without PortAudio waiting is of no use
             if not self._wait:
                 raise
-            self._tell("device_waiting", f"{error} Waiting for a microphone.")
+            self._tell_waiting(error)
         self._watcher = threading.Thread(target=self._watch, name="microphone-watch", daemon=True)
         self._watcher.start()
 
@@ -145,6 +145,10 @@ class MicrophoneSource:
         if self.on_notice is not None:
             self.on_notice(kind, message)
 
+    def _tell_waiting(self, error: DeviceError) -> None:
+        # what it does comes first: a line of 80 columns ends within the reason
+        self._tell("device_waiting", f"Waiting for a microphone, looking every second. {error}")
+
     def _open(self) -> None:
         found = devices.list_devices()
         wanted = list(self._wanted)
@@ -206,10 +210,11 @@ class MicrophoneSource:
             return
         try:
             devices.refresh()
+            self._switch = False  # a device that was chosen while there was none is taken now
             self._open()
         except DeviceError as error:
             if first:
-                self._tell("device_waiting", f"{error} Looking again every second.")
+                self._tell_waiting(error)
 
     # --- reading -------------------------------------------------------------------------------------
 

@@ -208,7 +208,7 @@ class DictationApp(App[None]):
         self.session.mute(not self.session.state.muted)
 
     def action_copy(self) -> None:
-        text = self.screen.get_selected_text() or self.transcript.text()
+        text = self.screen.get_selected_text() or self._view.chosen_text() or self.transcript.text()
         self.copy_to_clipboard(text)
         self._tell(f"Copied {len(text.split())} words.")
 

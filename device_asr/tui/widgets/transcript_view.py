@@ -80,6 +80,10 @@ class TranscriptView(VerticalScroll, can_focus=True):
         if self.chosen is not None:
             self._scroll_to_line(self.chosen)
 
+    def chosen_text(self) -> str:
+        """The text of the chosen line; empty where none is chosen."""
+        return self.transcript.lines[self.chosen].text if self.chosen is not None else ""
+
     def _scroll_to_line(self, index: int) -> None:
         for widget, page in zip(self._pages, pages(self.transcript.paragraphs()), strict=False):
             if index <= page[-1][-1]:
