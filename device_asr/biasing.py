@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ from device_asr.hotwords import (
     SHARED,
     Spotted,
     Spotter,
+    configured_hotwords,
     lies_within,
     put_in,
-    read_hotwords,
     replacements,
 )
 from device_asr.partials import Partials, Shown, Streaming, capacity
@@ -118,9 +117,7 @@ def biasing(bundle: Bundle, session: Any, partials: Partials, config: Config) ->
     Raises:
         UsageError: the file cannot be used, or the model has no CTC head to hear them with.
     """
-    if config.decoding.hotwords is None:
-        return None
-    words = read_hotwords(Path(config.decoding.hotwords).expanduser())
+    words = configured_hotwords(config.decoding)
     if not words:
         return None
     methods = bundle.manifest["programs"]["speech"]["methods"]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from device_asr.config import DecodingConfig
 from device_asr.ctc import BLANK, SYMBOLS, spell, spoken
 from device_asr.errors import UsageError
 from device_asr.events import Word
@@ -64,6 +65,15 @@ def read_hotwords(path: Path) -> list[Hotword]:
         except UsageError as error:
             raise UsageError(f"{path}, line {number}: {error}") from None
     return found
+
+
+def configured_hotwords(config: DecodingConfig) -> list[Hotword]:
+    """The words that `decoding.hotwords` names; none where it is empty.
+
+    Raises:
+        UsageError: as `read_hotwords`.
+    """
+    return [] if config.hotwords is None else read_hotwords(Path(config.hotwords).expanduser())
 
 
 @dataclass(frozen=True, slots=True)

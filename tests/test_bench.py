@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from phrase_counter import PhraseCounter, silence, speech
 from virtual_microphone import VirtualMicrophone, missing
 
 from device_asr.bench import suite
+from device_asr.bench.custom import Recall, occurrences, recall
 from device_asr.bench.live import files_live, microphone_live, share_out
 from device_asr.bench.memory import peak_memory
 from device_asr.bench.noise import KINDS, LEVELS_DB, generate, hear_noise
@@ -35,6 +37,7 @@ from device_asr.commands.bench import command
 from device_asr.config import Config
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, Word
+from device_asr.hotwords import Hotword
 from device_asr.manifest import Clip, ManifestError
 from device_asr.recognizer import StreamingRecognizer
 from device_asr.sources import SAMPLE_RATE
@@ -182,6 +185,47 @@ def test_a_detail_file_on_a_full_disk_is_told_and_a_device_stays_a_device(tmp_pa
 def test_the_limit_takes_the_first_clips(tmp_path: Path, bench: Callable[..., Result]) -> None:
     found = json.loads(bench(Scripted([], []), corpus(tmp_path, "a", "b"), "--limit", 1, "--json").stdout)
     assert found["corpora"][0]["clips"] == 1
+
+
+def test_custom_words_are_counted_as_whole_words_however_they_are_written() -> None:
+    assert occurrences("New York", "In new york, New-York and New Yorkshire; York.") == 2
+    assert occurrences("ha ha", "ha ha ha ha ha") == 2
+    words = [Hotword("Pria"), Hotword("PRIA", 2.0), Hotword("New York"), Hotword("Zurich")]
+    pairs = [("pria in new york", "Pria in Newark. Pria? Zurich!"), ("pria", "Priya"), (None, "Zurich")]
+    assert recall(words, pairs) == Recall(said=3, found=1, false_alarms=2)
+    assert recall(words, [("anna", "anna")]).recall is None
+
+
+def test_custom_words_are_measured_with_and_without_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = phrase(("Prea", 1.1), ("said.", 1.5), at=2.2)
+    custom = phrase(("Pria", 1.1), ("Zurich.", 1.5), at=2.2)
+
+    def from_config(config: Config) -> Scripted:
+        # the first clip is heard twice where it is measured: warm-up
+        return Scripted(custom, custom, []) if config.decoding.hotwords else Scripted(plain, [])
+
+    monkeypatch.setattr(StreamingRecognizer, "from_config", from_config)
+    (tmp_path / "words.txt").write_text("Pria\nZurich\n")
+    arguments = [str(corpus(tmp_path, "pria said", "pria", seconds=18.0)), "--hotwords", str(tmp_path / "words.txt")]
+    found = json.loads(CliRunner().invoke(command, [*arguments, "--json"], catch_exceptions=False).stdout)
+    (measured,) = found["corpora"]
+    hotwords = measured["hotwords"]
+    finals = hotwords["with"]["finals"]
+    assert hotwords["words"] == 2
+    assert (finals["said"], finals["found"], finals["false_alarms"], finals["recall"]) == (2, 1, 1, 0.5)
+    assert finals["false_alarms_per_hour"] == pytest.approx(100) and finals["wer"] == pytest.approx(2 / 3)
+    assert hotwords["with"]["partials"]["found"] == 1 and hotwords["with"]["partials"]["false_alarms"] == 0
+    assert hotwords["without"]["finals"]["found"] == 0 and hotwords["without"]["finals"]["wer"] == pytest.approx(2 / 3)
+    assert measured["partials"]["words"] == 3 and measured["partials"]["deletions"] == 2
+    text = table(found)
+    assert re.search(r"custom words found, finals +50.0 % \(1 of 2\)\n  without the list +0.0 % \(0 of 2\)", text)
+    assert re.search(r"custom words, false alarms, finals +1 \(100.0 / h\)", text)
+
+
+def test_custom_words_that_cannot_be_used_are_told_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none\.txt cannot be read"):
+        CliRunner().invoke(command, [str(corpus(tmp_path, "a")), "--hotwords", str(tmp_path / "none.txt")],
+                           catch_exceptions=False)
 
 
 @pytest.mark.parametrize(("arguments", "words"), [

@@ -20,7 +20,7 @@ from device_asr.tokenizer import Vocabulary
 POSITION = 320
 CHUNK = 4  # positions
 LETTER = 4  # positions from one letter to the next: 80 ms
-FRAME_S = 0.032
+ACTIVE = [True] * 1000, 0.032  # the detector hears speech throughout
 
 
 class Scripted:
@@ -42,8 +42,9 @@ class Scripted:
 METHOD: dict[str, Any] = {
     "inputs": [{"name": "pcm", "shape": [1, CHUNK * POSITION], "dtype": "float32"},
                {"name": "at", "shape": [1], "dtype": "int64", "start": 0}],
-    "outputs": [{"name": "symbols", "shape": [CHUNK, len(SYMBOLS) + 1]}, {"name": "cross_key_0", "shape": [1, 2, CHUNK]},
-                {"name": "cross_value_0", "shape": [1, CHUNK, 2]}, {"name": "at", "shape": [1]}],
+    "outputs": [{"name": "symbols", "shape": [CHUNK, len(SYMBOLS) + 1]},
+                {"name": "cross_key_0", "shape": [1, 2, CHUNK]}, {"name": "cross_value_0", "shape": [1, CHUNK, 2]},
+                {"name": "at", "shape": [1]}],
     "state": ["at"], "delay": 0}
 
 
@@ -105,8 +106,8 @@ def partials(speech: Speech, *words: Hotword, cuts: list[int] | None = None, gua
     for at in cuts or range(CHUNK, speech.length + 1, CHUNK):
         encoder.feed(np.zeros(max(0, at * POSITION - encoder.samples), np.float32))
         if encoder.positions:
-            shown.append(custom.shown(speech.written(encoder.positions, guard, drifts[len(shown) % len(drifts)]), [],
-                                      FRAME_S))
+            update = speech.written(encoder.positions, guard, drifts[len(shown) % len(drifts)])
+            shown.append(custom.shown(update, *ACTIVE))
     return shown
 
 
@@ -141,9 +142,9 @@ def test_a_phrase_is_put_in_whole_or_not_at_all() -> None:
 def test_a_word_that_was_committed_is_not_put_in_again_where_attention_drifts() -> None:
     custom, encoder = biasing(LETTER_TO_PRIYA, PRIYA)
     encoder.feed(np.zeros(80 * POSITION, np.float32))
-    assert custom.shown(LETTER_TO_PRIYA.written(80, 2), [], FRAME_S)[1] == "Dear Priya, thank"
+    assert custom.shown(LETTER_TO_PRIYA.written(80, 2), *ACTIVE)[1] == "Dear Priya, thank"
     encoder.feed(np.zeros(20 * POSITION, np.float32))
-    text, _ = custom.shown(LETTER_TO_PRIYA.written(100, 2, drift=-52), [], FRAME_S)  # `thank` seems to be at `Priya`
+    text, _ = custom.shown(LETTER_TO_PRIYA.written(100, 2, drift=-52), *ACTIVE)  # `thank` seems to be at `Priya`
     assert text == "Dear Priya, thank you for"
 
 

@@ -6,15 +6,20 @@ JSON, durations in seconds, memory in bytes, rates as fractions, null where noth
     corpora: a list of
         manifest, clips, audio_s, compute_s, rtf, finals_compute_s, partials_compute_s
         words, substitutions, deletions, insertions, wer, cer, loops     (clips that have a text)
+        partials: the word counts of the last partial before each final; null where none was shown, or in real time
         phrases, finals, final_words, flicker, flicker_strict
         first_partial, word_emission, finalisation, finalisation_no_hangover: {n, p50, p95}
         peer: null or {compute_s, rtf, ratio_finals, ratio_all, and the word counts}
             ratio_finals: finals_compute_s / the peer's compute_s; ratio_all: compute_s / the peer's
         teacher: null or {the word counts, difference: wer - the teacher's wer}
+        hotwords: null or {words (how many are favoured), with, without (the same clips heard without them; null in
+            real time): {finals, partials (as above):
+            {said, found, false_alarms, recall, false_alarms_per_hour, and the word counts}}}
     peer: null or {name, version, compute_type, load_s, peak_memory_bytes}
     noise: null or {words, partial_words, seconds, kinds: {kind: {seconds, words, partial_words, texts}}}
     realtime: null or {device, wall_s, cpu, backlog_max_s, overflows, lost_s}    (cpu: of one core)
-The definitions are in `device_asr.latency` and `device_asr.wer`.
+The definitions are in `device_asr.latency`, `device_asr.wer` and, of said, found and false alarms,
+`device_asr.bench.custom`.
 """
 
 from __future__ import annotations
@@ -23,10 +28,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from device_asr.bench.custom import recall
 from device_asr.bench.noise import NoiseResult
-from device_asr.bench.run import CHUNK, Corpus
+from device_asr.bench.run import CHUNK, ClipResult, Corpus, Heard
 from device_asr.config import Config
-from device_asr.events import Seconds
+from device_asr.events import Partial, Seconds
 from device_asr.latency import Series, rtf
 from device_asr.sources import SAMPLE_RATE
 from device_asr.wer import word_errors
@@ -61,7 +67,8 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         "first_partial": series(latency.first_partial), "word_emission": series(latency.word_emission),
         "finalisation": series(latency.finalisation),
         "finalisation_no_hangover": series(latency.finalisation_no_hangover),
-        "peer": None, "teacher": None,
+        "partials": partials_record(corpus.results),
+        "peer": None, "teacher": None, "hotwords": hotwords_record(corpus) if corpus.custom else None,
     }
     if corpus.peer_compute:
         record["peer"] = {
@@ -73,6 +80,33 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         both = record["wer"] is not None and teacher["wer"] is not None
         record["teacher"] = {**teacher, "difference": record["wer"] - teacher["wer"] if both else None}
     return record
+
+
+def partials_record(results: Sequence[ClipResult]) -> dict[str, Any] | None:
+    """The entry `partials` of a corpus."""
+    if not any(isinstance(event, Partial) for result in results for event in result.heard.events):
+        return None
+    return counts((result.clip.text, result.heard.partial_text) for result in results)
+
+
+def hotwords_record(corpus: Corpus) -> dict[str, Any]:
+    """The entry `hotwords` of a corpus."""
+    references = [result.clip.text for result in corpus.results]
+    hours = sum(result.heard.seconds for result in corpus.results if result.clip.text is not None) / 3600
+
+    def part(texts: Iterable[str]) -> dict[str, Any]:
+        pairs = list(zip(references, texts, strict=True))
+        found = recall(corpus.custom, pairs)
+        return {**asdict(found), "recall": found.recall,
+                "false_alarms_per_hour": found.false_alarms / hours if hours else None, **counts(pairs)}
+
+    def both(heard: Sequence[Heard]) -> dict[str, Any]:
+        shown = any(isinstance(event, Partial) for one in heard for event in one.events)
+        return {"finals": part(one.text for one in heard),
+                "partials": part(one.partial_text for one in heard) if shown else None}
+
+    return {"words": len(corpus.custom), "with": both([result.heard for result in corpus.results]),
+            "without": both(corpus.plain) if corpus.plain else None}
 
 
 def record(config: Config, clock: str, tail: Seconds, load: Seconds, memory: int | None,
@@ -120,16 +154,41 @@ def _of(key: str, show: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, 
     return lambda corpus: show(corpus[key]) if corpus[key] else None
 
 
+def _hotword_rows() -> list[Row]:
+    def cell(key: str, kind: str, show: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str | None]:
+        def of(corpus: dict[str, Any]) -> str | None:
+            measured = corpus["hotwords"] and corpus["hotwords"][key] and corpus["hotwords"][key][kind]
+            return show(measured) if measured else None
+
+        return of
+
+    def recalled(part: dict[str, Any]) -> str:
+        return f"{_percent(part['recall'])} ({part['found']} of {part['said']})"
+
+    def alarms(part: dict[str, Any]) -> str:
+        return f"{part['false_alarms']} ({_number(part['false_alarms_per_hour'], '.1f')} / h)"
+
+    rows: list[Row] = []
+    for kind in ("finals", "partials"):
+        for title, show in (("custom words found", recalled), ("custom words, false alarms", alarms)):
+            rows += [(f"{title}, {kind}", cell("with", kind, show)),
+                     ("  without the list", cell("without", kind, show))]
+        rows.append((f"WER without the list, {kind}", cell("without", kind, lambda part: _percent(part["wer"]))))
+    return rows
+
+
 def _rows(clock: str) -> list[Row]:
     return [
         ("clips", lambda c: f"{c['clips']}, {c['audio_s'] / 60:.1f} min"),
         ("WER", lambda c: _percent(c["wer"])),
         ("  substituted / deleted / inserted", _errors),
         ("CER", lambda c: _percent(c["cer"])),
+        ("WER of the last partials", _of("partials", lambda p: _percent(p["wer"]))),
         ("loops", lambda c: f"{c['loops']} clips"),
         ("teacher's WER, full context", _of("teacher", lambda t: _percent(t["wer"]))),
         ("  difference", _of("teacher", lambda t: _number(t["difference"] and 100 * t["difference"], "+.2f"))),
         ("peer's WER", _of("peer", lambda p: _percent(p["wer"]))),
+        *_hotword_rows(),
         ("RTF, all computation", lambda c: _number(c["rtf"], ".3f")),
         ("compute, all", lambda c: _number(c["compute_s"], ".2f", " s")),
         ("  partials that were shown", lambda c: _number(c["partials_compute_s"], ".2f", " s")),

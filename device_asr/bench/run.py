@@ -10,7 +10,8 @@ from time import perf_counter, sleep
 import numpy as np
 
 from device_asr.bench.peer import Peer, PeerResult
-from device_asr.events import Event, Final, Seconds
+from device_asr.events import Event, Final, Partial, Seconds
+from device_asr.hotwords import Hotword
 from device_asr.latency import LatencyMeter
 from device_asr.manifest import Clip
 from device_asr.recognizer import Recognizer
@@ -53,6 +54,12 @@ class Heard:
         """All finals in a row."""
         return " ".join(final.text for final in self.finals)
 
+    @property
+    def partial_text(self) -> str:
+        """What was shown last before each final, in a row."""
+        shown = {event.phrase: event.text for event in self.events if isinstance(event, Partial)}
+        return " ".join(shown[final.phrase] for final in self.finals if final.phrase in shown)
+
 
 def hear(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Heard:
     """Feeds `pcm` and `tail` seconds of silence in chunks of 32 ms, then finishes."""
@@ -81,6 +88,7 @@ class Corpus:
 
     audio: seconds of sound. compute: seconds of computation on them: voice activity, partials, finals.
     teacher: the teacher's text of each clip, None where it was not asked.
+    custom: the custom words that were favoured. plain: each clip heard without them, where there are any.
     """
 
     manifest: str
@@ -89,6 +97,8 @@ class Corpus:
     audio: Seconds = 0.0
     compute: Seconds = 0.0
     teacher: list[str] | None = None
+    custom: Sequence[Hotword] = ()
+    plain: list[Heard] = field(default_factory=list)
 
     def add(self, result: ClipResult) -> None:
         """Appends a clip that was heard on the audio clock, and counts its events."""

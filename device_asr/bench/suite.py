@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,12 @@ from device_asr.bench.memory import peak_memory
 from device_asr.bench.noise import KINDS, hear_noise
 from device_asr.bench.peer import NAME, Peer
 from device_asr.bench.report import corpus_record, details, noise_record, record
-from device_asr.bench.run import Corpus, measure
+from device_asr.bench.run import Corpus, hear, measure, read_sound
 from device_asr.bench.teacher import check_installed, teacher_texts
 from device_asr.config import Config
 from device_asr.errors import OutputError
 from device_asr.events import Seconds
+from device_asr.hotwords import configured_hotwords
 from device_asr.manifest import Clip, ManifestError, check_clips, read_manifest
 from device_asr.writers.whole import WholeFile
 
@@ -74,9 +75,10 @@ def read_material(paths: Sequence[Path], limit: int | None) -> list[Material]:
 
 
 def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[str, Any]:
-    """Everything on the audio clock, the peer and noise too."""
+    """Everything on the audio clock, the peer and noise too; with custom words, all clips without them again."""
     from device_asr.recognizer import StreamingRecognizer
 
+    custom = configured_hotwords(config.decoding)
     teacher = ask_teacher(config, plan, progress)
     with contextlib.ExitStack() as stack:
         peer = stack.enter_context(Peer(config.model.threads)) if plan.peer else None
@@ -85,7 +87,7 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
         load = perf_counter() - began
         corpora = []
         for material in plan.material:
-            corpora.append(corpus := Corpus(material.name))
+            corpora.append(corpus := Corpus(material.name, custom=custom))
             results = measure(recognizer, material.clips, plan.tail, peer)
             for result in progress.track(results, len(material.clips), description=material.name):
                 corpus.add(result)
@@ -95,6 +97,8 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
         theirs = None if peer is None else {
             "name": NAME, "version": peer.version, "compute_type": "int8", "load_s": peer.load,
             "peak_memory_bytes": peer.peak_memory()}
+    if custom:
+        hear_without(config, plan, corpora, progress)
     finish(plan, corpora, teacher)
     return record(config, "audio", plan.tail, load, memory, [corpus_record(corpus) for corpus in corpora],
                   peer=theirs, noise=noise_record(noise) if noise else None)
@@ -105,11 +109,12 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
     from device_asr import remote
     from device_asr.bench.live import LiveRun, files_live, listen_live, microphone_live
 
+    custom = configured_hotwords(config.decoding)
     teacher = ask_teacher(config, plan, progress)
     corpora, runs = [], []
     load = 0.0
     for material in plan.material or [Material("microphone", Path(), ())]:
-        corpora.append(corpus := Corpus(material.name))
+        corpora.append(corpus := Corpus(material.name, custom=custom))
         began = perf_counter()
         recognizer = remote.load(config)
         load = perf_counter() - began
@@ -132,6 +137,16 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
                   [corpus_record(corpus) for corpus in corpora],
                   realtime={"device": whole.device, "wall_s": whole.wall, "cpu": whole.cpu / whole.wall,
                             "backlog_max_s": whole.backlog, "overflows": whole.overflows, "lost_s": whole.lost})
+
+
+def hear_without(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
+    """Every clip once more without custom words, so that one sees what they bought; after all that is timed."""
+    from device_asr.recognizer import StreamingRecognizer
+
+    recognizer = StreamingRecognizer.from_config(replace(config, decoding=replace(config.decoding, hotwords=None)))
+    for material, corpus in zip(plan.material, corpora, strict=True):
+        for clip in progress.track(material.clips, description=f"{material.name}, without custom words"):
+            corpus.plain.append(hear(recognizer, read_sound(clip.audio), plan.tail))
 
 
 def ask_teacher(config: Config, plan: Plan, progress: Progress) -> list[list[str]]:
