@@ -145,13 +145,13 @@ def compare(recipe: Path, corpus: Path, noise: Path | None, manifest: Path, work
     """Build and measure a point for every technique, and print them as a table."""
     import shlex
 
-    from compress import points, points_table
+    from compress import points, points_table, tables
     from compress.build import read_recipe
     from compress.profile import bench, processor
 
     files = [path for path in (card, readme) if path is not None]
     for path in files:
-        points_table.check_markers(path)
+        tables.check_markers(path, points_table.NAME)
     found = points.compare(points.read_points(read_recipe(recipe)), only, points.Maker(work, corpus, noise),
                            lambda bundle: bench(str(bundle), manifest, threads), manifest, threads, _progress)
     given = {"--corpus": corpus, **({"--noise": noise} if noise else {}), "--manifest": manifest}
@@ -159,7 +159,7 @@ def compare(recipe: Path, corpus: Path, noise: Path | None, manifest: Path, work
     heard = points_table.heard(found.rows, manifest, threads, processor())
     markdown = points_table.table(found.rows, heard, command)
     for path in files:
-        points_table.put_table(path, markdown)
+        tables.put_table(path, points_table.NAME, markdown)
     click.echo(markdown)
     found.check()
 

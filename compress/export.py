@@ -29,6 +29,7 @@ from compress.programs import DecodeProgram, EncodeProgram
 from compress.quantize import EXACT, QuantisationPlan, quantise, quantise_linears
 from compress.streaming import StreamProgram, example, flattened, signature
 from compress.whisper import LayerNorm
+from device_asr.errors import UsageError
 
 CACHE = 224  # token slots: 28 s of fast English is about 120 tokens; Whisper's own sample length
 TOKENS_PER_CALL = 32  # drafts are checked in batches of at most this many
@@ -90,6 +91,20 @@ def export_speech(checkpoint: Checkpoint, plan: QuantisationPlan | None = None, 
     if stream is not None and exact_stream is not None:
         parity["stream"] = _stream_parity(data, methods["stream"], exact_stream, stream, sample)
     return SpeechProgram(data, methods, constants, parity)
+
+
+def export_stream(checkpoint: Checkpoint, plan: QuantisationPlan, chunking: Chunking) -> SpeechProgram:
+    """The method `stream` alone as a program of its own, to compare ways of chunking with; without parity.
+
+    Raises:
+        UsageError: the network has no CTC head. DelegationError: see `export_speech`.
+    """
+    _, stream, _ = _programs(checkpoint, plan, chunking)
+    if stream is None:
+        raise UsageError("Wanted a network with a CTC head, which the stage ctc gives, found none.")
+    with torch.no_grad():
+        data = lower({"stream": export(stream, example(checkpoint.dims, chunking))})
+    return SpeechProgram(data, {"stream": signature(checkpoint.dims, chunking)}, {}, {})
 
 
 def _programs(checkpoint: Checkpoint, plan: QuantisationPlan, chunking: Chunking,

@@ -16,8 +16,9 @@ from compress import checkpoints
 from compress.build import Recipe, build
 from compress.checkpoints import Checkpoint
 from compress.material import Material, Progress
-from compress.points_table import PointsError, Row, figure, read_rows, row_key, to_row, write_rows
+from compress.points_table import PointsError, Row, read_rows, row_key, to_row, write_rows
 from compress.stages import Stages
+from compress.tables import figure
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 
 POINTS = Path(__file__).parent / "recipes" / "points"
@@ -162,7 +163,7 @@ def compare(points: Sequence[Point], only: Sequence[str], make: Maker, measure: 
         manifest, threads: what `measure` measures with.
 
     Raises:
-        UsageError: no such manifest or point. PointsError, OutputError: the rows cannot be read or written.
+        UsageError: no such manifest or point. TableError, OutputError: the rows cannot be read or written.
     """
     names = [point.name for point in points]
     for name in only:

@@ -1,27 +1,28 @@
-"""Rows of the table of techniques: from a benchmark's record, on disk, and as Markdown between markers."""
+"""Rows of the table of techniques: from a benchmark's record, on disk, and as Markdown."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from compress import tables
 from compress.prune import PACK_LEVEL
-from device_asr.errors import DeviceAsrError, OutputError, UsageError
+from compress.tables import figure
+from device_asr.errors import DeviceAsrError
 
-BEGIN, END = "<!-- points -->", "<!-- /points -->"
+NAME = "points"  # of its markers
 READ_AT_ONCE = 1 << 20  # bytes
 HEAD = ("point", "parameters, M", "not zero, M", "bundle, MB", "packed, MB", "WER, %", "sub / del / ins", "RTF",
         "finalisation, ms, p50 / p95", "without the hang-over")
 
 
 class PointsError(DeviceAsrError):
-    """The rows cannot be read, or not every point could be made."""
+    """Not every point could be made."""
 
 
 @dataclass(frozen=True)
@@ -92,46 +93,19 @@ def to_row(key: str, bundle: Path, nonzero: int, record: Mapping[str, Any]) -> R
 
 
 def read_rows(path: Path) -> dict[str, Row]:
-    """The rows of a work folder by their keys; none where there is no file.
+    """The rows of a work folder; see `tables.read_rows`."""
+    names = {field.name for field in fields(Row)}
 
-    Raises:
-        PointsError: the file cannot be read, or a line is no row.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PointsError(f"{path} cannot be read: {error}.") from None
-    names, rows = {field.name for field in fields(Row)}, {}
-    for number, line in enumerate(lines, 1):
-        try:
-            values = {name: value for name, value in json.loads(line).items() if name in names}
-            row = Row(**{**values, **{name: tuple(values[name]) for name in ("finalisation", "compute")}})
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise PointsError(f"{path}, line {number}: wanted a row of this command, found {line[:60]!r}; remove the "
-                              "line, and its point is measured again.") from None
-        rows[row.key] = row
-    return rows
+    def make(values: Mapping[str, Any]) -> Row:
+        known = {name: value for name, value in values.items() if name in names}
+        return Row(**{**known, **{name: tuple(known[name]) for name in ("finalisation", "compute")}})
+
+    return tables.read_rows(path, make)
 
 
 def write_rows(rows: Iterable[Row], path: Path) -> None:
-    """Writes the rows; the file appears when it is whole.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    _write(path, "".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}; make room and run the same command, it goes "
-                          "on.") from None
+    """Writes the rows; see `tables.write_rows`."""
+    tables.write_rows([asdict(row) for row in rows], path)
 
 
 # -- the table ---------------------------------------------------------------------------------------
@@ -154,31 +128,3 @@ def heard(rows: Sequence[Row], manifest: Path, threads: int, machine: str) -> st
     """What the rows were measured on, for a person."""
     count = f" ({rows[0].clips} clips, {rows[0].words} words)" if rows else ""
     return f"{manifest.stem}{count}, {threads} threads of {machine}"
-
-
-def figure(value: float | None, scale: float, form: str) -> str:
-    """A figure for a person; a dash where there is none."""
-    return "-" if value is None else format(value * scale, form)
-
-
-def check_markers(path: Path) -> str:
-    """The text of a file that has a place for the table.
-
-    Raises:
-        UsageError: unreadable, or not one pair of markers in it.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.") from None
-    if (text.count(BEGIN), text.count(END)) != (1, 1) or text.index(END) < text.index(BEGIN):
-        raise UsageError(f"{path}: wanted {BEGIN} and after it {END}, once each, around the place of the table; "
-                         "write them there.")
-    return text
-
-
-def put_table(path: Path, markdown: str) -> None:
-    """Replaces what is between the markers of a file; see `check_markers`."""
-    text = check_markers(path)
-    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END):]
-    _write(path, f"{before}\n{markdown}\n{after}")

@@ -27,14 +27,13 @@ from compress.points import LEDGER, Point, compare, read_point, read_points
 from compress.points_table import (
     PointsError,
     Row,
-    check_markers,
     packed_bytes,
-    put_table,
     read_rows,
     table,
     write_rows,
 )
 from compress.quantize import EXACT, QuantisationPlan
+from compress.tables import TableError, check_markers, put_table
 from compress.whisper import Dims, LayerDims, Whisper
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.tokenizer import Vocabulary
@@ -165,7 +164,7 @@ def test_what_cannot_be_is_said_before_any_work(tmp_path: Path, manifest: Path) 
         run(make, Measurer(), tmp_path / "none.jsonl")
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / LEDGER).write_text('{"key": 1}\n')
-    with pytest.raises(PointsError, match="line 1: wanted a row"):
+    with pytest.raises(TableError, match="line 1: wanted a row"):
         run(make, Measurer(), manifest)
     assert make.made == []
 
@@ -262,7 +261,7 @@ def test_only_what_is_between_the_markers_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text("# Title\n\n<!-- points -->\nold\n<!-- /points -->\n\nend, é\n")
     for markdown in ("| a |", "| b |"):
-        put_table(path, markdown)
+        put_table(path, "points", markdown)
         assert path.read_text() == f"# Title\n\n<!-- points -->\n{markdown}\n<!-- /points -->\n\nend, é\n"
 
 
@@ -272,9 +271,9 @@ def test_a_file_without_one_pair_of_markers_is_refused(tmp_path: Path, text: str
     path = tmp_path / "CARD.md"
     path.write_text(text)
     with pytest.raises(UsageError, match="once each"):
-        check_markers(path)
+        check_markers(path, "points")
     with pytest.raises(UsageError, match="cannot be read"):
-        check_markers(tmp_path / "none.md")
+        check_markers(tmp_path / "none.md", "points")
 
 
 # -- the points that ship ----------------------------------------------------------------------------
