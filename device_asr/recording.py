@@ -14,12 +14,16 @@ from device_asr.sources import SAMPLE_RATE
 FLUSH_S: Seconds = 1.0  # a killed recording loses at most this much
 
 
+def _private(name: str, flags: int) -> int:
+    """For its owner alone, as the text beside it."""
+    return os.open(name, flags, 0o600)
+
+
 class Recording:
     """A WAV file whose header tells its true length after every flush, so that a kill leaves it readable."""
 
     def __init__(self, path: Path) -> None:
-        # for its owner alone, as the text beside it
-        self._file = open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
+        self._file = open(path, "wb", opener=_private)  # noqa: SIM115
         self._wave = wave.open(self._file, "wb")  # noqa: SIM115
         self._wave.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
         self._pending: list[np.ndarray] = []

@@ -190,7 +190,7 @@ class Session:
     @property
     def words(self) -> int:
         """Words of all lines."""
-        return sum(len(line.text.split()) for line in self.lines)
+        return sum(line.words for line in self.lines)
 
 
 def load(path: Path) -> Session:

@@ -23,6 +23,11 @@ class Line:
         """What is shown and saved."""
         return self.final.text if self.edited is None else self.edited
 
+    @property
+    def words(self) -> int:
+        """How many words it has."""
+        return len(self.text.split())
+
     def as_final(self) -> Final:
         """The Final to write; an edited one has no words, as their times belong to the former text."""
         return self.final if self.edited is None else replace(self.final, text=self.edited, words=())
@@ -34,14 +39,18 @@ class Transcript:
     Args:
         paragraph_s: a longer pause between two phrases, in seconds, begins a new paragraph.
 
+        lines: what was finished before.
+
     Attributes:
         lines: finished phrases in order; their index is what `edit` takes.
+        words: of the finished lines; kept, as the interface asks 30 times a second.
         partial: the phrase in progress, or None.
     """
 
-    def __init__(self, paragraph_s: Seconds = PARAGRAPH_PAUSE) -> None:
+    def __init__(self, paragraph_s: Seconds = PARAGRAPH_PAUSE, lines: Iterable[Line] = ()) -> None:
         self.paragraph_s = paragraph_s
-        self.lines: list[Line] = []
+        self.lines = list(lines)
+        self.words = sum(line.words for line in self.lines)
         self.partial: Partial | None = None
 
     def add(self, event: Event) -> None:
@@ -50,6 +59,7 @@ class Transcript:
             self.partial = None
             if event.text.strip():
                 self.lines.append(Line(event))
+                self.words += self.lines[-1].words
         elif isinstance(event, Partial):
             self.partial = event
         elif isinstance(event, SpeechEnded):
@@ -57,7 +67,9 @@ class Transcript:
 
     def edit(self, index: int, text: str) -> None:
         """Replaces the text of line `index`; an empty text takes the line out of what is saved."""
-        self.lines[index] = replace(self.lines[index], edited=text.strip())
+        before, after = self.lines[index], replace(self.lines[index], edited=text.strip())
+        self.lines[index] = after
+        self.words += after.words - before.words
 
     def begins_paragraph(self, start: Seconds, after: int) -> bool:
         """Whether a phrase that starts at `start` begins a paragraph behind the first `after` lines."""
@@ -71,11 +83,6 @@ class Transcript:
                 found.append([])
             found[-1].append(index)
         return found
-
-    @property
-    def words(self) -> int:
-        """Words of the finished lines."""
-        return sum(len(line.text.split()) for line in self.lines)
 
     def text(self) -> str:
         """Everything finished: a paragraph a block, as it is shown."""

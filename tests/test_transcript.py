@@ -43,6 +43,7 @@ def test_an_edited_line_is_saved_as_edited_in_every_format() -> None:
         saved = export(made.lines, format)
         assert "Thank you so much." in saved and "Thank you.\n" not in saved
         assert "Dear Priya." in saved
+    assert made.words == 7 == Transcript(lines=made.lines).words
     assert export(made.lines, "vtt").startswith("WEBVTT")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import time
@@ -16,6 +17,7 @@ from click.testing import CliRunner
 from phrase_counter import PhraseCounter, Sound, silence, speech
 from test_transcript import final
 from textual.pilot import Pilot
+from textual.strip import Strip
 
 from device_asr import remote, sessions
 from device_asr.commands.config import command as config_command
@@ -245,6 +247,32 @@ def test_a_line_far_above_is_brought_into_view_when_it_is_chosen(tmp_path: Path)
         assert 40 - view.size.height < view.scroll_y <= 40, "each phrase takes two rows, with the blank one"
 
     run(tmp_path, scenario, pcm=silence(60))
+
+
+def test_what_is_far_above_keeps_its_text_and_nothing_that_was_drawn(tmp_path: Path) -> None:
+    async def scenario(app: DictationApp, pilot: Pilot) -> None:
+        view = app.query_one(TranscriptView)
+        strips = []
+        for n in range(360):
+            view.add(final(f"This is phrase number {n} of a long dictation.", 5.0 * n, 5.0 * n + 1, n))
+            if n % 6 == 5:
+                await pilot.pause()
+            if n in (179, 359):
+                await until(pilot, lambda: view.scroll_y == view.max_scroll_y)
+                gc.collect()
+                strips.append(sum(isinstance(found, Strip) for found in gc.get_objects()))
+        assert strips[1] < 1.3 * strips[0], "twice the text, not twice what was drawn"
+        shown = [str(page.render()) for page in view.query(Page)]
+        assert "\n\n".join(shown) == app.transcript.text(), "every page is in its place"
+        await pilot.press("home")
+        await until(pilot, lambda: view.scroll_y == 0)
+        first = view.query(Page).first()
+        for n in range(360, 400):
+            view.add(final(f"This is phrase number {n}.", 5.0 * n, 5.0 * n + 1, n))
+        await pilot.pause()
+        assert view.query(Page).first() is first, "what is being read is left alone"
+
+    run(tmp_path, scenario, pcm=silence(90))
 
 
 def test_in_a_small_window_the_text_goes_before_the_figures(tmp_path: Path) -> None:

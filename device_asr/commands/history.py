@@ -71,9 +71,7 @@ def show(session: str, loaded: Loaded) -> None:
     """The text of SESSION (its id, the beginning of one, or `last`), in paragraphs."""
     from device_asr.transcript import Transcript
 
-    transcript = Transcript(loaded.config.interface.paragraph_s)
-    transcript.lines += find(loaded, session).lines
-    click.echo(transcript.text())
+    click.echo(Transcript(loaded.config.interface.paragraph_s, find(loaded, session).lines).text())
 
 
 @command.command()

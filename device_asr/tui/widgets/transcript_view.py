@@ -17,6 +17,14 @@ from device_asr.tui.pages import pages
 
 HINT = "Say something: words appear here."
 PAUSE = Content("\n\n")  # between paragraphs
+NEAR = 3  # pages from the end that a window may show: 90 phrases are more than its lines
+
+
+def forget_rectangles() -> None:
+    """Empties the toolkit's caches of geometry: up to 4096 entries each, and every line of text makes new ones."""
+    for method in vars(Region).values():
+        if hasattr(method, "cache_clear"):
+            method.cache_clear()
 
 
 class Page(Static):
@@ -47,6 +55,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
         self._shown: list[Content] = []
         self._finished: dict[int, tuple[tuple[object, ...], Content]] = {}  # by the first line of a page
         self._pages: list[Page] = []
+        self._light = 0  # of these, from the first on, hold nothing that was drawn
         self._moving = Moving()
         self._sheet = Vertical(id="sheet")  # as high as the view at least, so that a short text begins at the top
 
@@ -66,6 +75,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
         """Shows another transcript."""
         self.transcript, self.chosen = transcript, None
         self._finished.clear()
+        self._light = 0
         self.redraw()
 
     def action_choose(self, step: int) -> None:
@@ -112,12 +122,26 @@ class TranscriptView(VerticalScroll, can_focus=True):
             if number >= len(self._pages):
                 self._pages.append(Page(content))
                 self._sheet.mount(self._pages[-1])
+                self._lighten(wanted)
             elif shown[number] is not content and not shown[number].is_same(content):  # `==` is of the text alone
                 self._pages[number].update(content)
         for page in self._pages[len(wanted):]:
             page.remove()
         del self._pages[len(wanted):]
         self._shown = wanted
+
+    def _lighten(self, contents: list[Content]) -> None:
+        """Lets go of what was drawn and laid out of pages far above, 5 kB a phrase: fresh ones take their places."""
+        forget_rectangles()
+        if not self.is_vertical_scroll_end:
+            return  # they may be read now; the next page begins soon
+        with self.app.batch_update():
+            for number in range(self._light, len(self._pages) - NEAR):
+                fresh = Page(contents[number])
+                self._sheet.mount(fresh, before=self._pages[number])
+                self._pages[number].remove()
+                self._pages[number] = fresh
+                self._light = number + 1
 
     def _contents(self) -> list[Content]:
         transcript, partial = self.transcript, self.transcript.partial
