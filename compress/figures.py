@@ -83,6 +83,23 @@ def losses(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     return _svg(draw)
 
 
+def growth(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Computation a second of sound against the seconds of speech so far, one line a way to partials."""
+    ticks = sorted({x for points in curves.values() for x, _ in points})
+
+    def draw(axes: Axes) -> None:
+        for name, points in curves.items():
+            axes.plot(*zip(*points, strict=True), marker="o", label=name)
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0)
+        axes.set(xlabel="speech without a pause so far, s", ylabel="computation for partials, ms a second of sound")
+        axes.legend(fontsize=8)
+
+    return _svg(draw)
+
+
 def _svg(draw: Any, height: float = 4.0) -> str:
     """The figure as SVG text; no window system and no global state of matplotlib is touched."""
     import matplotlib

@@ -119,6 +119,10 @@ class Maker:
         return sum(int(tensor.count_nonzero()) for name, tensor in checkpoint.weights.items()
                    if name != "encoder.positions")  # computed, not counted as parameters
 
+    def last_stage(self, recipe: Recipe, progress: Progress) -> Checkpoint:
+        """The network of a recipe before quantisation; what is not yet in this work folder is made."""
+        return self.network(Point(recipe, replace(recipe, stages=())), progress)[0]
+
     def network(self, point: Point, progress: Progress) -> tuple[Checkpoint, str]:
         """The network before quantisation, and the key of its last stage, see `Stages.walk`.
 

@@ -1,9 +1,13 @@
-"""The most memory a process has held."""
+"""The memory of a process: the most it has held, and whether it grows."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 
 def peak_memory(pid: int | None = None) -> int | None:
@@ -29,3 +33,21 @@ def peak_memory(pid: int | None = None) -> int | None:
 
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A least-squares line: `slope` per second with its standard error."""
+
+    slope: float
+    error: float
+
+
+def fit(times: Sequence[float], values: Sequence[float]) -> Line:
+    """The line through `values` over `times`, three of each at least."""
+    x, y = np.asarray(times, float), np.asarray(values, float)
+    x = x - x.mean()
+    spread = float(np.sum(x * x))
+    slope = float(np.sum(x * (y - y.mean()))) / spread
+    rest = y - y.mean() - slope * x
+    return Line(slope, float(np.sqrt(np.sum(rest * rest) / (len(x) - 2) / spread)))

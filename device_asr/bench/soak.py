@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from device_asr.bench.memory import fit
 from device_asr.config import Config
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Seconds
@@ -48,24 +49,6 @@ class Sample:
     memory: int
     cpu: Seconds
     draws: int
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A least-squares line: `slope` per second with its standard error."""
-
-    slope: float
-    error: float
-
-
-def fit(times: Sequence[float], values: Sequence[float]) -> Line:
-    """The line through `values` over `times`, three of each at least."""
-    x, y = np.asarray(times, float), np.asarray(values, float)
-    x = x - x.mean()
-    spread = float(np.sum(x * x))
-    slope = float(np.sum(x * (y - y.mean()))) / spread
-    rest = y - y.mean() - slope * x
-    return Line(slope, float(np.sqrt(np.sum(rest * rest) / (len(x) - 2) / spread)))
 
 
 def figures(samples: Sequence[Sample]) -> dict[str, Any]:

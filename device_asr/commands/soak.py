@@ -17,20 +17,15 @@ from device_asr.errors import AudioError, DeviceAsrError, UsageError
 if TYPE_CHECKING:
     from device_asr.config import Config
 
+LOOK = 10.0  # seconds of sound between two looks at the memory
+
 
 def table(found: dict[str, Any]) -> str:
     """The figures, one a line."""
-    memory, draws = found["memory"], found["draws_per_second"]
-
-    def mega(value: float) -> str:
-        return f"{value / 1e6:.1f}"
-
+    draws = found["draws_per_second"]
     rows = {
         "interface": f"{found['minutes']:g} min over {found['source']}, of which {found['warm_up_s']:.0f} s warm-up",
-        "memory": f"{mega(memory['first_bytes'])} -> {mega(memory['last_bytes'])} MB, "
-                  f"at most {mega(memory['max_bytes'])} MB",
-        "memory slope": f"{mega(memory['slope_bytes_per_hour'])} ± {mega(memory['slope_error_bytes_per_hour'])} "
-                        "MB an hour",
+        **_memory(found),
         "CPU": f"{100 * found['cpu']:.0f} % of one core",
         "updates": f"{found['updates_per_second']:.1f} a second, of which drawn (something had changed) "
                    f"{draws['mean']:.1f}, median {draws['p50']:.1f}",
@@ -49,10 +44,19 @@ def table(found: dict[str, Any]) -> str:
 @click.option("--sound", metavar="FILE", help="Said again and again.  [default: the shipped letter]")
 @click.option("--player", metavar="COMMAND", help="Plays the sound into the microphone, such as `paplay`; "
                                                   "without one the file is played as `--source` does.")
+@click.option("--fed", type=click.Path(path_type=Path), metavar="MANIFEST",
+              help="No interface: feed the recogniser these clips, joined without a pause, as fast as it hears them.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_microphone
-def command(minutes: float, sound: str | None, player: str | None, as_json: bool, config: Config) -> None:
+def command(minutes: float, sound: str | None, player: str | None, fed: Path | None, as_json: bool,
+            config: Config) -> None:
     """Run the interface for a long time and measure memory, CPU and drawing; needs no terminal."""
+    if fed is not None:
+        if sound or player:
+            raise UsageError("--fed feeds the recogniser alone: leave out --sound and --player.")
+        found = _fed(config, fed, minutes)
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else fed_table(found))
+        return
     from device_asr.commands.bench import progress_bars
     from device_asr.commands.demo import shipped_sound
 
@@ -72,6 +76,40 @@ def command(minutes: float, sound: str | None, player: str | None, as_json: bool
         found = soak(config, path.resolve(), minutes, shlex.split(player or ""), Path(name),
                      lambda seconds: progress.update(task, completed=seconds))
     click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else table(found))
+
+
+def _fed(config: Config, manifest: Path, minutes: float) -> dict[str, Any]:
+    from device_asr.bench.continuous import feed, memory, without_pauses
+    from device_asr.bench.suite import read_material
+    from device_asr.bench.timed import timed_recognizer
+    from device_asr.bundle import load
+    from device_asr.commands.bench import progress_bars
+
+    (material,) = read_material([manifest], None)
+    timed = timed_recognizer(load(config.model.name), without_pauses(config))
+    marks = []
+    with progress_bars() as progress:
+        task = progress.add_task("speech without a pause", total=60 * minutes)
+        for mark in feed(timed, material.clips, 60 * minutes, every=min(LOOK, 6 * minutes)):
+            marks.append(mark)
+            progress.update(task, completed=mark.at)
+    found = memory(marks)
+    return {"minutes": minutes, "clips": len(material.clips), "words": marks[-1].words, "memory": found,
+            "partials_rtf": marks[-1].partials / marks[-1].at,
+            "partials_mode": "stream" if timed.stream else "reencode"}
+
+
+def fed_table(found: dict[str, Any]) -> str:
+    """The figures of `--fed`, one a line."""
+    rows = {"heard": f"{found['minutes']:g} min of speech without a pause, {found['words']} words", **_memory(found),
+            "RTF of partials": f"{found['partials_rtf']:.3f} ({found['partials_mode']})"}
+    return "\n".join(f"{name:<26}{text}" for name, text in rows.items())
+
+
+def _memory(found: dict[str, Any]) -> dict[str, str]:
+    memory = {name: f"{value / 1e6:.1f}" for name, value in found["memory"].items()}
+    return {"memory": f"{memory['first_bytes']} -> {memory['last_bytes']} MB, at most {memory['max_bytes']} MB",
+            "memory slope": f"{memory['slope_bytes_per_hour']} ± {memory['slope_error_bytes_per_hour']} MB an hour"}
 
 
 def _check_microphone(config: Config, player: str | None) -> None:

@@ -1,0 +1,122 @@
+"""Speech without a pause, fed as fast as it is heard: what partials cost as it goes on, and whether memory grows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import psutil
+
+from device_asr.bench.memory import fit
+from device_asr.bench.run import CHUNK, read_sound
+from device_asr.bench.timed import TimedRecognizer
+from device_asr.config import Config
+from device_asr.errors import DeviceAsrError
+from device_asr.events import Final, Seconds
+from device_asr.manifest import Clip
+from device_asr.sources import SAMPLE_RATE
+from device_asr.vad import FRAME
+
+QUIET_DB = -30.0  # a clip's edges below its loudest frame by more are cut off
+HANGOVER_MS = 5000  # the longest there is: pauses within clips end no phrase, the longest phrase does
+WARM_UP = 0.2  # share of the time before the slope of memory: first buffers
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """After `at` seconds of sound: seconds spent in the policy of partials, and in `stream` of those; resident bytes;
+    words of finals so far."""
+
+    at: Seconds
+    partials: Seconds
+    stream: Seconds
+    memory: int
+    words: int
+
+
+def without_pauses(config: Config) -> Config:
+    """The settings, but phrases end by their length alone."""
+    return replace(config, endpoint=replace(config.endpoint, hangover_ms=HANGOVER_MS))
+
+
+def trimmed(pcm: np.ndarray) -> np.ndarray:
+    """A clip from its first frame that is loud to its last."""
+    frames = pcm[: len(pcm) // FRAME * FRAME].reshape(-1, FRAME)
+    level = np.sqrt(np.mean(frames * frames, axis=1))
+    loud = np.flatnonzero(level > 10 ** (QUIET_DB / 20) * level.max(initial=0.0))
+    return frames[loud[0] : loud[-1] + 1].reshape(-1) if len(loud) else pcm[:0]
+
+
+def joined(clips: Sequence[Clip], seconds: Seconds) -> Iterator[np.ndarray]:
+    """The clips again and again without their quiet edges, (n,) float32, `seconds` together.
+
+    Raises:
+        AudioError: one cannot be read. DeviceAsrError: there is nothing in them.
+    """
+    left, round_began = round(seconds * SAMPLE_RATE), 0
+    for number, clip in enumerate(itertools.cycle(clips)):
+        if left <= 0:
+            return
+        if number % len(clips) == 0:
+            if number and left == round_began:
+                break
+            round_began = left
+        pcm = trimmed(read_sound(clip.audio))[:left]
+        yield pcm
+        left -= len(pcm)
+    raise DeviceAsrError("Nothing is heard in the clips; wanted sounds of speech.")
+
+
+def feed(timed: TimedRecognizer, clips: Sequence[Clip], seconds: Seconds, every: Seconds = 1.0) -> Iterator[Mark]:
+    """Feeds the joined clips in chunks of 32 ms; a mark after each `every` seconds of sound."""
+    process = psutil.Process()
+    rest, fed, words, due = np.zeros(0, np.float32), 0, 0, every
+    for piece in itertools.chain(joined(clips, seconds), [None]):
+        sound = rest if piece is None else np.concatenate([rest, piece])
+        whole = len(sound) if piece is None else len(sound) // CHUNK * CHUNK
+        for at in range(0, whole, CHUNK):
+            chunk = sound[at : at + CHUNK]
+            for event in timed.recognizer.feed(chunk):
+                words += len(event.text.split()) if isinstance(event, Final) else 0
+            fed += len(chunk)
+            if fed / SAMPLE_RATE >= due:
+                yield Mark(due, timed.partials.seconds, timed.stream_seconds, process.memory_info().rss, words)
+                due += every
+        rest = sound[whole:]
+    timed.recognizer.finish()
+
+
+def cost(marks: Sequence[Mark], edges: Sequence[Seconds]) -> list[dict[str, Any]]:
+    """Seconds of computation a second of sound between every two of `edges`, the first being 0.
+
+    Returns:
+        tables of from, to, partials, stream.
+    """
+    found = []
+    for start, end in itertools.pairwise((0.0, *edges)):
+        within = [mark for mark in marks if start < mark.at <= end]
+        before = next((mark for mark in reversed(marks) if mark.at <= start), None)
+        if not within or within[-1].at < end:
+            continue
+        spent = {name: getattr(within[-1], name) - (getattr(before, name) if before else 0.0)
+                 for name in ("partials", "stream")}
+        found.append({"from": start, "to": end, **{name: value / (end - start) for name, value in spent.items()}})
+    return found
+
+
+def memory(marks: Sequence[Mark]) -> dict[str, Any]:
+    """Bytes after the warm-up: first, last, most, and how many more for an hour of sound.
+
+    Raises:
+        DeviceAsrError: too few marks to say anything.
+    """
+    kept = [mark for mark in marks if mark.at > WARM_UP * marks[-1].at] if marks else []
+    if len(kept) < 3:
+        raise DeviceAsrError("Too little sound to see memory grow; give it more --minutes.")
+    line = fit([mark.at for mark in kept], [mark.memory for mark in kept])
+    return {"first_bytes": kept[0].memory, "last_bytes": kept[-1].memory,
+            "max_bytes": max(mark.memory for mark in kept),
+            "slope_bytes_per_hour": 3600 * line.slope, "slope_error_bytes_per_hour": 3600 * line.error}
