@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 pytest.importorskip("torchao")
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_network import CHUNKING, SECOND, tiny_bundle
+from tiny_network import CHUNKING, SECOND
 
 from device_asr.bundle import load
 from device_asr.config import Config
@@ -51,8 +51,8 @@ def going_on() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_bundle(soundfile.read(TIMER, dtype="float32")[0], tmp_path_factory.mktemp("models") / "tiny")
+def bundle(streaming_bundle: Path) -> Path:
+    return streaming_bundle
 
 
 class Noting(StreamEncoder):
