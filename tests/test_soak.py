@@ -36,6 +36,9 @@ def test_figures_are_of_the_time_between_the_first_sample_and_the_last() -> None
     assert found["seconds"] == 10.0
     assert found["memory"]["slope_bytes_per_hour"] == pytest.approx(3_600_000)
     assert found["memory"]["max_bytes"] == 400_010_000
+    filling = [Sample(float(n), 1000 * min(n, 10), 0.0, n) for n in range(31)]
+    assert figures(filling)["memory"]["slope_bytes_per_hour"] > 500_000
+    assert figures(filling)["memory"]["settled_slope_bytes_per_hour"] == pytest.approx(0, abs=1)
     assert found["cpu"] == pytest.approx(0.2)
     assert found["draws_per_second"] == {"mean": 22.0, "p50": 22.0}
     with pytest.raises(DeviceAsrError, match="--minutes"):
@@ -68,4 +71,4 @@ def test_the_interface_is_run_and_measured_without_a_terminal() -> None:
     found = json.loads(result.stdout)
     assert found["words"] >= 55 and found["overflows"] == 0
     assert 5e7 < found["memory"]["max_bytes"] < 2e9 and 0 < found["cpu"] < 1.5
-    assert "memory slope" in table(found)
+    assert "memory slope" in table(found) and "of the last two thirds" in table(found)

@@ -59,14 +59,17 @@ def figures(samples: Sequence[Sample]) -> dict[str, Any]:
     """
     if len(samples) < 3:
         raise DeviceAsrError(f"The interface was looked at {len(samples)} times only; give it more --minutes.")
-    line = fit([sample.time for sample in samples], [sample.memory for sample in samples])
+    whole = fit([sample.time for sample in samples], [sample.memory for sample in samples])
+    last = samples[-max(3, 2 * len(samples) // 3):]  # bounded caches fill at the beginning: 26 MB an hour, then 13
+    settled = fit([sample.time for sample in last], [sample.memory for sample in last])
     seconds = samples[-1].time - samples[0].time
     draws = [(b.draws - a.draws) / (b.time - a.time) for a, b in itertools.pairwise(samples)]
     return {
         "seconds": seconds,
         "memory": {"first_bytes": samples[0].memory, "last_bytes": samples[-1].memory,
                    "max_bytes": max(sample.memory for sample in samples),
-                   "slope_bytes_per_hour": 3600 * line.slope, "slope_error_bytes_per_hour": 3600 * line.error},
+                   "slope_bytes_per_hour": 3600 * whole.slope, "slope_error_bytes_per_hour": 3600 * whole.error,
+                   "settled_slope_bytes_per_hour": 3600 * settled.slope},
         "cpu": (samples[-1].cpu - samples[0].cpu) / seconds,
         "draws_per_second": {"mean": (samples[-1].draws - samples[0].draws) / seconds,
                              "p50": float(np.median(draws))},

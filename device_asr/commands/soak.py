@@ -26,6 +26,7 @@ def table(found: dict[str, Any]) -> str:
     rows = {
         "interface": f"{found['minutes']:g} min over {found['source']}, of which {found['warm_up_s']:.0f} s warm-up",
         **_memory(found),
+        "  of the last two thirds": f"{found['memory']['settled_slope_bytes_per_hour'] / 1e6:.1f} MB an hour",
         "CPU": f"{100 * found['cpu']:.0f} % of one core",
         "updates": f"{found['updates_per_second']:.1f} a second, of which drawn (something had changed) "
                    f"{draws['mean']:.1f}, median {draws['p50']:.1f}",
