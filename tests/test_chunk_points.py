@@ -12,18 +12,18 @@ from click.testing import CliRunner
 
 pytest.importorskip("torch")
 pytest.importorskip("torchao")
-from tiny_network import CHUNKING, SECOND, tiny_bundle, tiny_checkpoint
+from tiny_network import SECOND, tiny_checkpoint
 
-from compress import chunk_points, growth, tables
+from compress import chunk_points, formats, growth
 from compress.checkpoints import Checkpoint
 from compress.chunk_points import LEDGER, Chunks, Point, Row, points, read_rows, table
 from compress.chunks import Chunking
 from compress.cli import group
 from compress.quantize import EXACT
 from device_asr.bench.continuous import Mark, cost, feed, joined, memory, trimmed, without_pauses
-from device_asr.bench.suite import Material
 from device_asr.bench.timed import timed_recognizer
 from device_asr.bundle import load
+from device_asr.commands.soak import command as soak
 from device_asr.config import load as load_config
 from device_asr.errors import DeviceAsrError, UsageError
 from device_asr.manifest import Clip
@@ -43,8 +43,8 @@ def checkpoint(speech: np.ndarray) -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def bundle(speech: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_bundle(speech, tmp_path_factory.mktemp("models") / "tiny")
+def bundle(streaming_bundle: Path) -> Path:
+    return streaming_bundle
 
 
 @pytest.fixture
@@ -67,22 +67,24 @@ def test_points_are_every_chunk_with_every_past_and_the_policy_without() -> None
         points((150,), (5,))
 
 
-def test_each_point_is_measured_once_and_a_row_is_kept_when_it_is_there(
-        checkpoint: Checkpoint, bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[str, float | None, str]] = []
-    made = Chunks(checkpoint, EXACT, load(str(bundle)), 1, tmp_path / "work", lambda *values: told.append(values))
-    wanted, material = [Point(CHUNKING), Point(None)], [Material("dev", Path("dev"), [clip()])]
-    rows = made.run(wanted, material)
-    heard_once, again = rows
+def test_each_point_is_measured_once_and_put_into_a_file(
+        checkpoint: Checkpoint, bundle: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    formats.save(checkpoint, tmp_path)
+    (tmp_path / "tiny.toml").write_text('name = "tiny"\nteacher = "none"\n[quantise]\nbits = 32\nembedding = 32\n')
+    (tmp_path / "README.md").write_text("<!-- chunks -->\n<!-- /chunks -->\n")
+    arguments = ["chunks", "--checkpoint", str(tmp_path), "--recipe", str(tmp_path / "tiny.toml"),
+                 "--model", str(bundle), "--manifest", str(manifest), "--work", str(tmp_path / "work"),
+                 "--chunk", "160", "--past", "1", "--readme", str(tmp_path / "README.md")]
+    first = CliRunner().invoke(group, arguments, catch_exceptions=False)
+    assert first.exit_code == 0 and "| 160 | 1 |" in first.output and "| encoded again | all |" in first.output
+    assert first.output.strip() in (tmp_path / "README.md").read_text()
+    heard_once, again = read_rows(tmp_path / "work" / LEDGER).values()
     assert (heard_once.chunk, heard_once.past, again.chunk) == (0.16, 1.0, None)
     assert heard_once.words == again.words == 3 and heard_once.partial_wer and again.wer
     assert 0 < heard_once.chunk_compute < heard_once.rtf * 2.848 and again.chunk_compute is None
     assert heard_once.first < again.first, "an update for each chunk"
-    assert tuple(read_rows(tmp_path / "work" / LEDGER).values()) == tuple(rows)
     monkeypatch.setattr(chunk_points, "export_stream", lambda *given: pytest.fail("it was measured before"))
-    told.clear()
-    assert made.run(wanted, material) == rows
-    assert [note for _, _, note in told] == ["unchanged", "unchanged"]
+    assert CliRunner().invoke(group, arguments, catch_exceptions=False).output == first.output
 
 
 def test_a_bundle_of_another_network_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -98,20 +100,6 @@ def test_the_table_has_a_part_a_manifest_and_a_line_a_row() -> None:
     assert "| 320 | 5 | 21.0 | 14.8 | 420 / 1100 | 480 | 11.0 | 0.061 | 8.5 |" in text.splitlines()
     assert "| encoded again | all | - | 14.8 | - / - | - | - | 0.100 | - |" in text.splitlines()
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
-
-
-def test_the_command_puts_the_table_into_a_file(checkpoint: Checkpoint, bundle: Path, manifest: Path, tmp_path: Path,
-                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compress.checkpoints.load", lambda source: checkpoint)
-    (tmp_path / "tiny.toml").write_text('name = "tiny"\nteacher = "none"\n[quantise]\nbits = 32\nembedding = 32\n')
-    (tmp_path / "README.md").write_text("<!-- chunks -->\n<!-- /chunks -->\n")
-    arguments = ["chunks", "--checkpoint", "tiny", "--recipe", str(tmp_path / "tiny.toml"), "--model", str(bundle),
-                 "--manifest", str(manifest), "--work", str(tmp_path / "work"), "--chunk", "160", "--past", "1",
-                 "--readme", str(tmp_path / "README.md")]
-    found = CliRunner().invoke(group, arguments, catch_exceptions=False)
-    assert found.exit_code == 0 and "| 160 | 1 |" in found.output and "| encoded again | all |" in found.output
-    assert found.output.strip() in (tmp_path / "README.md").read_text()
-    assert len(tables.read_rows(tmp_path / "work" / LEDGER, lambda values: Row(**values))) == 2
 
 
 # -- speech without a pause --------------------------------------------------------------------------
@@ -150,6 +138,17 @@ def test_speech_without_a_pause_ends_phrases_by_their_length_alone(bundle: Path)
     assert 0 < marks[-1].stream < marks[-1].partials
     assert marks[3].words == 0 < marks[-1].words, "finals come after 5 s, and before the end"
     assert len(timed.chunks) >= 12 / 0.16
+
+
+def test_soak_feeds_the_recogniser_alone_and_tells_the_slope(bundle: Path, manifest: Path) -> None:
+    arguments = ["--fed", str(manifest), "--minutes", "0.2", "--model", str(bundle), "--threads", "1"]
+    found = json.loads(CliRunner().invoke(soak, [*arguments, "--json"], catch_exceptions=False).output)
+    assert found["partials_mode"] == "stream" and 0 < found["partials_rtf"] < 1
+    memory = found["memory"]
+    assert 5e7 < memory["first_bytes"] <= memory["max_bytes"] and "slope_bytes_per_hour" in memory
+    text = CliRunner().invoke(soak, arguments, catch_exceptions=False).output
+    assert "memory slope" in text and "0.2 min of speech without a pause" in text
+    assert isinstance(CliRunner().invoke(soak, [*arguments, "--sound", "x.wav"]).exception, UsageError)
 
 
 def test_the_figure_shows_both_policies(bundle: Path, manifest: Path, tmp_path: Path) -> None:
