@@ -144,8 +144,8 @@ def test_soak_feeds_the_recogniser_alone_and_tells_the_slope(bundle: Path, manif
     arguments = ["--fed", str(manifest), "--minutes", "0.2", "--model", str(bundle), "--threads", "1"]
     found = json.loads(CliRunner().invoke(soak, [*arguments, "--json"], catch_exceptions=False).output)
     assert found["partials_mode"] == "stream" and 0 < found["partials_rtf"] < 1
-    memory = found["memory"]
-    assert 5e7 < memory["first_bytes"] <= memory["max_bytes"] and "slope_bytes_per_hour" in memory
+    kept = found["memory"]
+    assert 5e7 < kept["first_bytes"] <= kept["max_bytes"] and "slope_bytes_per_hour" in kept
     text = CliRunner().invoke(soak, arguments, catch_exceptions=False).output
     assert "memory slope" in text and "0.2 min of speech without a pause" in text
     assert isinstance(CliRunner().invoke(soak, [*arguments, "--sound", "x.wav"]).exception, UsageError)
