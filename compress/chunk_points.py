@@ -28,7 +28,7 @@ from compress.tables import figure
 from device_asr.bench.report import counts
 from device_asr.bench.run import ClipResult, Corpus, hear, read_sound
 from device_asr.bench.suite import Material
-from device_asr.bench.timed import TimedRecognizer, timed_recognizer
+from device_asr.bench.timed import TimedRecognizer, timed_recognizer, with_partials
 from device_asr.bundle import Bundle
 from device_asr.config import Config
 from device_asr.config import load as load_config
@@ -38,7 +38,6 @@ from device_asr.events import Seconds
 LEDGER, NAME = "chunks.jsonl", "chunks"  # in the work folder; of the markers
 POSITION: Seconds = 0.02
 TAIL: Seconds = 1.0  # of silence after each clip, so that phrases end by themselves: the hang-over and a little more
-EACH_CHUNK = 96  # ms between two updates at least: the shortest there is, so that every chunk brings one
 HEAD = ("chunk, ms", "past, s", "WER of the last partials, %", "WER, %", "word emission, ms, p50 / p95",
         "first partial, ms, p50", "flicker, %", "RTF of partials", "one chunk, ms")
 
@@ -154,9 +153,9 @@ class Chunks:
 
     def config(self, point: Point) -> Config:
         """Default settings, no person's file or environment; an update for each chunk."""
-        way = {"partial.mode": "reencode"} if point.chunking is None else {"partial.interval_ms": EACH_CHUNK}
-        flags = {"model.name": str(self.bundle.path), "model.threads": self.threads, **way}
-        return load_config(Path(os.devnull), environ={}, flags=flags).config
+        flags = {"model.name": str(self.bundle.path), "model.threads": self.threads}
+        plain = load_config(Path(os.devnull), environ={}, flags=flags).config
+        return with_partials(plain, "reencode" if point.chunking is None else "stream")
 
     @contextmanager
     def _recognizer(self, point: Point) -> Iterator[TimedRecognizer]:

@@ -208,7 +208,8 @@ def chunk_table(source: str | None, recipe: Path, corpus: Path | None, noise: Pa
     checkpoint = checkpoints.load(source) if source else Maker(work, corpus, noise).last_stage(base, _progress)
     made = chunk_points.Chunks(checkpoint, QuantisationPlan.from_table(base.quantise), bundle, threads, work, _progress)
     rows = made.run(wanted, materials)
-    given = [("--manifest", path) for path in manifests] + ([("--clips", clips)] if clips else [])
+    given = [("--checkpoint", source), ("--corpus", corpus), ("--noise", noise), ("--clips", clips)]
+    given = [pair for pair in given if pair[1]] + [("--manifest", path) for path in manifests]
     command = shlex.join(["device-asr-compress", "chunks", *(str(word) for pair in given for word in pair)])
     markdown = chunk_points.table(rows, f"{threads} thread(s) of {processor()}, decoder of {bundle.name}", command)
     for path in files:

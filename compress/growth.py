@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from compress import figures
 from device_asr.bench.continuous import Mark, cost, feed, without_pauses
-from device_asr.bench.timed import timed_recognizer
+from device_asr.bench.timed import timed_recognizer, with_partials
 from device_asr.bundle import Bundle
 from device_asr.config import Config
 from device_asr.errors import UsageError
@@ -38,7 +37,7 @@ def measure(bundle: Bundle, config: Config, clips: Sequence[Clip], edges: Sequen
         raise UsageError(f"Wanted a model with the method stream, found none in {bundle.name}; choose another --model.")
     policies = {}
     for mode in ("stream", "reencode"):
-        timed = timed_recognizer(bundle, without_pauses(replace(config, partial=replace(config.partial, mode=mode))))
+        timed = timed_recognizer(bundle, without_pauses(with_partials(config, mode)))
         marks = []
         for mark in feed(timed, clips, edges[-1]):
             marks.append(mark)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
@@ -19,6 +19,8 @@ from device_asr.partials import Partials, Reencoding, Shown, Streaming, capacity
 from device_asr.recognizer import StreamingRecognizer
 from device_asr.stream import StreamEncoder
 from device_asr.vad import VoiceActivityDetector
+
+EACH_CHUNK_MS = 96  # between two updates at least: the shortest that there is, and shorter than any chunk
 
 
 class TimedPartials:
@@ -104,6 +106,12 @@ class TimedRecognizer:
     def chunks(self) -> Sequence[Seconds]:
         """What each chunk through `stream` took."""
         return self.stream.seconds if self.stream else ()
+
+
+def with_partials(config: Config, mode: str) -> Config:
+    """The settings with partials of this mode; `stream` brings an update with every chunk."""
+    interval = EACH_CHUNK_MS if mode == "stream" else config.partial.interval_ms
+    return replace(config, partial=replace(config.partial, mode=mode, interval_ms=interval))
 
 
 def timed_recognizer(bundle: Bundle, config: Config,
