@@ -157,6 +157,18 @@ def test_deleting_asks_and_removes_text_and_sound(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_export_is_in_the_format_that_the_file_ends_with(tmp_path: Path) -> None:
+    writer = SessionWriter(tmp_path)
+    writer.final(final("Whole.", 0, 1))
+    writer.close()
+    exported = {}
+    for name, *more in (("a.vtt",), ("a.SRT",), ("a.txt",), ("a",), ("a.text", "--format", "vtt")):
+        assert run(tmp_path, "export", "last", "-o", str(tmp_path / name), *more).exit_code == 0
+        exported[name] = (tmp_path / name).read_text().split("\n")[0]
+    assert exported == {"a.vtt": "WEBVTT", "a.SRT": "1", "a.txt": "Whole.", "a": "Whole.", "a.text": "WEBVTT"}
+    assert run(tmp_path, "export", "last").stdout == "Whole.\n"
+
+
 def test_an_export_into_a_folder_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     writer = SessionWriter(tmp_path)
     writer.final(final("Whole.", 0, 1))

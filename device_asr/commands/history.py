@@ -76,14 +76,15 @@ def show(session: str, loaded: Loaded) -> None:
 
 @command.command()
 @click.argument("session")
-@click.option("--format", type=click.Choice(FORMATS), default="txt", show_default=True)
+@click.option("--format", type=click.Choice(FORMATS), help="[default: what FILE ends with, else txt]")
 @click.option("-o", "--output", metavar="FILE", help="A file instead of standard output.")
 @configured
-def export(session: str, format: str, output: str | None, loaded: Loaded) -> None:
+def export(session: str, format: str | None, output: str | None, loaded: Loaded) -> None:
     """SESSION in another format."""
     from device_asr import transcript
 
-    text = transcript.export(find(loaded, session).lines, format)
+    ending = Path(output or "").suffix.lower().lstrip(".")
+    text = transcript.export(find(loaded, session).lines, format or (ending if ending in FORMATS else "txt"))
     if output is None:
         click.echo(text, nl=False)
         return
