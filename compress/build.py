@@ -22,6 +22,7 @@ from compress.export import CACHE, TOKENS_PER_CALL, SpeechProgram, export_speech
 from compress.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
 from compress.material import Material, Progress
 from compress.quantize import QuantisationPlan, report
+from compress.settings import check_types
 from compress.silero import describe as describe_vad
 from compress.silero import export_vad, load_silero, weights_path
 from compress.stages import FLOAT_BYTES, REPORT, Stages, origin, plain, write_json
@@ -57,14 +58,13 @@ class Recipe:
     base: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
+        check_types(Recipe, vars(self), "Recipe")
         for table in self.stages:
             settings_of(table)
         QuantisationPlan.from_table(self.quantise)
         for name, count in self.corpus.items():
-            if count != "all" and not (isinstance(count, int) and count > 0):
+            if count != "all" and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
                 raise UsageError(f"corpus.{name}: wanted a number of clips or \"all\", found {count!r}.")
-        if not isinstance(self.base, bool):
-            raise UsageError(f"base: wanted true or false, found {self.base!r}.")
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -98,6 +98,7 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
         UsageError, CheckpointError, CorpusError, TrainingError, BudgetError, DelegationError, TieError,
             OutputError: one sentence each.
     """
+    check_out(out)
     plan = QuantisationPlan.from_table(recipe.quantise)
     stages = Stages(work, progress)
     teacher = checkpoints.load(recipe.teacher)
@@ -158,6 +159,13 @@ def _export_vad(stages: Stages) -> bytes:
     temporary.replace(path)
     stages.progress("vad", 1.0, f"{len(data) / 1e6:.1f} MB")
     return data
+
+
+def check_out(out: Path) -> None:
+    """Raises UsageError where a bundle would take the place of something that is none."""
+    if out.exists() and not (out / "manifest.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(f"--out {out}: wanted a new folder or that of a bundle, which is replaced, found other files; "
+                         "name a folder of its own.")
 
 
 def write_bundle(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, vad: bytes, out: Path) -> None:

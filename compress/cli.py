@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
+import warnings
 from pathlib import Path
 
 import click
@@ -48,8 +50,9 @@ def vocabulary_table(manifest: Path, source: str, sizes: tuple[int, ...], full_c
     """WER against vocabulary size, fp32, greedy, as a Markdown table."""
     from compress.evaluate import vocabulary_sizes
 
-    click.echo("| text pieces | parameters | WER % |\n|---|---|---|")
-    for row in vocabulary_sizes(source, manifest, sizes, full_context):
+    for number, row in enumerate(vocabulary_sizes(source, manifest, sizes, full_context)):
+        if not number:
+            click.echo("| text pieces | parameters | WER % |\n|---|---|---|")
         click.echo(f"| {row.pieces} | {row.parameters / 1e6:.1f} M | {100 * row.wer:.2f} |")
 
 
@@ -137,9 +140,10 @@ def report(work: Path, device_name: str | None, bundle: Path | None, out: Path) 
               help="Folder of stages, bundles and rows, also that of a build; the same command goes on.")
 @click.option("--only", multiple=True, metavar="NAME", help="See to this point alone; may be given again.")
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the recogniser.")
-@click.option("--card", type=click.Path(dir_okay=False, path_type=Path), help="File with a place for the table:")
+@click.option("--card", type=click.Path(dir_okay=False, path_type=Path),
+              help="File that gets the table too, between <!-- points --> and <!-- /points -->.")
 @click.option("--readme", type=click.Path(dir_okay=False, path_type=Path),
-              help="another; <!-- points --> and <!-- /points --> are its bounds.")
+              help="Another such file.")
 def compare(recipe: Path, corpus: Path, noise: Path | None, manifest: Path, work: Path, only: tuple[str, ...],
             threads: int, card: Path | None, readme: Path | None) -> None:
     """Build and measure a point for every technique, and print them as a table."""
@@ -296,8 +300,16 @@ def _progress(stage: str, fraction: float | None, note: str) -> None:
     print(f"\r\x1b[K{stage:<12} {done} {note}", end=end, file=sys.stderr, flush=True)
 
 
+def _quiet() -> None:
+    """Keeps notes of libraries to their own developers off the screen; warnings of ours stay."""
+    for name in ("torchao", "torch.utils._pytree"):  # kernels for other processors; pytree registrations
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)` is deprecated", FutureWarning)
+
+
 def main() -> None:
     """Runs the command; a failure is one sentence and an exit code."""
+    _quiet()
     try:
         group.main(standalone_mode=False)
     except click.ClickException as error:

@@ -3,21 +3,18 @@
 The teacher always saw 30 s; on an unpadded phrase it does not know where to stop. The student is
 given the phrase with 0 to 1 s of room around it, cut in mid-speech at times, and learns the teacher's
 text of the 30 s window, its end included. Resumable: weights, averages, optimiser and position are
-saved together, and the randomness of a step depends on the seed and its number alone.
+saved together, and the randomness of a step depends on the seed and its number alone (see `loader.py`).
 """
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import hashlib
 import json
 import math
 import os
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -28,44 +25,25 @@ from torch import Tensor
 
 from compress.augment import TrainingFrontend
 from compress.checkpoints import Checkpoint
-from compress.chunks import Chunking
-from compress.corpus import CorpusError, batches, pad, read_clip
+from compress.corpus import CorpusError
 from compress.distill_recipe import DistillRecipe, identity
 from compress.frontend import SAMPLE_RATE
-from compress.losses import Targets, ctc_loss, distillation_loss, targets
+from compress.loader import LONGEST, Batch, Loader
+from compress.losses import ctc_loss, distillation_loss
+from compress.patterns import choose
 from compress.prune import apply_masks
 from compress.qat import prepare_qat
-from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, has_bfloat16, precision, trusted
-from compress.vocabulary import translator
+from compress.teacher import LabelCache, fingerprint, has_bfloat16, precision
 from compress.whisper import Whisper
-from device_asr.ctc import spell
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.manifest import Clip
 
-SHORTEST, LONGEST = 0.5, 29.0  # seconds of a usable clip: room for the padding within 30 s
-CUT_FROM = 2.0  # seconds: shorter clips are never cut
-CUT_EVERY = 3  # one of so many clips has a cut version: each needs a label of its own
-AHEAD = 2  # steps whose batches are prepared in advance
+SHORTEST = 0.5  # seconds of a usable clip
 LOWEST_RATE = 0.1  # of the highest: where the cosine ends
 
 
 class TrainingError(DeviceAsrError):
     """The training cannot go on."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What a student learns from at once: (batch, samples), (batch,) true lengths, and how it is heard.
-
-    spoken: symbols of each clip for CTC. chunking, start: see `Whisper.encode`.
-    """
-
-    pcm: Tensor
-    lengths: Tensor
-    wanted: Targets
-    spoken: tuple[Sequence[int], ...]
-    chunking: Chunking | None
-    start: int
 
 
 @dataclass(frozen=True)
@@ -118,13 +96,11 @@ class _Training:
                  recipe: DistillRecipe, work: Path, labels: Path | None, device: str,
                  bfloat16: bool, masks: Mapping[str, Tensor]) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.clips, self.noises, self.work = recipe, clips, noises, work
+        self.recipe, self.clips, self.work = recipe, clips, work
         self.student, self.device, self.bfloat16 = student, device, bfloat16
         self.masks = {name: mask.to(device) for name, mask in masks.items()}
         self.labels = LabelCache(labels or work / "labels", teacher, device, bfloat16)
-        self.teacher_vocabulary = teacher.vocabulary
-        same = student.vocabulary == teacher.vocabulary
-        self.translate = (lambda label: label) if same else translator(teacher.vocabulary, student.vocabulary)
+        self.loader = Loader(teacher, student, clips, noises, recipe, self.labels)
         network = student.network()
         self.network = (network if recipe.qat is None else prepare_qat(network, recipe.qat)).to(device).train()
         self.network.frontend = TrainingFrontend(self.network.frontend, recipe.augment.masked)
@@ -133,7 +109,7 @@ class _Training:
         self.optimiser = torch.optim.AdamW(_trained(self.network, recipe.only), lr=recipe.rate,
                                            weight_decay=recipe.weight_decay)
         self.step, self.audio, self.learned, self.judged, self.ended = 0, 0.0, 0, 0, False
-        self.total = len(self._steps(0)) * recipe.epochs
+        self.total = len(self.loader.steps(0)) * recipe.epochs
         names = [[str(clip.audio), clip.text, clip.duration] for clip in clips]
         self.identity = hashlib.sha256(json.dumps(
             [identity(recipe), names, len(noises), fingerprint(teacher), fingerprint(student),
@@ -147,12 +123,6 @@ class _Training:
         guide = self.student.network().to(self.device).requires_grad_(False)
         guide.frontend = TrainingFrontend(guide.frontend)
         return guide
-
-    def _steps(self, epoch: int) -> list[list[list[int]]]:
-        """The batches of every step of an epoch."""
-        rng = np.random.default_rng((self.recipe.seed, 0, epoch))
-        groups = list(batches([clip.duration or 0.0 for clip in self.clips], self.recipe.batch, rng))
-        return [groups[i : i + self.recipe.accumulate] for i in range(0, len(groups), self.recipe.accumulate)]
 
     def result(self) -> Checkpoint:
         """The averaged weights so far."""
@@ -209,10 +179,10 @@ class _Training:
             for epoch in range(self.recipe.epochs):
                 if self.ended:
                     break
-                groups = self._steps(epoch)
+                groups = self.loader.steps(epoch)
                 todo = range(max(0, self.step - epoch * len(groups)), len(groups))  # the others were done before a cut
                 at = time.monotonic()
-                for number, prepared in self._ahead((epoch * len(groups) + k + 1, groups[k]) for k in todo):
+                for number, prepared in self.loader.ahead((epoch * len(groups) + k + 1, groups[k]) for k in todo):
                     values, seconds, words = self._learn(prepared, number)
                     self.step, now = number, time.monotonic()
                     values.update(step=number, of=self.total, speed=round(seconds / (now - at), 2),
@@ -231,25 +201,6 @@ class _Training:
                                      **verdict.metrics})
                     self.save()
         self.save()
-
-    def _ahead(self, steps: Iterable[tuple[int, list[list[int]]]]) -> Iterator[tuple[int, list[Batch]]]:
-        """Each step's number and batches, prepared on a thread of their own while the step before is learned."""
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-            waiting: deque[tuple[int, Future[list[Batch]]]] = deque()
-            try:
-                for number, groups in steps:
-                    waiting.append((number, pool.submit(self._batches, groups, number)))
-                    if len(waiting) > AHEAD:
-                        done, future = waiting.popleft()
-                        yield done, future.result()
-                for done, future in waiting:
-                    yield done, future.result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    def _batches(self, groups: list[list[int]], number: int) -> list[Batch]:
-        rng = np.random.default_rng((self.recipe.seed, 1, number))
-        return [batch for batch in (self._prepare(group, rng) for group in groups) if batch is not None]
 
     def _learn(self, prepared: list[Batch], number: int) -> tuple[dict[str, Any], float, int]:
         """One step of the optimiser: metrics, seconds of sound, words."""
@@ -290,32 +241,6 @@ class _Training:
             values.update({name: round(value, 4) for name, value in parts.items()})
         return values, seconds, sum(batch.wanted.words for batch in prepared)
 
-    def _prepare(self, group: list[int], rng: np.random.Generator) -> Batch | None:
-        """The clips of a group whose labels are trusted."""
-        sounds, given = [], []
-        for index in group:
-            sound, text = read_clip(self.clips[index])[: int(LONGEST * SAMPLE_RATE)], self.clips[index].text
-            if rng.random() < self.recipe.cut:
-                sound, text = cut_clip(sound, text, index, self.recipe.seed)
-            sounds.append(sound)
-            given.append(text)
-        heard: list[np.ndarray] = []
-        kept: list[Label] = []
-        spoken: list[list[int]] = []
-        for sound, text, label in zip(sounds, given, self.labels.labels(sounds, given), strict=True):
-            if trusted(label, self.teacher_vocabulary, text):
-                heard.append(self.recipe.augment.apply(sound, self.noises, rng, CONTEXT))
-                kept.append(self.translate(label))
-                spoken.append(spell(text or self.teacher_vocabulary.decode(label.tokens.tolist())))
-        if not kept:
-            return None
-        streaming = self.recipe.streaming
-        chunking = None if streaming is None else streaming.draw(rng)
-        start = 0 if chunking is None else int(rng.integers(self.student.dims.audio_ctx))
-        pcm, lengths = pad(heard)
-        return Batch(torch.from_numpy(pcm), torch.from_numpy(lengths), targets(kept, self.student.vocabulary),
-                     tuple(spoken), chunking, start)
-
     def _loss(self, batch: Batch) -> dict[str, Tensor]:
         """The terms of the loss by name, weighted."""
         recipe, network = self.recipe, self.network
@@ -346,25 +271,10 @@ def _trained(network: Whisper, only: Sequence[str]) -> list[torch.nn.Parameter]:
         UsageError: a pattern names none; with the nearest name.
     """
     parameters = dict(network.named_parameters())
-    for pattern in only:
-        if not fnmatch.filter(parameters, pattern):
-            near = difflib.get_close_matches(pattern, parameters, 1, 0.0)[0]
-            raise UsageError(f"distill.only: {pattern!r} names no weight of the network; the nearest is {near!r}.")
-    chosen = [name for name in parameters if not only or any(fnmatch.fnmatchcase(name, p) for p in only)]
+    chosen = choose(parameters, only, "distill.only", "weight") if only else list(parameters)
     for name, parameter in parameters.items():
         parameter.requires_grad_(name in chosen)
     return [parameters[name] for name in chosen]
-
-
-def cut_clip(sound: np.ndarray, text: str | None, index: int, seed: int) -> tuple[np.ndarray, str | None]:
-    """The first part of every third clip, which then has no given text; the others as they are.
-
-    Where a clip is cut depends on its place in the corpus alone, so that the teacher labels it once.
-    """
-    rng = np.random.default_rng((seed, 3, index))
-    if index % CUT_EVERY or len(sound) <= CUT_FROM * SAMPLE_RATE:
-        return sound, text
-    return sound[: int(rng.uniform(SAMPLE_RATE, len(sound)))], None
 
 
 def schedule(step: int, warmup: int, total: int) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from compress.augment import Augmentation
 from compress.chunks import Chunking
 from compress.quantize import QuantisationPlan
+from compress.settings import check_types
 from device_asr.errors import UsageError
 
 LATER = {"later": True}  # metadata of fields that came after results were kept under their settings
@@ -102,11 +103,13 @@ class DistillRecipe:
         if isinstance(self.qat, Mapping):
             object.__setattr__(self, "qat", QuantisationPlan.from_table(self.qat))
         if isinstance(self.streaming, Mapping):
+            check_types(Streaming, self.streaming, "distill.streaming")
             try:
                 object.__setattr__(self, "streaming", Streaming(**self.streaming))
             except TypeError as error:
                 raise UsageError(f"distill.streaming: wanted the fields of Streaming ({error}).") from None
         if isinstance(self.augment, Mapping):  # a table of a TOML recipe
+            check_types(Augmentation, self.augment, "distill.augment")
             try:
                 object.__setattr__(self, "augment", Augmentation(**self.augment))
             except TypeError as error:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 
+from compress import patterns
 from compress.checkpoints import Checkpoint
 from compress.decomposition import Batch, Decomposition, decompose_weight, input_moments, linear_layers
 from device_asr.errors import UsageError
@@ -79,23 +78,6 @@ class LowRankReport:
         return tuple(layer.name for layer in self.layers if layer.whole)
 
 
-def choose(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """The names that match a pattern, in their order.
-
-    Raises:
-        UsageError: a pattern matches nothing; names the nearest layer.
-    """
-    names, chosen = list(names), set()
-    for pattern in patterns:
-        found = [name for name in names if fnmatchcase(name, pattern)]
-        if not found:
-            near = difflib.get_close_matches(pattern, names, 1, cutoff=0.0)
-            hint = f"; did you mean {near[0]}?" if near else ", as no linear layer is whole."
-            raise UsageError(f"lowrank.layers: {pattern!r} matches no linear layer{hint}")
-        chosen.update(found)
-    return [name for name in names if name in chosen]
-
-
 def factorise(checkpoint: Checkpoint, settings: LowRankSettings,
               calibration: Iterable[Batch] = ()) -> tuple[Checkpoint, LowRankReport]:
     """The checkpoint with the chosen layers as products of two; energy 1 or no layers change nothing.
@@ -106,7 +88,7 @@ def factorise(checkpoint: Checkpoint, settings: LowRankSettings,
     Raises:
         UsageError: a pattern without layer, a rank larger than a layer, no calibration batch.
     """
-    chosen = choose(linear_layers(checkpoint.network()), settings.layers)
+    chosen = patterns.choose(linear_layers(checkpoint.network()), settings.layers, "lowrank.layers")
     if not chosen or settings.energy == 1:
         return checkpoint, LowRankReport((), checkpoint.parameters, checkpoint.parameters)
     return cut(checkpoint, decompose(checkpoint, settings, calibration), settings)
@@ -120,7 +102,7 @@ def decompose(checkpoint: Checkpoint, settings: LowRankSettings,
     """
     network = checkpoint.network()
     linears = linear_layers(network)
-    names = choose(linears, settings.layers)
+    names = patterns.choose(linears, settings.layers, "lowrank.layers")
     for name in names:
         if settings.rank is not None and settings.rank > min(linears[name].weight.shape):
             raise UsageError(f"lowrank.rank: wanted at most {min(linears[name].weight.shape)}, the rank of {name}, "

@@ -8,11 +8,9 @@ Measured, a feed-forward part of 384 and 1536 on 100 positions, one x86-64 threa
 
 from __future__ import annotations
 
-import difflib
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import prune as torch_prune
 
+from compress import patterns
 from compress.checkpoints import Checkpoint
 from device_asr.errors import UsageError
 
@@ -114,7 +113,8 @@ def magnitude(checkpoint: Checkpoint, settings: MagnitudeSettings) -> tuple[Chec
         UsageError: a pattern that matches nothing; names the nearest layer.
     """
     network = checkpoint.network().requires_grad_(False)
-    modules = choose(network, settings.layers)
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Embedding)}
+    modules = {name: layers[name] for name in patterns.choose(layers, settings.layers, "prune.layers", "layer")}
     places = [(module, "weight") for module in modules.values()]
     if settings.threshold is not None:
         for module, name in places:
@@ -142,23 +142,6 @@ def magnitude(checkpoint: Checkpoint, settings: MagnitudeSettings) -> tuple[Chec
            else f"the smallest {settings.amount:.0%} ({settings.scope})")
     note = f"magnitude pruning, weights {how} in {len(rows)} layers: {report.sparsity:.1%} of them are zero"
     return replace(result, provenance=(*checkpoint.provenance, note)), report
-
-
-def choose(network: nn.Module, patterns: Iterable[str]) -> dict[str, nn.Module]:
-    """Linear layers and embeddings that are named, lie under a name, or match a pattern, in their order.
-
-    Raises:
-        UsageError: a pattern matches nothing; names the nearest layer.
-    """
-    layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Embedding)}
-    chosen: set[str] = set()
-    for pattern in patterns:
-        found = [name for name in layers if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
-        if not found:
-            near = difflib.get_close_matches(pattern, layers, 1, cutoff=0.0)[0]
-            raise UsageError(f"prune.layers: {pattern!r} matches no layer; the nearest name is {near!r}.")
-        chosen.update(found)
-    return {name: module for name, module in layers.items() if name in chosen}
 
 
 def packed_bytes(checkpoint: Checkpoint) -> tuple[int, int]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
+from compress.patterns import choose
 from compress.whisper import Whisper
 from device_asr.errors import UsageError
 
@@ -95,12 +95,7 @@ class QuantisationPlan:
         columns = {name: child.in_features for name, child in network.named_modules() if isinstance(child, nn.Linear)}
         widths = {name: self.default if self.default.fits(n) else Width(8) for name, n in columns.items()}
         for pattern, width in self.layers:
-            matched = [name for name in columns if fnmatchcase(name, pattern)]
-            if not matched:
-                nearest = difflib.get_close_matches(pattern, columns, n=1, cutoff=0.0)
-                hint = f"the nearest is {nearest[0]}" if nearest else "the network has none"
-                raise UsageError(f"Quantisation: no linear layer matches {pattern!r}; {hint}.")
-            widths |= dict.fromkeys(matched, width)
+            widths |= dict.fromkeys(choose(columns, [pattern], "quantise.layers"), width)
         for name, width in widths.items():
             if not width.fits(columns[name]):
                 raise UsageError(f"Quantisation: {name} has {columns[name]} columns, which are not whole groups of "

@@ -17,6 +17,7 @@ from compress.judge import Judge, TrainingReport, training_report
 from compress.lowrank import LowRankReport, LowRankSettings, Round
 from compress.material import Material
 from compress.qat import simulate
+from compress.settings import check_types
 from compress.structured import FfnSettings, HeadSettings, LayerSettings, NarrowSettings, StructureReport
 from device_asr.errors import DeviceAsrError, UsageError
 
@@ -214,6 +215,7 @@ def settings_of(table: Mapping[str, Any]) -> tuple[Technique, Any]:
         if key not in known:
             raise UsageError(f"Recipe, stage {name}: wanted settings of {', '.join(known) or 'no name'}, found {key!r}"
                              f"{_nearest(key, known)}")
+    check_types(technique.settings, values, f"Recipe, stage {name}")
     try:
         return technique, technique.settings(**values)
     except TypeError as error:

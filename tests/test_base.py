@@ -171,7 +171,7 @@ def test_a_base_that_cannot_be_written_leaves_the_former_one(network: Checkpoint
 def test_a_recipe_asks_for_it_and_its_results_are_those_of_one_that_does_not() -> None:
     without = Recipe("x", "tiny.en")
     assert not without.base and "base" not in identity(without)
-    with pytest.raises(UsageError, match="base: wanted true or false, found 'yes'"):
+    with pytest.raises(UsageError, match="wanted base to be true or false, found 'yes'"):
         Recipe("x", "tiny.en", base="yes")  # type: ignore[arg-type]
 
 

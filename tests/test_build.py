@@ -168,8 +168,14 @@ def test_a_corpus_that_is_not_there(place: Path, run: Run) -> None:
     ({"do": "lowrank", "energy": 0.9, "wer_budget": 15}, "wanted a share in [0, 1) such as 0.15, found 15"),
     ({**TRAINING, "evaluate": "train", "wer_budget": -1}, "wanted a share in [0, 1) such as 0.15, found -1"),
     ({"do": "magnitude", "amount": 0.5, "layers": ["encoder.layer"]},
-     "'encoder.layer' matches no layer; the nearest name is 'encoder.layers.0."),
-    ({"do": "lowrank", "rank": 8, "layers": "encoder.layers.0.fnn.up"}, "did you mean encoder.layers.0.ffn.up"),
+     "'encoder.layer' matches no layer; the nearest is 'encoder.layers'."),
+    ({"do": "lowrank", "rank": 8, "layers": "encoder.layers.0.fnn.up"}, "the nearest is 'encoder.layers.0.ffn.up'"),
+    ({"do": "distill", "only": "encodr.*"}, "'encodr.*' matches no weight; the nearest is 'encoder.*'"),
+    ({"do": "magnitude", "amount": "half"}, "stage magnitude: wanted amount to be a number, found 'half'"),
+    ({"do": "lowrank", "rank": 8.0}, "stage lowrank: wanted rank to be a whole number, found 8.0"),
+    ({"do": "distill", "epochs": True}, "wanted epochs to be a whole number, found True"),
+    ({"do": "distill", "augment": {"noise": "much"}}, "distill.augment: wanted noise to be a number, found 'much'"),
+    ({"do": "distill", "streaming": {"sizes": 8}}, "wanted sizes to be a list, each a whole number, found 8"),
     ({"do": "vocabulary", "size": 100}, "Vocabulary size: wanted 256 to 256 pieces, found 100"),
     ({"do": "distil"}, "did you mean 'distill'"),
     ({"do": "distill", "epoch": 3}, "found 'epoch'; did you mean 'epochs'"),
@@ -189,7 +195,7 @@ def test_a_budget_that_the_network_itself_does_not_hold(place: Path, run: Run, t
 @pytest.mark.parametrize(("plan", "said"), [
     ({"bits": 7}, "Weight bits: wanted 4, 8 or 32, found 7"),
     ({"bit": 8}, "quantise: no setting 'bit'; the nearest is bits"),
-    ({"layers": [{"name": "encoder.layers.0.fnn.up", "bits": 4}]}, "the nearest is encoder.layers.0.ffn.up"),
+    ({"layers": [{"name": "encoder.layers.0.fnn.up", "bits": 4}]}, "the nearest is 'encoder.layers.0.ffn.up'"),
 ])
 def test_a_plan_that_cannot_be(place: Path, run: Run, plan: dict[str, Any], said: str) -> None:
     path = recipe(place, name="tiny", quantise=plan)
@@ -202,6 +208,20 @@ def test_a_recipe_that_cannot_be_read(place: Path, run: Run) -> None:
     assert_told(place, run(*build_of(place, place / "broken.toml")), 2, "broken.toml cannot be read")
     (place / "odd.toml").write_text('name = "x"\nteacher = "y"\ncolour = 3\n')
     assert_told(place, run(*build_of(place, place / "odd.toml")), 2, "colour")
+    (place / "list.toml").write_text('name = "x"\nteacher = "y"\nstages = ["ctc"]\n')
+    assert_told(place, run(*build_of(place, place / "list.toml")), 2, "wanted stages to be a list, each a table")
+    (place / "flag.toml").write_text('name = "x"\nteacher = "y"\n[corpus]\ntrain = true\n')
+    assert_told(place, run(*build_of(place, place / "flag.toml")), 2, 'wanted a number of clips or "all", found True')
+
+
+def test_a_bundle_does_not_take_the_place_of_other_files(place: Path, run: Run) -> None:
+    path = recipe(place)
+    (place / "notes.txt").write_text("mine")
+    for out in (place, place / "notes.txt"):
+        code, said = run("build", "--recipe", path, "--out", out, "--work", place / "work")
+        assert (code, "\n" in said) == (2, False)
+        assert "wanted a new folder or that of a bundle, which is replaced, found other files" in said
+    assert (place / "notes.txt").read_text() == "mine" and not (place / "work").exists()
 
 
 # -- a full disk, a kill -------------------------------------------------------------------------------------

@@ -382,7 +382,7 @@ def test_a_rank_larger_than_the_layer_is_refused(checkpoint: Checkpoint) -> None
 
 def test_a_layer_that_is_not_there_is_told_with_the_nearest(checkpoint: Checkpoint) -> None:
     with pytest.raises(UsageError, match=r"'encoder\.layer\.0\.ffn\.up' matches no linear layer; "
-                                         r"did you mean encoder\.layers\.0\.ffn\.up\?"):
+                                         r"the nearest is 'encoder\.layers\.0\.ffn\.up'"):
         factorise(checkpoint, replace(PLAIN, layers=("encoder.layer.0.ffn.up",)))
 
 

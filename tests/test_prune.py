@@ -11,11 +11,11 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
-from compress import prune  # noqa: E402
 from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
 from compress.corpus import CorpusError, pad  # noqa: E402
 from compress.importance import Batch  # noqa: E402
 from compress.losses import distillation_loss, targets  # noqa: E402
+from compress.patterns import choose as choose_names  # noqa: E402
 from compress.prune import MagnitudeSettings, apply_masks, magnitude, masks  # noqa: E402
 from compress.reduction import choose, evenly  # noqa: E402
 from compress.structured import (  # noqa: E402
@@ -124,10 +124,12 @@ def test_zeros_make_the_packed_file_smaller_and_the_dense_one_not(whole: Checkpo
 
 def test_a_name_stands_for_everything_under_it(whole: Checkpoint) -> None:
     network = whole.network()
-    assert set(prune.choose(network, ["decoder.layers.1.cross"])) == {
+    names = [name for name, module in network.named_modules()
+             if isinstance(module, torch.nn.Linear | torch.nn.Embedding)]
+    assert set(choose_names(names, ["decoder.layers.1.cross"], "layers")) == {
         f"decoder.layers.1.cross.{part}" for part in ("query", "key", "value", "out")}
-    assert "decoder.embedding" not in prune.choose(network, MagnitudeSettings(amount=0.1).layers)
-    assert "decoder.embedding" in prune.choose(network, ["decoder"])
+    assert "decoder.embedding" not in choose_names(names, MagnitudeSettings(amount=0.1).layers, "layers")
+    assert "decoder.embedding" in choose_names(names, ["decoder"], "layers")
 
 
 def test_fine_tuning_keeps_the_mask(whole: Checkpoint) -> None:

@@ -81,7 +81,7 @@ def test_a_default_of_four_bits_leaves_eight_to_layers_without_whole_groups(chec
 
 def test_a_pattern_that_matches_nothing_names_the_nearest(checkpoint: Checkpoint) -> None:
     plan = QuantisationPlan(layers=(("decoder.layers.0.crosss.query", Width(32)),))
-    with pytest.raises(UsageError, match=r"nearest is decoder\.layers\.0\.cross\.query"):
+    with pytest.raises(UsageError, match=r"nearest is 'decoder\.layers\.0\.cross\.query"):
         plan.widths(checkpoint.network())
 
 

@@ -1,0 +1,57 @@
+"""The types of settings that came from a file: each value against its field, before anything computes with it."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from device_asr.errors import UsageError
+
+_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "nothing",
+          Mapping: "a table", Any: "anything"}
+
+
+def check_types(kind: type, values: Mapping[str, Any], where: str) -> None:
+    """Compares values with the types of the fields of the dataclass `kind`; what it does not know it leaves alone.
+
+    Raises:
+        UsageError: a value of another type, an infinite number, or one that is none.
+    """
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        if name in hints and not _fits(value, hints[name]):
+            raise UsageError(f"{where}: wanted {name} to be {_said(hints[name])}, found {value!r}.")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one) for one in args)
+    if origin is Literal:
+        return any(type(value) is type(one) for one in args)  # which one is the settings' own sentence
+    if origin is tuple:
+        one = isinstance(value, str) and args[0] is str  # a text stands for a list of one
+        return one or (isinstance(value, list | tuple) and all(_fits(each, args[0]) for each in value))
+    if origin is Sequence:
+        return isinstance(value, list | tuple) and all(_fits(each, args[0]) for each in value)
+    if origin is Mapping or is_dataclass(hint):
+        return isinstance(value, Mapping) or (is_dataclass(hint) and isinstance(value, hint))
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return hint is Any or isinstance(value, hint)
+
+
+def _said(hint: Any) -> str:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_said(one) for one in args if one is not type(None))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, args))}"
+    if origin in (tuple, Sequence):
+        return f"a list, each {_said(args[0])}"
+    return _WORDS.get(origin or hint, "a table")
