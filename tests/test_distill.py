@@ -12,6 +12,9 @@ import pytest
 import soundfile
 
 torch = pytest.importorskip("torch")
+import speaking_teacher  # noqa: E402
+from speaking_teacher import speaking  # noqa: E402
+
 from compress.augment import Augmentation, TrainingFrontend  # noqa: E402
 from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
 from compress.corpus import CorpusError  # noqa: E402
@@ -20,7 +23,7 @@ from compress.distill_recipe import DistillRecipe, Streaming  # noqa: E402
 from compress.losses import NOTHING, Targets, distillation_loss, targets  # noqa: E402
 from compress.teacher import Label, LabelCache, fingerprint, full_context, trusted  # noqa: E402
 from compress.vocabulary import translator  # noqa: E402
-from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
+from compress.whisper import Dims, LayerDims  # noqa: E402
 from device_asr.errors import UsageError  # noqa: E402
 from device_asr.manifest import Clip  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
@@ -35,23 +38,12 @@ RECIPE = DistillRecipe(epochs=2, batch=2, rate=3e-3, warmup=1, cut=0.3, average=
 
 
 def untrained(seed: int) -> Checkpoint:
-    torch.manual_seed(seed)
-    return Checkpoint(DIMS, Whisper(DIMS).state_dict(), VOCABULARY, ((0, 0),), ("random",))
+    return speaking_teacher.untrained(DIMS, VOCABULARY, seed)
 
 
 @pytest.fixture(scope="module")
 def teacher() -> Checkpoint:
-    """A network that says "the cat sat." to everything: its positions point to the tokens that come next."""
-    weights = {name: value.clone() for name, value in untrained(0).weights.items()}
-    for name in weights:
-        if name.endswith(("attention.out.weight", "cross.out.weight", "ffn.down.weight")):
-            weights[name].zero_()
-    embedding = torch.nn.functional.normalize(weights["decoder.embedding.weight"], dim=1)
-    weights["decoder.embedding.weight"] = embedding
-    weights["decoder.positions"].zero_()
-    for at, token in enumerate([*SAID, VOCABULARY.end]):
-        weights["decoder.positions"][1 + at] = 5 * embedding[token]
-    return replace(untrained(0), weights=weights)
+    return speaking(DIMS, VOCABULARY, SAID, listens=0.0)
 
 
 @pytest.fixture(scope="module")

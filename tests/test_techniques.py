@@ -13,6 +13,9 @@ import soundfile
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchao")
+import speaking_teacher  # noqa: E402
+from speaking_teacher import BYTES, speaking  # noqa: E402
+
 from compress import formats, report  # noqa: E402
 from compress.checkpoints import Checkpoint  # noqa: E402
 from compress.distill_recipe import DistillRecipe, identity  # noqa: E402
@@ -20,37 +23,22 @@ from compress.judge import decide, earlier_wers  # noqa: E402
 from compress.material import Material  # noqa: E402
 from compress.stages import Stages, plain  # noqa: E402
 from compress.techniques import BudgetError, settings_of  # noqa: E402
-from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
+from compress.whisper import Dims, LayerDims  # noqa: E402
 from device_asr.errors import UsageError  # noqa: E402
-from device_asr.tokenizer import Vocabulary  # noqa: E402
 
 RATE = 16_000
 DIMS = Dims(n_mels=8, state=32, head_dim=8, audio_ctx=1500, text_ctx=208, vocab=260,
             encoder=(LayerDims(4, 64),) * 2, decoder=(LayerDims(4, 64, 4),) * 2)
-VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)),
-                        {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
-SAID = b" oh no."
 TRAINING = {"do": "distill", "epochs": 1, "batch": 4, "rate": 1e-2, "warmup": 1, "average": 0.5, "cut": 0.0}
 
 
 def untrained(seed: int) -> Checkpoint:
-    torch.manual_seed(seed)
-    return Checkpoint(DIMS, Whisper(DIMS).state_dict(), VOCABULARY, ((0, 0), (1, 1)), ("random",))
+    return speaking_teacher.untrained(DIMS, BYTES, seed)
 
 
 @pytest.fixture(scope="module")
 def teacher() -> Checkpoint:
-    """A network that says " oh no." to everything: its positions point to the tokens that come next."""
-    weights = {name: value.clone() for name, value in untrained(0).weights.items()}
-    for name in weights:
-        if name.endswith(("attention.out.weight", "cross.out.weight", "ffn.down.weight")):
-            weights[name] *= 1e-3
-    embedding = torch.nn.functional.normalize(weights["decoder.embedding.weight"], dim=1)
-    weights["decoder.embedding.weight"] = embedding
-    weights["decoder.positions"].zero_()
-    for at, token in enumerate([*SAID, VOCABULARY.end]):
-        weights["decoder.positions"][1 + at] = 5 * embedding[token]
-    return replace(untrained(0), weights=weights)
+    return speaking(DIMS, BYTES, b" oh no.")
 
 
 @pytest.fixture(scope="module")
