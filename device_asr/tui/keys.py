@@ -13,7 +13,7 @@ from device_asr.errors import UsageError
 BINDINGS = [
     Binding("space", "pause", "Pause", id="pause", tooltip="Stop listening, or go on"),
     Binding("m", "mute", "Mute", id="mute", tooltip="Feed silence instead of sound"),
-    Binding("c", "copy", "Copy", id="copy", tooltip="Copy the selection, the chosen line or everything (OSC 52)"),
+    Binding("c", "copy", "Copy", id="copy", tooltip="Copy the selection, the chosen line or all (OSC 52)"),
     Binding("s", "save", "Save", id="save", tooltip="Save as txt, srt, vtt or jsonl"),
     Binding("n", "new", "New", id="new", tooltip="Finish the phrase and begin a new session"),
     Binding("d", "device", "Mic", id="device", tooltip="Choose the microphone"),
