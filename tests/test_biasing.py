@@ -140,12 +140,12 @@ def test_a_phrase_is_put_in_whole_or_not_at_all() -> None:
 
 
 def test_a_word_that_was_committed_is_not_put_in_again_where_attention_drifts() -> None:
-    custom, encoder = biasing(LETTER_TO_PRIYA, PRIYA)
-    encoder.feed(np.zeros(80 * POSITION, np.float32))
-    assert custom.shown(LETTER_TO_PRIYA.written(80, 2), *ACTIVE)[1] == "Dear Priya, thank"
-    encoder.feed(np.zeros(20 * POSITION, np.float32))
-    text, _ = custom.shown(LETTER_TO_PRIYA.written(100, 2, drift=-52), *ACTIVE)  # `thank` seems to be at `Priya`
-    assert text == "Dear Priya, thank you for"
+    speech = Speech("Dear Prea, I thank you", "dear priya i thank you")
+    custom, encoder = biasing(speech, PRIYA)
+    encoder.feed(np.zeros(60 * POSITION, np.float32))
+    assert custom.shown(speech.written(60, 16), *ACTIVE) == ("Dear Priya, I thank", "Dear Priya,")
+    text, _ = custom.shown(speech.written(60, 16, drift=-8), *ACTIVE)  # `I` seems to be at the end of `Priya`
+    assert text == "Dear Priya, I thank"
 
 
 def test_without_a_word_near_all_stays_as_it_was_written() -> None:
