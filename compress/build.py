@@ -28,7 +28,7 @@ from compress.silero import export_vad, load_silero, weights_path
 from compress.stages import FLOAT_BYTES, REPORT, Stages, origin, plain, write_json
 from compress.techniques import settings_of
 from device_asr.bundle import FORMAT
-from device_asr.errors import UsageError
+from device_asr.errors import OutputError, UsageError
 from device_asr.tokenizer import write_pieces
 
 STATIC_CLIPS = 32  # that the ranges of static activations are measured on
@@ -45,7 +45,8 @@ class Recipe:
 
     corpus: manifest -> clips taken of it, or "all". stages: the techniques in their order, each a table
     with its name as `do` and its settings. quantise: see `QuantisationPlan`. base: whether the network in
-    half precision is written beside the bundle, see `base.py`.
+    half precision is written beside the bundle, see `base.py`. start: the checkpoint that the stages begin
+    with, such as a bundle's base; none: the teacher.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Recipe:
     stages: Sequence[Mapping[str, Any]] = ()
     quantise: Mapping[str, Any] = field(default_factory=dict)
     base: bool = field(default=False, metadata=LATER)
+    start: str | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(Recipe, vars(self), "Recipe")
@@ -104,13 +106,25 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
     teacher = checkpoints.load(recipe.teacher)
     material = Material(teacher, recipe.corpus, corpus, noise, work / "labels", progress)
     stages.note("teacher", teacher.parameters, FLOAT_BYTES * teacher.parameters)
-    checkpoint, key = stages.walk(recipe.stages, recipe.corpus, material, teacher, origin(recipe.teacher))
+    first, key = beginning(recipe, teacher)
+    checkpoint, key = stages.walk(recipe.stages, recipe.corpus, material, first, key)
     speech = _export(stages, checkpoint, recipe, plan, material, key)
     vad = _export_vad(stages)
     progress("bundle", None, "")
     write_bundle(recipe, checkpoint, speech, vad, out)
     progress("bundle", 1.0, str(out))
     return out
+
+
+def beginning(recipe: Recipe, teacher: Checkpoint) -> tuple[Checkpoint, str]:
+    """What the stages of a recipe begin with, and its key.
+
+    Raises:
+        CheckpointError: `start` is missing or broken.
+    """
+    if recipe.start is None:
+        return teacher, origin(recipe.teacher)
+    return checkpoints.load(recipe.start), origin(recipe.start)
 
 
 def _export(stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: QuantisationPlan, material: Material,
@@ -169,8 +183,25 @@ def check_out(out: Path) -> None:
 
 
 def write_bundle(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, vad: bytes, out: Path) -> None:
-    """Writes the bundle beside `out` and puts it in its place when it is whole."""
+    """Writes the bundle beside `out` and puts it in its place when it is whole.
+
+    Raises:
+        OutputError: it cannot be written; what lies there stays.
+    """
     temporary = out.with_name(out.name + ".partial")
+    try:
+        _write(recipe, checkpoint, speech, vad, out, temporary)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise OutputError(f"{out} cannot be written ({error.strerror or error}); make room and run again: the stages "
+                          "are kept.") from None
+    except OutputError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, vad: bytes, out: Path,
+           temporary: Path) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     (temporary / "model.pte").write_bytes(speech.data)

@@ -25,13 +25,15 @@ pytest.importorskip("torchao")
 from speaking_teacher import BYTES, speaking  # noqa: E402
 
 from compress import cli, formats, report  # noqa: E402
-from compress.build import Recipe, build, read_recipe  # noqa: E402
+from compress.build import Recipe, build, read_recipe, write_bundle  # noqa: E402
 from compress.card import write_card  # noqa: E402
 from compress.checkpoints import Checkpoint  # noqa: E402
+from compress.export import SpeechProgram  # noqa: E402
 from compress.quantize import QuantisationPlan  # noqa: E402
 from compress.quantize import report as quantised  # noqa: E402
 from compress.whisper import Dims, LayerDims  # noqa: E402
 from device_asr.bundle import load  # noqa: E402
+from device_asr.errors import OutputError  # noqa: E402
 
 RATE = 16_000
 DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
@@ -237,6 +239,20 @@ def test_a_full_disk(place: Path, run: Run, full_disk: Callable[[], None], table
     assert_told(place, told, 1, said)
     assert "make room and run again" in told[1]
     assert not list((place / "work").rglob("*.partial")) and not list((place / "work").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize("size", [2_000, 60_000])  # in the program, in the base after it
+def test_a_bundle_that_does_not_fit_leaves_nothing_and_the_former_one(teacher: Checkpoint, tmp_path: Path, size: int,
+                                                                       full_disk: Callable[[int], None]) -> None:
+    speech, path = SpeechProgram(b"x" * 50_000, {}, {}, {}), tmp_path / "models" / "tiny"
+    made = Recipe("tiny", "nowhere", base=True)
+    write_bundle(made, teacher, speech, b"vad", path)
+    before = {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()}
+    assert {file.name for file in before} >= {"tiny.base.safetensors", "model.pte", "manifest.json"}
+    full_disk(size)
+    with pytest.raises(OutputError, match=r"tiny\S* cannot be written .*make room and run again"):
+        write_bundle(made, teacher, speech, b"vad", path)
+    assert {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()} == before
 
 
 def test_a_build_that_is_killed_goes_on(place: Path, run: Run) -> None:
