@@ -39,7 +39,7 @@ def build(recipe: Path, teacher: str | None, out: Path, work: Path, corpus: Path
     from compress.build import read_recipe
 
     wanted = read_recipe(recipe)
-    run(replace(wanted, teacher=teacher) if teacher else wanted, out, work, corpus, noise, _progress)
+    run(replace(wanted, teacher=teacher, start=None) if teacher else wanted, out, work, corpus, noise, _progress)
 
 
 @group.command("vocabulary")
@@ -82,7 +82,7 @@ def profile(name: str | None, out: Path | None, threads: int, sound: Path | None
 
 @group.command()
 @click.option("--device", "device_name", required=True, help="laptop, rpi5, rpi4, or a file of `profile --new`.")
-@click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
+@click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "device.toml", show_default="device",
               help="TOML file: settings that every trial keeps.")
 @click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base; "
               "overrides the recipe.")
@@ -110,7 +110,7 @@ def search(device_name: str, recipe: Path, teacher: str | None, corpus: Path, no
     from compress.trials import Trials, run
 
     base = read_recipe(recipe)
-    base = replace(base, teacher=teacher) if teacher else base
+    base = replace(base, teacher=teacher, start=None) if teacher else base
     made = Trials(base, corpus / f"{measure}.jsonl", clips, corpus, noise, work, _progress)
     found = run(made, device, trials, seconds, seed, " ".join(["device-asr-compress", *sys.argv[1:]]))
     click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1) if as_json else found.sentence)

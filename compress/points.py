@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compress import checkpoints
-from compress.build import Recipe, build
+from compress.build import Recipe, beginning, build
 from compress.checkpoints import Checkpoint
 from compress.material import Material, Progress
 from compress.points_table import PointsError, Row, read_rows, row_key, to_row, write_rows
@@ -48,8 +48,8 @@ class Point:
 def read_point(path: Path, base: Recipe) -> Point:
     """A point from TOML: name, description, shared, and if need be [corpus], [[stages]] and [quantise].
 
-    shared: "all" stages of `base`, "none", or those up to the first of that name. corpus, quantise: as in
-    `base` where left out.
+    shared: "all" stages of `base`, "none", or those up to the first of that name; with "none" the point begins with
+    the teacher, else with what `base` begins with. corpus, quantise: as in `base` where left out.
 
     Raises:
         UsageError: unreadable, unknown or missing keys, a stage that is not in `base`.
@@ -67,8 +67,9 @@ def read_point(path: Path, base: Recipe) -> Point:
                          f"found {until!r}{hint}")
     count = {ALL: len(names), NONE: 0}[until] if until in (ALL, NONE) else names.index(until) + 1
     given = {"teacher": base.teacher, "language": base.language, "corpus": base.corpus, "quantise": base.quantise}
+    given["start"] = None if until == NONE else base.start
     try:
-        return Point(replace(base, stages=base.stages[:count]), Recipe(**{**given, **values}))
+        return Point(replace(base, stages=base.stages[:count], start=given["start"]), Recipe(**{**given, **values}))
     except TypeError as error:
         raise UsageError(f"Point {path}: wanted the keys name, description, shared, corpus, stages and quantise "
                          f"({error}).") from None
@@ -112,7 +113,7 @@ class Maker:
         if own.corpus == shared.corpus:
             recipe = replace(own, stages=(*shared.stages, *own.stages))
         else:  # a build learns from one set of clips, so it begins with the result
-            recipe = replace(own, teacher=str(self.work / key), stages=())
+            recipe = replace(own, teacher=str(self.work / key), start=None, stages=())
         out = self.bundle(point.name)
         out.parent.mkdir(parents=True, exist_ok=True)
         build(recipe, out, self.work, self.corpus, self.noise, progress)
@@ -129,7 +130,8 @@ class Maker:
         A point begins with what a build has made in this work folder, and a build with what a point has.
         """
         teacher = checkpoints.load(point.shared.teacher)
-        stages, checkpoint, key = Stages(self.work, progress), teacher, f"teacher-{point.shared.teacher}"
+        stages = Stages(self.work, progress)
+        checkpoint, key = beginning(point.shared, teacher)
         zeros_stay = False
         for recipe in (point.shared, point.recipe):
             material = Material(teacher, recipe.corpus, self.corpus, self.noise, self.work / "labels", progress)

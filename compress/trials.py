@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from compress import checkpoints
-from compress.build import Recipe, build
+from compress.build import Recipe, beginning, build
 from compress.candidates import GROUP, Candidate, Space, space_of, student_dims
 from compress.checkpoints import Checkpoint
 from compress.corpus import CorpusError, read_clip
@@ -83,6 +83,11 @@ class Trials:
         return checkpoints.load(self.base.teacher)
 
     @cached_property
+    def first(self) -> Checkpoint:
+        """What every trial begins with."""
+        return beginning(self.base, self.teacher)[0]
+
+    @cached_property
     def clips(self) -> list[Clip]:
         """What trials are measured on."""
         return read_manifest(self.manifest)[: self.limit]
@@ -103,7 +108,7 @@ class Trials:
 
     def space(self) -> Space:
         """What the build knows how to vary of this teacher."""
-        return space_of(self.teacher.dims, len(self.teacher.vocabulary.pieces), structure=STRUCTURE in TECHNIQUES,
+        return space_of(self.first.dims, len(self.first.vocabulary.pieces), structure=STRUCTURE in TECHNIQUES,
                         distil=any(table["do"] == "distill" for table in self.base.stages))
 
     def recipe(self, candidate: Candidate) -> Recipe:
@@ -111,7 +116,7 @@ class Trials:
         varied = {"vocabulary", STRUCTURE, "distill"}
         stages = [{"do": "vocabulary", "size": candidate.vocabulary}]
         if STRUCTURE in TECHNIQUES:
-            layer = student_dims(self.teacher.dims, candidate).decoder[0]
+            layer = student_dims(self.first.dims, candidate).decoder[0]
             stages.append({"do": STRUCTURE, "encoder_layers": candidate.encoder_layers,
                            "decoder_layers": candidate.decoder_layers, "heads": layer.heads, "ffn": layer.ffn,
                            # without training, a head of six less: loss 0.4 so, 5.0 by magnitude (importance.py)
@@ -149,7 +154,7 @@ class Trials:
         """fp32 loss of the network as pruned, before it is trained."""
         material = Material(self.teacher, recipe.corpus, self.corpus, self.noise, self.work / "build" / "labels",
                             self.progress)
-        checkpoint = self.teacher
+        checkpoint = self.first
         for table in recipe.stages:
             technique, settings = settings_of(table)
             if table["do"] == "distill":
@@ -179,7 +184,7 @@ def run(trials: Trials, device: DeviceProfile, count: int | None, seconds: float
             trials.progress(f"trial {row.trial}", 1.0, f"{size.parameters / 1e6:.1f} M parameters, "
                             f"{size.bytes / 1e6:.1f} MB, {row.seconds:.0f} s, {row.state}{wer}{why}")
 
-    found = search(device, space, trials.teacher.dims, trials, trials.work,
+    found = search(device, space, trials.first.dims, trials, trials.work,
                    Plan(count, seconds, settings, seed), report)
     if found.best is not None:
         measured_card(found.best, device, f"{trials.manifest.stem} ({len(trials.clips)} clips)", command)

@@ -209,6 +209,23 @@ def test_points_and_builds_share_their_stages(teacher: str, tmp_path: Path, monk
         "magnitude": "unchanged", "export": "unchanged", "vad": "unchanged"}
 
 
+def test_a_recipe_and_its_points_begin_with_a_checkpoint_of_their_own(teacher: str, tmp_path: Path,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(building, "export_speech", lambda *given: SpeechProgram(b"program", {}, {}, {}))
+    monkeypatch.setattr(building, "export_vad", lambda *given: b"vad")
+    loaded = formats.load_ours(Path(teacher))
+    student = replace(loaded, provenance=("of the student",), weights={k: v / 2 for k, v in loaded.weights.items()})
+    formats.save(student, tmp_path / "student")
+    base = Recipe("base", teacher, start=str(tmp_path / "student"))
+    make = points.Maker(tmp_path / "work", None, None)
+    path = tmp_path / "point.toml"
+    for shared, wanted in (("all", "of the student"), ("none", "random")):
+        path.write_text(f'name = "{shared}"\nshared = "{shared}"\n[[stages]]\ndo = "magnitude"\namount = 0.25\n')
+        make(points.read_point(path, base), lambda *values: None)
+        manifest = json.loads((make.bundle(shared) / "manifest.json").read_text())
+        assert manifest["provenance"][0] == wanted
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_command_makes_the_table_of_real_bundles_and_puts_it_into_a_file(teacher: str, tmp_path: Path) -> None:
@@ -286,14 +303,17 @@ def test_at_least_eight_points_ship_and_begin_as_the_shipped_recipe_does() -> No
     for point in shipped:
         assert list(point.shared.stages) == list(base.stages)[:len(point.shared.stages)]
         assert (point.shared.teacher, point.shared.corpus) == (base.teacher, base.corpus)
+        assert point.shared.start == point.recipe.start
     by_name = {point.name: point for point in shipped}
     assert QuantisationPlan.from_table(by_name["teacher"].recipe.quantise) == EXACT
     assert not by_name["teacher"].shared.stages and not by_name["teacher"].recipe.stages
+    assert by_name["teacher"].shared.start is None
     student = by_name["student"]
     assert (student.shared.stages, student.recipe.quantise) == (base.stages, base.quantise)
     for name, first in (("magnitude", "magnitude"), ("structured", "heads"), ("lowrank", "lowrank")):
         own = [table["do"] for table in by_name[name].recipe.stages]
         assert own[0] == first and own[-1] == "distill" and by_name[name].shared.stages == base.stages
+        assert by_name[name].shared.start == base.start is not None
 
 
 def test_a_point_that_names_no_stage_of_the_recipe_is_refused(tmp_path: Path) -> None:
