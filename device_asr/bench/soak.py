@@ -60,7 +60,7 @@ def figures(samples: Sequence[Sample]) -> dict[str, Any]:
     if len(samples) < 3:
         raise DeviceAsrError(f"The interface was looked at {len(samples)} times only; give it more --minutes.")
     whole = fit([sample.time for sample in samples], [sample.memory for sample in samples])
-    last = samples[-max(3, 2 * len(samples) // 3):]  # bounded caches fill at the beginning: 26 MB an hour, then 13
+    last = samples[-max(3, 2 * len(samples) // 3):]  # caches fill first: 28 MB an hour for 10 minutes, then 12
     settled = fit([sample.time for sample in last], [sample.memory for sample in last])
     seconds = samples[-1].time - samples[0].time
     draws = [(b.draws - a.draws) / (b.time - a.time) for a, b in itertools.pairwise(samples)]
