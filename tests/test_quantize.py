@@ -264,6 +264,7 @@ def program(checkpoint: Checkpoint) -> SpeechProgram:
     return export_speech(checkpoint, MIXED)
 
 
+@pytest.mark.slow  # 40 s of export; test_export.py exports by default
 def test_a_mixed_plan_exports_as_simulated(checkpoint: Checkpoint, program: SpeechProgram, tmp_path: Path) -> None:
     for method in program.parity.values():
         assert method["pte_vs_quantised_rms"] < 0.005
