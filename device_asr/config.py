@@ -147,7 +147,8 @@ class DecodingConfig(_Section):
 class PartialConfig(_Section):
     _name = "partial"
     enabled: bool = knob(True, "show text while the phrase goes on")
-    interval_ms: int = knob(480, "time between two updates", unit="ms", low=96, high=5000)
+    interval_ms: int = knob(480, "time between two updates; with the stream they come with the nearest chunk",
+                            unit="ms", low=96, high=5000)
     mode: str = knob("stream", "hear each chunk once, or encode the whole phrase again; a model without the method "
                                "`stream` can only do the latter", choices=("stream", "reencode"))
     agreement: int = knob(2, "reencode: successive hypotheses that must agree before words are committed",

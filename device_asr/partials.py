@@ -17,9 +17,10 @@ import numpy as np
 from device_asr.agreement import Agreement
 from device_asr.bundle import Bundle
 from device_asr.config import Config, PartialConfig
+from device_asr.ctc import Letter
 from device_asr.decoder import Decoder, Encoded, Hypothesis
 from device_asr.errors import UsageError
-from device_asr.stream import StreamEncoder
+from device_asr.stream import SAMPLE_RATE, StreamEncoder
 from device_asr.tokenizer import Vocabulary
 
 POSITION_MS = 20
@@ -47,8 +48,12 @@ class Partials(Protocol):
         """The phrase goes on."""
         ...
 
-    def ready(self) -> bool:
-        """Whether an update may say more than the last."""
+    def due(self, since: float, interval: float) -> bool:
+        """Whether an update may say more than the last, `since` seconds after it, or after the onset.
+
+        Args:
+            interval: seconds between two updates that the recogniser wants.
+        """
         ...
 
     def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
@@ -86,8 +91,8 @@ class Reencoding:
     def hear(self, frame: np.ndarray) -> None:
         pass
 
-    def ready(self) -> bool:
-        return True
+    def due(self, since: float, interval: float) -> bool:
+        return since >= interval
 
     def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
         encoded = self._decoder.encode(sound())
@@ -124,18 +129,21 @@ class Streaming:
         self.draft: tuple[int, ...] = ()
         self._committed: tuple[int, ...] = ()
         self._seen = 0
+        self._read: Letter | None = None
+        self._fresh = False  # a chunk was completed just now
         self.encoder.feed(sound)
 
     def hear(self, frame: np.ndarray) -> None:
-        self.encoder.feed(frame)
+        self._fresh = self.encoder.feed(frame) > 0
 
-    def ready(self) -> bool:
-        return self.encoder.chunks > self._seen
+    def due(self, since: float, interval: float) -> bool:
+        if self.encoder.chunks == self._seen or self.encoder.last_letter is self._read:
+            return False  # the decoder is not asked where CTC heard nothing new
+        # updates come with chunks: the nearest one to the interval, the first as soon as there is a letter
+        return self._read is None or (self._fresh and since >= interval - self.encoder.chunk / SAMPLE_RATE / 2)
 
     def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
-        if not self.ready():
-            return None
-        self._seen = self.encoder.chunks
+        self._seen, self._read = self.encoder.chunks, self.encoder.last_letter
         encoded = self.encoder.encoded()
         if encoded is None:
             return None

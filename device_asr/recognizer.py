@@ -69,7 +69,7 @@ class StreamingRecognizer:
         self._window = _Window(int(longest(config) / FRAME_S) + 2)
         self._onset = self._start = 0
         self._shown = ("", "")
-        self._next_partial = 0.0
+        self._updated = 0.0  # when the last partial was sought
 
     @classmethod
     def from_config(cls, config: Config) -> StreamingRecognizer:
@@ -157,14 +157,15 @@ class StreamingRecognizer:
         if self._custom:
             self._custom.begin()
         self._partials.begin(self._window.sound(start, self._endpointer.frame))
-        self._next_partial = self._seconds(onset) + (self.partial_interval or 0.0)
+        self._updated = self._seconds(onset)
         return [SpeechStarted(self._phrase, self._seconds(onset))]
 
     def _maybe_partial(self, end: int, backlog: float) -> list[Event]:
         now = self._seconds(end)
-        if self.partial_interval is None or now < self._next_partial or not self._partials.ready():
+        since = round(now - self._updated, 3)
+        if self.partial_interval is None or not self._partials.due(since, self.partial_interval):
             return []
-        self._next_partial = now + self.partial_interval
+        self._updated = now
         if backlog * 1000 > self._config.partial.late_ms:
             return []  # late: skipped, the next one covers this sound too
         began = perf_counter()

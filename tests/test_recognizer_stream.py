@@ -131,7 +131,7 @@ def test_the_same_events_whatever_the_chunking(data: st.DataObject, bundle: Path
 
 
 def test_the_phrase_ends_by_itself_and_partials_come_chunk_by_chunk(bundle: Path) -> None:
-    made = Made(bundle)
+    made = Made(bundle, lambda frame: "ab"[frame % 2] if frame < 100 else "")
     events = made.hear(said())
     assert [type(e) for e in events if not isinstance(e, Partial)] == [SpeechStarted, Final, SpeechEnded]
     (final,) = of(Final, events)
@@ -139,6 +139,24 @@ def test_the_phrase_ends_by_itself_and_partials_come_chunk_by_chunk(bundle: Path
     start = final.start - PREROLL / SECOND
     chunks = [round((partial.time - start) * SECOND) // CHUNK for partial in of(Partial, events)]
     assert len(chunks) > 5 and chunks == sorted(set(chunks)), "an update for a chunk, none between"
+
+
+def test_updates_come_with_the_chunk_nearest_to_the_interval(bundle: Path) -> None:
+    """And the first with the first letters, however long the interval."""
+    made = Made(bundle, lambda frame: "ab"[frame % 2] if frame > 20 else "", partial__interval_ms=480)
+    sought: list[float] = []
+    update = made.recognizer._partials.update
+    made.recognizer._partials.update = lambda sound: (sought.append(made.encoder.positions * 0.02), update(sound))[1]
+    made.hear(said())
+    chunk = CHUNKING.size * 0.02
+    assert 0 <= sought[0] - 0.42 <= chunk
+    apart = np.diff(sought)
+    assert len(apart) > 3 and np.all(np.abs(apart - 0.48) <= chunk / 2 + FRAME_MS / 1000), apart
+
+
+def test_the_decoder_is_not_asked_where_ctc_hears_nothing_new(bundle: Path) -> None:
+    made = Made(bundle, lambda frame: "a" if frame == 20 else "")
+    assert len(of(Partial, made.hear(said()))) <= 1
 
 
 def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:

@@ -48,8 +48,8 @@ class TimedPartials:
         with self._counted():
             self._policy.hear(frame)
 
-    def ready(self) -> bool:
-        return self._policy.ready()
+    def due(self, since: Seconds, interval: Seconds) -> bool:
+        return self._policy.due(since, interval)
 
     def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
         with self._counted():
