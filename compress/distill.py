@@ -22,6 +22,7 @@ from typing import Any, Literal, TextIO
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from compress.augment import TrainingFrontend
 from compress.checkpoints import Checkpoint
@@ -29,11 +30,11 @@ from compress.corpus import CorpusError
 from compress.distill_recipe import DistillRecipe, identity
 from compress.frontend import SAMPLE_RATE
 from compress.loader import LONGEST, Batch, Loader
-from compress.losses import ctc_loss, distillation_loss
+from compress.losses import ctc_loss, distance, distillation_loss
 from compress.patterns import choose
 from compress.prune import apply_masks
 from compress.qat import prepare_qat
-from compress.teacher import LabelCache, fingerprint, has_bfloat16, precision
+from compress.teacher import CONTEXT, LabelCache, fingerprint, has_bfloat16, precision
 from compress.whisper import Whisper
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.manifest import Clip
@@ -104,7 +105,7 @@ class _Training:
         network = student.network()
         self.network = (network if recipe.qat is None else prepare_qat(network, recipe.qat)).to(device).train()
         self.network.frontend = TrainingFrontend(self.network.frontend, recipe.augment.masked)
-        self.guide = self._guide()
+        self.guide, self.tutor = self._guide(), self._tutor(teacher)
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
         self.optimiser = torch.optim.AdamW(_trained(self.network, recipe.only), lr=recipe.rate,
                                            weight_decay=recipe.weight_decay)
@@ -123,6 +124,16 @@ class _Training:
         guide = self.student.network().to(self.device).requires_grad_(False)
         guide.frontend = TrainingFrontend(guide.frontend)
         return guide
+
+    def _tutor(self, teacher: Checkpoint) -> Whisper | None:
+        """The teacher's network, where the student's states are led to its own."""
+        if self.recipe.hidden == 0:
+            return None
+        wide, narrow = teacher.dims.state, self.student.dims.state
+        if wide != narrow:
+            raise UsageError(f"distill.hidden: wanted a student whose states are as wide as the teacher's, {wide}, "
+                             f"found {narrow}; leave it at 0.")
+        return teacher.network().to(self.device).requires_grad_(False)
 
     def result(self) -> Checkpoint:
         """The averaged weights so far."""
@@ -252,16 +263,23 @@ class _Training:
             symbols = None if network.ctc is None else network.ctc(audio)
             with torch.no_grad():
                 led = None if self.guide is None or batch.chunking is None else self.guide.encode(pcm, lengths)[0]
+                taught = None if self.tutor is None else self._taught(self.tutor, pcm, audio.shape[1])
         terms = {}
         if logits is not None:
             terms["text"] = distillation_loss(logits.float(), wanted, recipe.soft, recipe.hard, recipe.temperature)
         streaming = recipe.streaming
         if streaming is not None and streaming.ctc > 0 and symbols is not None:
             terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), lengths, batch.spoken)
-        if led is not None and streaming is not None and mask is not None:
-            apart = (audio.float() - led.float()).square().mean(-1)
-            terms["hidden"] = streaming.hidden * apart[mask == 0].mean()
+        if led is not None and streaming is not None:
+            terms["hidden"] = streaming.hidden * distance(audio, led, mask)
+        if taught is not None:
+            terms["states"] = recipe.hidden * distance(audio, taught, mask)
         return terms
+
+    @staticmethod
+    def _taught(tutor: Whisper, pcm: Tensor, count: int) -> Tensor:
+        """The teacher's first `count` states of sounds in 30 s of silence."""
+        return tutor.encode(F.pad(pcm, (0, CONTEXT - pcm.shape[1])))[0][:, :count]
 
 
 def _trained(network: Whisper, only: Sequence[str]) -> list[torch.nn.Parameter]:

@@ -65,7 +65,8 @@ class DistillRecipe:
 
     batch: clips computed together; accumulate: batches to one step of the optimiser.
     warmup: steps. soft, hard: weights of the KL term on the teacher's best tokens, softened by
-    `temperature`, and of the cross-entropy on its text. cut: how often a clip that has a version cut in
+    `temperature`, and of the cross-entropy on its text. hidden: weight of the mean square distance of the
+    encoder's states to the teacher's, who hears 30 s at once. cut: how often a clip that has a version cut in
     mid-speech (every third) is shown so.
     average: decay of the averaged weights a step. save_every: seconds.
     qat: the plan whose rounding the student trains through, as a table of the recipe; its weights stay float.
@@ -97,6 +98,7 @@ class DistillRecipe:
     wer_budget: float | None = field(default=None, metadata=LATER)
     patience: int = field(default=2, metadata=LATER)
     only: tuple[str, ...] = field(default=(), metadata=LATER)
+    hidden: float = field(default=0.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "only", (self.only,) if isinstance(self.only, str) else tuple(self.only))
@@ -121,9 +123,11 @@ class DistillRecipe:
             if getattr(self, name) <= 0:
                 raise UsageError(f"distill.{name}: wanted more than 0, found {getattr(self, name)}.")
         letters = 0.0 if self.streaming is None else self.streaming.ctc
-        if min(self.soft, self.hard, self.warmup) < 0 or self.soft + self.hard + letters == 0:
-            raise UsageError(f"distill: wanted soft, hard, warmup of at least 0 and one of soft, hard, streaming.ctc "
-                             f"above it, found soft {self.soft}, hard {self.hard}, warmup {self.warmup}.")
+        weights = (self.soft, self.hard, self.hidden)
+        if min(*weights, self.warmup) < 0 or sum(weights) + letters == 0:
+            raise UsageError("distill: wanted soft, hard, hidden, warmup of at least 0 and one of soft, hard, hidden, "
+                             f"streaming.ctc above it, found soft {self.soft}, hard {self.hard}, hidden {self.hidden}, "
+                             f"warmup {self.warmup}.")
         if self.qat is not None and self.qat.activations != "dynamic":
             raise UsageError("distill.qat: wanted activations = \"dynamic\", found static: those ranges are measured "
                              "on the exported program.")

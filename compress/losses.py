@@ -95,3 +95,13 @@ def ctc_loss(symbols: Tensor, lengths: Tensor, spoken: Sequence[Sequence[int]]) 
     positions = torch.div(lengths.cpu() + SAMPLES_PER_POSITION - 1, SAMPLES_PER_POSITION, rounding_mode="floor")
     logprobs = torch.log_softmax(symbols, dim=-1).transpose(0, 1)
     return F.ctc_loss(logprobs, flat.to(symbols.device), positions, counts, blank=BLANK, zero_infinity=True)
+
+
+def distance(states: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean square distance of encoder states, both (batch, positions, state), where the sound is.
+
+    Args:
+        mask: (batch, positions), 0 there; None: everywhere.
+    """
+    apart = (states.float() - wanted.float()).square().mean(-1)
+    return apart.mean() if mask is None else apart[mask == 0].mean()

@@ -17,11 +17,11 @@ from speaking_teacher import speaking  # noqa: E402
 
 from compress.augment import Augmentation, TrainingFrontend  # noqa: E402
 from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
-from compress.corpus import CorpusError  # noqa: E402
+from compress.corpus import CorpusError, pad, read_clip  # noqa: E402
 from compress.distill import TrainingError, Verdict, distill, schedule  # noqa: E402
 from compress.distill_recipe import DistillRecipe, Streaming  # noqa: E402
-from compress.losses import NOTHING, Targets, distillation_loss, targets  # noqa: E402
-from compress.teacher import Label, LabelCache, fingerprint, full_context, trusted  # noqa: E402
+from compress.losses import NOTHING, Targets, distance, distillation_loss, targets  # noqa: E402
+from compress.teacher import CONTEXT, Label, LabelCache, fingerprint, full_context, trusted  # noqa: E402
 from compress.vocabulary import translator  # noqa: E402
 from compress.whisper import Dims, LayerDims  # noqa: E402
 from device_asr.errors import UsageError  # noqa: E402
@@ -278,6 +278,35 @@ def test_a_table_of_a_recipe_becomes_an_augmentation() -> None:
     assert DistillRecipe(augment={"noise": 0.5}).augment == Augmentation(noise=0.5)
     with pytest.raises(UsageError, match=r"distill\.augment"):
         DistillRecipe(augment={"loudness": 1})
+
+
+# -- hidden states -----------------------------------------------------------------------------------------
+
+
+def test_a_student_learns_the_teachers_states_of_thirty_seconds(teacher: Checkpoint, clips: list[Clip],
+                                                                tmp_path: Path) -> None:
+    recipe = replace(RECIPE, epochs=6, rate=1e-2, soft=0.0, hard=0.0, hidden=1.0, cut=0.0, augment=Augmentation(
+        lead=0.0, tail=0.0, noise=0.0, reverb=0.0, speed=0.0, telephone=0.0, clipped=0.0))
+    sounds = [read_clip(clip) for clip in clips]
+
+    def apart(student: Checkpoint) -> float:
+        whole = torch.from_numpy(pad([np.pad(s, (0, CONTEXT - len(s))) for s in sounds])[0])
+        pcm, lengths = map(torch.from_numpy, pad(sounds))
+        with torch.no_grad():
+            states, mask = student.network().encode(pcm, lengths)
+            wanted = teacher.network().encode(whole)[0][:, : states.shape[1]]
+        return float(distance(states, wanted, mask))
+
+    student = untrained(1)
+    rows: list[dict[str, Any]] = []
+    trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
+    assert rows[-1]["loss"] < rows[0]["loss"] and apart(trained) < apart(student)
+
+
+def test_states_of_another_width_cannot_be_learned(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
+    narrow = speaking_teacher.untrained(replace(DIMS, state=DIMS.state // 2), VOCABULARY, 1)
+    with pytest.raises(UsageError, match=r"distill\.hidden: wanted a student whose states are as wide"):
+        distill(teacher, narrow, clips, [], replace(RECIPE, hidden=0.1), tmp_path, lambda row: None)
 
 
 # -- streaming ---------------------------------------------------------------------------------------------
