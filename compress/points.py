@@ -110,7 +110,7 @@ class Maker:
         """
         checkpoint, key = self.network(point, progress)
         own, shared = point.recipe, point.shared
-        if own.corpus == shared.corpus:
+        if own.corpus == shared.corpus or not (shared.stages or own.stages):
             recipe = replace(own, stages=(*shared.stages, *own.stages))
         else:  # a build learns from one set of clips, so it begins with the result
             recipe = replace(own, teacher=str(self.work / key), start=None, stages=())
