@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -216,41 +217,43 @@ def test_a_bundle_does_not_take_the_place_of_other_files(place: Path, run: Run) 
 # -- a full disk, a kill -------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def full_disk() -> Any:
-    """Files end at 60 000 bytes: the kernel refuses what a full disk would, with another number."""
+@contextmanager
+def full_disk(size: int = 60_000) -> Iterator[None]:
+    """Files end at `size` bytes: the kernel refuses what a full disk would, with another number.
+
+    Ended before the test is, or the runner could not write its own output to a file either.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill(size: int = 60_000) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-
-    yield fill
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize(("table", "said"), [
     ({"do": "heads", "heads": 1}, "weights.safetensors cannot be written"),
     ({**TRAINING, "save_every": 1e-6}, "state.pt cannot be written"),
 ])
-def test_a_full_disk(place: Path, run: Run, full_disk: Callable[[], None], table: dict[str, Any], said: str) -> None:
+def test_a_full_disk(place: Path, run: Run, table: dict[str, Any], said: str) -> None:
     path = recipe(place, table)
-    full_disk()
-    told = run(*build_of(place, path))
+    with full_disk():
+        told = run(*build_of(place, path))
     assert_told(place, told, 1, said)
     assert "make room and run again" in told[1]
     assert not list((place / "work").rglob("*.partial")) and not list((place / "work").rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("size", [2_000, 60_000])  # in the program, in the base after it
-def test_a_bundle_that_does_not_fit_leaves_nothing_and_the_former_one(teacher: Checkpoint, tmp_path: Path, size: int,
-                                                                       full_disk: Callable[[int], None]) -> None:
+def test_a_bundle_that_does_not_fit_leaves_nothing_and_the_former_one(teacher: Checkpoint, tmp_path: Path,
+                                                                       size: int) -> None:
     speech, path = SpeechProgram(b"x" * 50_000, {}, {}, {}), tmp_path / "models" / "tiny"
     made = Recipe("tiny", "nowhere", base=True)
     write_bundle(made, teacher, speech, b"vad", path)
     before = {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()}
     assert {file.name for file in before} >= {"tiny.base.safetensors", "model.pte", "manifest.json"}
-    full_disk(size)
-    with pytest.raises(OutputError, match=r"tiny\S* cannot be written .*make room and run again"):
+    with (full_disk(size),
+          pytest.raises(OutputError, match=r"tiny\S* cannot be written .*make room and run again")):
         write_bundle(made, teacher, speech, b"vad", path)
     assert {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()} == before
 
