@@ -364,27 +364,29 @@ def test_the_same_seed_makes_the_same_manifest(place: Path, tmp_path: Path) -> N
     torch.set_num_threads(1)
     try:
         for name in ("first", "second"):
-            build(read_recipe(path), tmp_path / name, tmp_path / f"work-{name}", place / "corpus", None,
+            build(read_recipe(path), tmp_path / name / "tiny", tmp_path / f"work-{name}", place / "corpus", None,
                   lambda *line: None)
     finally:
         torch.set_num_threads(threads)
-    first, second = ((tmp_path / name / "manifest.json").read_bytes() for name in ("first", "second"))
+    first, second = ((tmp_path / name / "tiny" / "manifest.json").read_bytes() for name in ("first", "second"))
     assert first == second
-    stored = load(str(tmp_path / "first"))
+    stored = load(str(tmp_path / "first" / "tiny"))
     assert stored.manifest["quantisation"]["plan"] == QuantisationPlan(embedding=4, embedding_group=32).to_table()
     rows = report.gather(tmp_path / "work-first", None, None).stages
     assert [row["name"] for row in rows] == ["teacher", "magnitude", "heads", "distill", "export"]
-    assert rows[-1]["bytes"] == (tmp_path / "first" / "model.pte").stat().st_size
-    assert not list(tmp_path.glob("*.partial"))
+    assert rows[-1]["bytes"] == (tmp_path / "first" / "tiny" / "model.pte").stat().st_size
+    assert not list(tmp_path.rglob("*.partial"))
 
-    half = tmp_path / "first.base.safetensors"
+    half = tmp_path / "first" / "tiny.base.safetensors"
     assert stored.manifest["base"] == {"file": half.name, "bytes": half.stat().st_size,
                                        "sha256": hashlib.sha256(half.read_bytes()).hexdigest()}
     again = replace(read_recipe(path), teacher=str(half), stages=(), base=False)
-    build(again, tmp_path / "third", tmp_path / "work-third", None, None, lambda *line: None)
-    table = stored.manifest["programs"]["speech"]["constants"]["table"]
-    rows = [(tmp_path / name / "model.pte").read_bytes()[table["offset"]:][: math.prod(table["shape"])]
-            for name in ("first", "third")]
+    build(again, tmp_path / "third" / "tiny", tmp_path / "work-third", None, None, lambda *line: None)
+    rows = []
+    for name in ("first", "third"):
+        table = load(str(tmp_path / name / "tiny")).manifest["programs"]["speech"]["constants"]["table"]
+        data = (tmp_path / name / "tiny" / "model.pte").read_bytes()
+        rows.append(data[table["offset"]:][: math.prod(table["shape"])])
     assert rows[0] == rows[1], "the embedding of a bundle made from the base is that of the first"
 
 
