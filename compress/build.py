@@ -8,7 +8,7 @@ import shutil
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from compress import base, checkpoints, labelled
 from compress.card import write_card
 from compress.checkpoints import Checkpoint
+from compress.chunks import Chunking
 from compress.distill_recipe import LATER
 from compress.export import CACHE, TOKENS_PER_CALL, SpeechProgram, export_speech
 from compress.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
@@ -46,7 +47,8 @@ class Recipe:
     corpus: manifest -> clips taken of it, or "all". stages: the techniques in their order, each a table
     with its name as `do` and its settings. quantise: see `QuantisationPlan`. base: whether the network in
     half precision is written beside the bundle, see `base.py`. start: the checkpoint that the stages begin
-    with, such as a bundle's base; none: the teacher.
+    with, such as a bundle's base; none: the teacher. stream: how a network with a CTC head hears in chunks,
+    the fields of `Chunking`.
     """
 
     name: str
@@ -58,15 +60,25 @@ class Recipe:
     quantise: Mapping[str, Any] = field(default_factory=dict)
     base: bool = field(default=False, metadata=LATER)
     start: str | None = field(default=None, metadata=LATER)
+    stream: Mapping[str, int] = field(default_factory=dict, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(Recipe, vars(self), "Recipe")
         for table in self.stages:
             settings_of(table)
         QuantisationPlan.from_table(self.quantise)
+        check_types(Chunking, self.stream, "Recipe, stream")
+        if unknown := sorted(set(self.stream) - {f.name for f in fields(Chunking)}):
+            raise UsageError(f"Recipe, stream: wanted size, left and ahead, found {', '.join(unknown)}.")
+        Chunking(**self.stream)
         for name, count in self.corpus.items():
             if count != "all" and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
                 raise UsageError(f"corpus.{name}: wanted a number of clips or \"all\", found {count!r}.")
+
+    @property
+    def chunking(self) -> Chunking:
+        """Of the method `stream`."""
+        return Chunking(**self.stream)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -131,7 +143,8 @@ def _export(stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: Quanti
             key: str) -> SpeechProgram:
     static = plan.activations == "static"
     # the corpus is a part of the key only where ranges are measured on it: programs made before are found again
-    inputs = (key, dict(recipe.quantise), *((dict(recipe.corpus),) if static else ()))
+    inputs = (key, dict(recipe.quantise), *((dict(recipe.corpus),) if static else ()),
+              *((asdict(recipe.chunking),) if checkpoint.dims.ctc else ()))
     folder = stages.folder("export", *inputs)
     facts = folder / "export.json"
     if facts.is_file():
@@ -141,7 +154,8 @@ def _export(stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: Quanti
         stages.progress("export", None, "")
         began = time.monotonic()
         found = material.labelled(checkpoint.vocabulary, STATIC_CLIPS) if static else []
-        program = export_speech(checkpoint, plan, _sample(), labelled.spoken(found, checkpoint.vocabulary))
+        program = export_speech(checkpoint, plan, _sample(), labelled.spoken(found, checkpoint.vocabulary),
+                                recipe.chunking)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.pte").write_bytes(program.data)
         write_json(folder / REPORT, {"seconds": round(time.monotonic() - began, 1),

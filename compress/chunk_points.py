@@ -38,7 +38,7 @@ from device_asr.events import Seconds
 LEDGER, NAME = "chunks.jsonl", "chunks"  # in the work folder; of the markers
 POSITION: Seconds = 0.02
 TAIL: Seconds = 1.0  # of silence after each clip, so that phrases end by themselves: the hang-over and a little more
-HEAD = ("chunk, ms", "past, s", "WER of the last partials, %", "WER, %", "word emission, ms, p50 / p95",
+HEAD = ("chunk, ms", "ahead, ms", "past, s", "WER of the last partials, %", "WER, %", "word emission, ms, p50 / p95",
         "first partial, ms, p50", "flicker, %", "RTF of partials", "one chunk, ms")
 
 
@@ -53,11 +53,17 @@ class Point:
         """For a person."""
         if self.chunking is None:
             return "encoded again"
-        return f"{1000 * POSITION * self.chunking.size:.0f} ms, {POSITION * self.chunking.left:g} s"
+        own, ahead, past = seconds(self.chunking)
+        return f"{1000 * own:.0f}{f' and {1000 * ahead:.0f}' if ahead else ''} ms, {past:g} s"
 
 
-def points(chunks: Sequence[float], pasts: Sequence[float]) -> list[Point]:
-    """Every chunk (ms) with every past (s), then the policy without chunks.
+def seconds(chunking: Chunking) -> tuple[Seconds, Seconds, Seconds]:
+    """Of a chunk, of what is ahead of it, and of its past."""
+    return (POSITION * chunking.size, POSITION * chunking.size * chunking.ahead, POSITION * chunking.left)
+
+
+def points(chunks: Sequence[float], pasts: Sequence[float], aheads: Sequence[int]) -> list[Point]:
+    """Every chunk (ms) with every past (s) and every number of chunks ahead, then the policy without chunks.
 
     Raises:
         UsageError: a chunk is no multiple of 20 ms, or a past is negative.
@@ -65,7 +71,8 @@ def points(chunks: Sequence[float], pasts: Sequence[float]) -> list[Point]:
     for chunk in chunks:
         if chunk <= 0 or chunk % (1000 * POSITION):
             raise UsageError(f"Chunk: wanted a multiple of {1000 * POSITION:.0f} ms, found {chunk:g}.")
-    made = [Chunking(round(chunk / 1000 / POSITION), round(past / POSITION)) for past in pasts for chunk in chunks]
+    made = [Chunking(round(chunk / 1000 / POSITION), round(past / POSITION), ahead)
+            for past in pasts for ahead in aheads for chunk in chunks]
     return [*map(Point, made), Point(None)]
 
 
@@ -73,15 +80,16 @@ def points(chunks: Sequence[float], pasts: Sequence[float]) -> list[Point]:
 class Row:
     """One point on one manifest.
 
-    chunk, past: seconds; None: encoded again. words, partial_wer, wer: over the whole manifest, of the last partial
-    before each final and of the finals. emission: seconds, (p50, p95), audio clock. first: seconds, p50. flicker:
-    words changed per final word. rtf: of hearing and updates, without voice activity and finals. chunk_compute:
+    chunk, ahead, past: seconds; None: encoded again. words, partial_wer, wer: over the whole manifest, of the last
+    partial before each final and of the finals. emission: seconds, (p50, p95), audio clock. first: seconds, p50.
+    flicker: words changed per final word. rtf: of hearing and updates, without voice activity and finals. chunk_compute:
     seconds, median.
     """
 
     key: str
     manifest: str
     chunk: Seconds | None
+    ahead: Seconds | None
     past: Seconds | None
     clips: int
     words: int
@@ -184,9 +192,8 @@ class Chunks:
         latency = corpus.latency
         finals = counts((result.clip.text, result.heard.text) for result in corpus.results)
         partials = counts((result.clip.text, result.heard.partial_text) for result in corpus.results)
-        chunking = point.chunking
-        return Row(key, material.name, chunking and chunking.size * POSITION, chunking and chunking.left * POSITION,
-                   len(corpus.results), finals["words"], partials["wer"], finals["wer"],
+        heard = (None, None, None) if point.chunking is None else seconds(point.chunking)
+        return Row(key, material.name, *heard, len(corpus.results), finals["words"], partials["wer"], finals["wer"],
                    (latency.word_emission.p50, latency.word_emission.p95), latency.first_partial.p50, latency.flicker,
                    timed.partials.seconds / corpus.audio, float(np.median(timed.chunks)) if timed.chunks else None)
 
@@ -204,7 +211,8 @@ def table(rows: Sequence[Row], heard: str, command: str) -> str:
 
 def _cells(row: Row) -> list[str]:
     emission = " / ".join(figure(value, 1000, ".0f") for value in row.emission)
-    way = ["encoded again", "all"] if row.chunk is None else [figure(row.chunk, 1000, ".0f"), f"{row.past:g}"]
+    way = ["encoded again", "", "all"] if row.chunk is None else [
+        figure(row.chunk, 1000, ".0f"), figure(row.ahead, 1000, ".0f"), f"{row.past:g}"]
     return [*way, figure(row.partial_wer, 100, ".1f"), figure(row.wer, 100, ".1f"), emission,
             figure(row.first, 1000, ".0f"), figure(row.flicker, 100, ".1f"), figure(row.rtf, 1, ".3f"),
             figure(row.chunk_compute, 1000, ".1f")]

@@ -262,7 +262,7 @@ class _Training:
             logits = network.decoder(wanted.tokens, audio, mask)[0] if says else None
             symbols = None if network.ctc is None else network.ctc(audio)
             with torch.no_grad():
-                led = None if self.guide is None or batch.chunking is None else self.guide.encode(pcm, lengths)[0]
+                led = self._led(batch, pcm, lengths)
                 taught = None if self.tutor is None else self._taught(self.tutor, pcm, audio.shape[1])
         terms = {}
         if logits is not None:
@@ -275,6 +275,13 @@ class _Training:
         if taught is not None:
             terms["states"] = recipe.hidden * distance(audio, taught, mask)
         return terms
+
+    def _led(self, batch: Batch, pcm: Tensor, lengths: Tensor) -> Tensor | None:
+        """The states of the network as the training began, where the batch is led to them."""
+        streaming = self.recipe.streaming
+        if self.guide is None or streaming is None or (batch.chunking is None and not streaming.steady):
+            return None
+        return self.guide.encode(pcm, lengths)[0]
 
     @staticmethod
     def _taught(tutor: Whisper, pcm: Tensor, count: int) -> Tensor:

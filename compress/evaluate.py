@@ -114,8 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--json", action="store_true", help="one JSON object a clip")
     parser.add_argument("--short-context", action="store_true", help="no padding to 30 s")
-    parser.add_argument("--chunks", metavar="SIZE,LEFT", help="heard in chunks of so many positions of 20 ms, with so "
-                        "many of the past")
+    parser.add_argument("--chunks", metavar="SIZE,LEFT,AHEAD", help="heard in chunks of so many positions of 20 "
+                        "ms, with so many of the past and so many chunks ahead")
     parser.add_argument("--ctc", action="store_true", help="what the CTC head hears")
     parser.add_argument("--wer", action="store_true", help="print the errors only")
     parser.add_argument("--limit", type=int, help="only the first clips")

@@ -56,7 +56,7 @@ def export_speech(checkpoint: Checkpoint, plan: QuantisationPlan | None = None, 
     """Quantises and exports a checkpoint; one with a CTC head gets the method `stream` too.
 
     Args:
-        chunking: of `stream`; None: 320 ms with 5 s of past.
+        chunking: of `stream`; None: the usual one.
         plan: None: 8 bits everywhere.
         sample: (n,) float32 speech for the parity report; None: noise.
         clips: sounds with their tokens, to measure the ranges of static activations with.
@@ -222,9 +222,10 @@ def _parity(checkpoint: Checkpoint, data: bytes, described: Mapping[str, Any],
 
 def _stream_parity(data: bytes, described: Mapping[str, Any], exact: StreamProgram, quantised: StreamProgram,
                    sample: np.ndarray | None) -> dict[str, float]:
-    """The same of the CTC logits of all chunks, each program with a state of its own."""
+    """The same of the CTC logits that stay, of all chunks, each program with a state of its own."""
     pcm, size = _sound(sample), described["inputs"][0]["shape"][1]
     heard: list[list[Any]] = [[], [], []]
+    kept = slice(exact.chunking.size)
     with _session(data, {"stream": described}) as session, torch.no_grad():
         empty = example(exact.dims, exact.chunking)[1:]
         states: list[Any] = [empty, empty, [tensor.numpy() for tensor in flattened(empty)]]
@@ -233,11 +234,11 @@ def _stream_parity(data: bytes, described: Mapping[str, Any], exact: StreamProgr
             for k, program in enumerate((exact, quantised)):
                 out = program(chunk, *states[k])
                 states[k] = exact.state_of(out)
-                heard[k].append(out[0])
+                heard[k].append(out[0][kept])
             out = session.run("stream", chunk.numpy(), *states[2])
-            heard[2].append(out[0].copy())
+            heard[2].append(out[0][kept].copy())
             states[2] = [array.copy() for array in out[-len(states[2]) :]]
-    return _difference(*heard)
+    return _difference(*(scores[exact.chunking.ahead :] for scores in heard))  # those before are no part of the sound
 
 
 def _sound(sample: np.ndarray | None) -> Tensor:

@@ -23,6 +23,8 @@ from compress.terminal import RECIPES, progress
 @click.option("--clips", type=click.IntRange(min=1), help="Of each manifest, the first.  [default: all]")
 @click.option("--chunk", "chunks", type=float, multiple=True, default=(160, 320, 640), show_default=True,
               metavar="MS", help="May be given again.")
+@click.option("--ahead", "aheads", type=click.IntRange(0, 8), multiple=True, default=(0, 1), show_default=True,
+              metavar="CHUNKS", help="Chunks after its own that one attends to; may be given again.")
 @click.option("--past", "pasts", type=float, multiple=True, default=(2.5, 5), show_default=True, metavar="SECONDS",
               help="What a chunk attends to before itself; may be given again.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the recogniser.")
@@ -32,7 +34,8 @@ from compress.terminal import RECIPES, progress
               help="File that gets the table too, between <!-- chunks --> and <!-- /chunks -->.")
 @click.option("--readme", type=click.Path(dir_okay=False, path_type=Path), help="Another such file.")
 def chunk_table(source: str | None, recipe: Path, corpus: Path | None, noise: Path | None, model: str,
-                manifests: tuple[Path, ...], clips: int | None, chunks: tuple[float, ...], pasts: tuple[float, ...],
+                manifests: tuple[Path, ...], clips: int | None, chunks: tuple[float, ...],
+                aheads: tuple[int, ...], pasts: tuple[float, ...],
                 threads: int, work: Path, card: Path | None, readme: Path | None) -> None:
     """WER, latency and cost of partials by chunk size and past, beside those of encoding the phrase again."""
     import shlex
@@ -48,7 +51,7 @@ def chunk_table(source: str | None, recipe: Path, corpus: Path | None, noise: Pa
     files = [path for path in (card, readme) if path is not None]
     for path in files:
         tables.check_markers(path, chunk_points.NAME)
-    wanted = chunk_points.points(chunks, pasts)
+    wanted = chunk_points.points(chunks, pasts, aheads)
     materials = read_material(manifests, clips)
     bundle, base = load(model), read_recipe(recipe)
     checkpoint = checkpoints.load(source) if source else Maker(work, corpus, noise).last_stage(base, progress)

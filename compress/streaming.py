@@ -4,6 +4,9 @@ What it computes is the chunk-masked network (`Whisper.encode` with a `Chunking`
 then the sound, chunk by chunk. Position i needs sound up to 12.5 ms after its end (half a window of the
 spectrogram, one frame of the first convolution); the silence before makes room for that, so that every
 chunk's sound brings as many positions.
+
+Where a chunk may look ahead, a call computes a block: the oldest chunk that has not had its look-ahead yet, for
+good, and those after it for the moment. The next call computes them again.
 """
 
 from __future__ import annotations
@@ -31,23 +34,27 @@ class StreamProgram(nn.Module):
         self.frontend, self.encoder, self.ctc = network.frontend, network.encoder, network.ctc
         self.cross = nn.ModuleList(layer.cross for layer in network.decoder.layers)
         self.chunking, self.dims = chunking, network.dims
-        self.register_buffer("order", torch.arange(chunking.size), persistent=False)
-        self.register_buffer("past", torch.arange(-chunking.left, 0), persistent=False)
+        self.register_buffer("order", torch.arange(chunking.block), persistent=False)
+        self.register_buffer("seen", torch.arange(-chunking.left, chunking.block), persistent=False)
         self.register_buffer("scales", frequencies(network.dims.state), persistent=False)
 
     def forward(self, pcm: Tensor, position: Tensor, tail: Tensor, loudest: Tensor, mel: Tensor, frame: Tensor,
-                keys: list[Tensor], values: list[Tensor]) -> tuple[Tensor, ...]:
+                waiting: list[Tensor], keys: list[Tensor], values: list[Tensor]) -> tuple[Tensor, ...]:
         """Args:
-            pcm: (1, 320 * size) float32. position: (1,) int64, of the chunk's first one, counted from 0.
+            pcm: (1, 320 * size) float32. position: (1,) int64, of the block's first one, counted from 0; below 0
+                before there is a whole look-ahead: those positions are no part of the sound.
             tail: (1, TAIL), the sound before. loudest: (1, 1, 1), log10 mel power so far.
             mel: (1, 2, n_mels), the last frames. frame: (1, 1, state), the last of the first convolution.
+            waiting: (1, size * ahead, state) of the second one, of the chunks that are computed again; none
+                where nothing is looked ahead.
             keys, values: each encoder layer's past, (heads, head_dim, left) and (heads, left, head_dim).
 
         Returns:
-            CTC logits (size, symbols); each decoder layer's cross-attention keys (heads, head_dim, size),
-            then values (heads, size, head_dim); then the state as it was given, moved on by a chunk.
+            CTC logits (block, symbols); each decoder layer's cross-attention keys (heads, head_dim, block),
+            then values (heads, block, head_dim): of each the first `size` for good; then the state as it was
+            given, moved on by a chunk.
         """
-        size = self.chunking.size
+        size, left = self.chunking.size, self.chunking.left
         sound = torch.cat([tail, pcm], dim=1)
         hops = sound[:, : (2 * size + 2) * HOP].reshape(1, 2 * size + 2, HOP)
         power = self.frontend.frames_power(framed(hops))
@@ -57,33 +64,34 @@ class StreamProgram(nn.Module):
         width = first.shape[2]
         pairs = first.reshape(1, size, 2 * width)
         before = torch.cat([frame, pairs[:, :-1, width:]], dim=1)
-        x = nn.functional.gelu(self.encoder.conv2(torch.cat([before, pairs], dim=2)))
-        x = x + self._positions(position)
-        mask = (position + self.past < 0).to(torch.float32) * MASKED
-        mask = torch.cat([mask, torch.zeros(size)]).unsqueeze(0)
+        block = torch.cat([*waiting, nn.functional.gelu(self.encoder.conv2(torch.cat([before, pairs], dim=2)))], dim=1)
+        x = block + self._positions(position)
+        mask = ((position + self.seen < 0).to(torch.float32) * MASKED).unsqueeze(0)
         new_keys, new_values = [], []
         for i, layer in enumerate(self.encoder.layers):
             normed = layer.attention_norm(x)
             own_keys, own_values = layer.attention.keys_values(normed)
             all_keys = torch.cat([keys[i], own_keys], 2)
             all_values = torch.cat([values[i], own_values], 1)
-            new_keys.append(all_keys[:, :, size:])
-            new_values.append(all_values[:, size:])
+            new_keys.append(all_keys[:, :, size : size + left])
+            new_values.append(all_values[:, size : size + left])
             x = x + layer.attention(normed, all_keys, all_values, mask)[0]
             x = x + layer.ffn(layer.ffn_norm(x))
         audio = self.encoder.norm(x)
         cross = [attention.keys_values(audio) for attention in self.cross]
         return (self.ctc(audio).squeeze(0), *(k for k, _ in cross), *(v for _, v in cross),
-                position + size, sound[:, -TAIL:], loudest, heard[:, -2:], first[:, -1:], *new_keys, *new_values)
+                position + size, sound[:, -TAIL:], loudest, heard[:, -2:], first[:, -1:],
+                *([block[:, size:]] if waiting else []), *new_keys, *new_values)
 
     def state_of(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """The state among the outputs of `forward`, as it takes it."""
-        layers = len(self.dims.encoder)
-        flat = outputs[-2 * layers - 5 :]
-        return (*flat[:5], list(flat[5 : 5 + layers]), list(flat[5 + layers :]))
+        layers, waits = len(self.dims.encoder), int(self.chunking.ahead > 0)
+        flat = outputs[-2 * layers - 5 - waits :]
+        rest = flat[5 + waits :]
+        return (*flat[:5], list(flat[5 : 5 + waits]), list(rest[:layers]), list(rest[layers:]))
 
     def _positions(self, position: Tensor) -> Tensor:
-        """Sines of this chunk's positions, which begin again after the last that the network knows."""
+        """Sines of this block's positions, which begin again after the last that the network knows."""
         at = torch.remainder(position + self.order, self.dims.audio_ctx).to(torch.float32)
         angles = at.unsqueeze(1) * self.scales
         return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
@@ -92,9 +100,11 @@ class StreamProgram(nn.Module):
 def example(dims: Dims, chunking: Chunking) -> tuple[Any, ...]:
     """The arguments of `StreamProgram.forward` before any sound; its first chunk is noise."""
     silence = torch.full((1, 1, dims.n_mels), (START_LOUDEST - DYNAMIC_RANGE + 4.0) * 0.25)
+    ahead = chunking.block - chunking.size
     return (torch.randn(1, SAMPLES_PER_POSITION * chunking.size) * 0.1,
-            torch.tensor([0]), torch.zeros(1, TAIL), torch.full((1, 1, 1), START_LOUDEST),
+            torch.tensor([-ahead]), torch.zeros(1, TAIL), torch.full((1, 1, 1), START_LOUDEST),
             torch.cat([torch.zeros(1, 1, dims.n_mels), silence], dim=1), torch.zeros(1, 1, dims.state),
+            [torch.zeros(1, ahead, dims.state)] if ahead else [],
             [torch.zeros(x.heads, dims.head_dim, chunking.left) for x in dims.encoder],
             [torch.zeros(x.heads, chunking.left, dims.head_dim) for x in dims.encoder])
 
@@ -109,8 +119,10 @@ def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
 
     A state tensor is filled with `start` before any sound (a list: one value for each row of its last but
     one axis, or its only values), given to the next call as the last call returned it, and of no other use.
+    Of each output before the state the last `ahead` positions come again with the next call; as many before
+    the first are no part of the sound.
     """
-    size, left = chunking.size, chunking.left
+    size, block, left = chunking.size, chunking.block, chunking.left
 
     def tensor(name: str, shape: list[int], dtype: str = "float32", **more: Any) -> dict[str, Any]:
         return {"name": name, "shape": shape, "dtype": dtype, **more}
@@ -118,16 +130,17 @@ def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
     encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
     mel = example(dims, chunking)[4]
     state = [
-        tensor("position", [1], "int64", start=0), tensor("tail", [1, TAIL], start=0.0),
+        tensor("position", [1], "int64", start=size - block), tensor("tail", [1, TAIL], start=0.0),
         tensor("loudest", [1, 1, 1], start=START_LOUDEST),
         tensor("mel", list(mel.shape), start=mel[0, :, 0].tolist()),
         tensor("frame", [1, 1, dims.state], start=0.0),
+        *([tensor("waiting", [1, block - size, dims.state], start=0.0)] if chunking.ahead else []),
         *(tensor(f"keys_{i}", [x.heads, dims.head_dim, left], start=0.0) for i, x in encoder),
         *(tensor(f"values_{i}", [x.heads, left, dims.head_dim], start=0.0) for i, x in encoder),
     ]
-    outputs = [tensor("symbols", [size, dims.ctc])]
-    outputs += [tensor(f"cross_keys_{i}", [x.cross_heads, dims.head_dim, size]) for i, x in decoder]
-    outputs += [tensor(f"cross_values_{i}", [x.cross_heads, size, dims.head_dim]) for i, x in decoder]
+    outputs = [tensor("symbols", [block, dims.ctc])]
+    outputs += [tensor(f"cross_keys_{i}", [x.cross_heads, dims.head_dim, block]) for i, x in decoder]
+    outputs += [tensor(f"cross_values_{i}", [x.cross_heads, block, dims.head_dim]) for i, x in decoder]
     return {"inputs": [tensor("pcm", [1, SAMPLES_PER_POSITION * size]), *state],
             "outputs": [*outputs, *({k: v for k, v in item.items() if k != "start"} for item in state)],
-            "state": [item["name"] for item in state], "delay": DELAY}
+            "state": [item["name"] for item in state], "delay": DELAY, "ahead": block - size}

@@ -14,10 +14,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-from compress.chunks import MASKED, Chunking, chunk_mask
+from compress.chunks import MASKED, Chunking, chunked
 from compress.frontend import LogMel
 from device_asr.errors import DeviceAsrError
+
+# Clips x positions^2 up to which training keeps what the backward pass of an encoder layer needs; of more it is
+# computed again. 8 clips of 15 s with a look-ahead are 1500 positions and 5 GB; of 29 s they would be 19 GB.
+REMEMBERED = 8 * 1500**2
 
 
 @dataclass(frozen=True)
@@ -240,11 +245,13 @@ class Encoder(nn.Module):
         """The first `count` positions, (count, state)."""
         return self.positions[:count] if self.positions is not None else self.sines(count)
 
-    def forward(self, mel: Tensor, mask: Tensor | None = None, start: int = 0) -> Tensor:
+    def forward(self, mel: Tensor, mask: Tensor | None = None, start: int = 0,
+                order: Tensor | None = None) -> Tensor:
         """Args:
             mel: (batch, 2 n, n_mels) float32, n <= dims.audio_ctx.
-            mask: added to the scores, (n, n) or (batch, n or 1, n).
+            mask: added to the scores, (m, m) or (batch, m or 1, m).
             start: the first one's position; after the last one comes position 0 again.
+            order: (m,) int64, the positions that the layers compute, the first n in their order; None: those.
 
         Returns:
             (batch, n, state).
@@ -252,9 +259,13 @@ class Encoder(nn.Module):
         x = self.convolve(mel)
         count = x.shape[1]
         x = x + (self.positions_of(count) if start == 0 else self.positions.roll(-start, 0)[:count])
+        x = x if order is None else x[:, order]
         for layer in self.layers:
-            x = layer(x, mask)
-        return self.norm(x)
+            if torch.is_grad_enabled() and x.shape[0] * x.shape[1] ** 2 > REMEMBERED:
+                x = checkpoint(layer, x, mask, use_reentrant=False)
+            else:
+                x = layer(x, mask)
+        return self.norm(x[:, :count])
 
 
 class Decoder(nn.Module):
@@ -318,14 +329,13 @@ class Whisper(nn.Module):
         """
         mel = self.frontend(pcm, None if chunking is None else chunking.size)
         count = mel.shape[1] // 2
-        chunked = None if chunking is None else chunk_mask(count, chunking, pcm.device)
+        order, seen = (None, None) if chunking is None else chunked(count, chunking, pcm.device)
         if lengths is None:
-            return self.encoder(mel, chunked, start), None
+            return self.encoder(mel, seen, start, order), None
         positions = torch.arange(count, device=pcm.device)
-        hidden = positions[None] * 320 >= lengths[:, None]
-        mask = hidden.to(mel.dtype) * MASKED
-        both = mask[:, None] if chunked is None else mask[:, None] + chunked
-        return self.encoder(mel, both, start), mask
+        mask = (positions[None] * 320 >= lengths[:, None]).to(mel.dtype) * MASKED
+        both = mask[:, None] if seen is None else mask[:, order][:, None] + seen
+        return self.encoder(mel, both, start, order), mask
 
     def forward(self, pcm: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (batch, n, vocab) of `tokens` (batch, n) given `pcm` (batch, samples)."""

@@ -59,11 +59,11 @@ class Biasing:
         Args:
             active: see `align_words`, as `frame`.
         """
-        self._listen()
+        spotter = self._listen()
         words, tokens = self._uncommitted(update.hypothesis, active, frame)
         origin = -self._encoder.delay
-        placed = {one.first: one for one in replacements(words, self._free(), origin)}
-        pending = self._spotter.pending()
+        placed = {one.first: one for one in replacements(words, self._free(spotter), origin)}
+        pending = spotter.pending()
         held = math.inf if pending is None else origin + pending * SECONDS_PER_FRAME
         rest: list[str] = []
         at = 0
@@ -107,17 +107,19 @@ class Biasing:
             frames = math.ceil((len(sound) / SAMPLE_RATE + encoder.delay) / SECONDS_PER_FRAME)
             spotted = self._spotter.find(encoder.scores[: min(frames, encoder.positions)])
         else:
-            self._listen()
-            spotted = self._spotter.found(ended=True)
+            spotted = self._listen().found(ended=True)
         return put_in(words, spotted, start - encoder.delay)
 
-    def _listen(self) -> None:
-        self._spotter.feed(self._encoder.scores[self._spotter.frames : self._encoder.positions])
+    def _listen(self) -> Spotter:
+        """The spotter after all that was heard for good, and a copy of it after what may come again."""
+        encoder = self._encoder
+        self._spotter.feed(encoder.scores[self._spotter.frames : encoder.settled])
+        return self._spotter.after(encoder.scores[encoder.settled : encoder.positions])
 
-    def _free(self) -> list[Spotted]:
+    def _free(self, spotter: Spotter) -> list[Spotted]:
         """Words that were spotted, those left out that lie in what is committed already."""
         until = round((self._until + self._encoder.delay) / SECONDS_PER_FRAME)
-        return [one for one in self._spotter.found(ended=True)
+        return [one for one in spotter.found(ended=True)
                 if until - one.start < SHARED * (one.end - one.start)]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -136,6 +137,13 @@ class Spotter:
         for row in relative:
             self._step(row)
             self._keep(self._last, self._best)
+
+    def after(self, scores: np.ndarray) -> Spotter:
+        """This one as it would be after hearing (frames, symbols) float32 more; it stays as it is."""
+        later = copy(self)  # arrays are replaced, never written to
+        later._best = dict(self._best)
+        later.feed(scores)
+        return later
 
     def _step(self, row: np.ndarray) -> None:
         value, began = self._value, self._began

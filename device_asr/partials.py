@@ -128,8 +128,7 @@ class Streaming:
         self.encoder.reset()
         self.draft: tuple[int, ...] = ()
         self._committed: tuple[int, ...] = ()
-        self._seen = 0
-        self._read: Letter | None = None
+        self._read: tuple[Letter, bool] | None = None
         self._fresh = False  # a chunk was completed just now
         self.encoder.feed(sound)
 
@@ -137,13 +136,18 @@ class Streaming:
         self._fresh = self.encoder.feed(frame) > 0
 
     def due(self, since: float, interval: float) -> bool:
-        if self.encoder.chunks == self._seen or self.encoder.last_letter is self._read:
+        if self._evidence() == self._read:
             return False  # the decoder is not asked where CTC heard nothing new
         # updates come with chunks: the nearest one to the interval, the first as soon as there is a letter
         return self._read is None or (self._fresh and since >= interval - self.encoder.chunk / SAMPLE_RATE / 2)
 
+    def _evidence(self) -> tuple[Letter, bool] | None:
+        """The last letter, and whether its frames have had their look-ahead: the decoder may then know better."""
+        letter = self.encoder.last_letter
+        return None if letter is None else (letter, letter.frame < self.encoder.settled)
+
     def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
-        self._seen, self._read = self.encoder.chunks, self.encoder.last_letter
+        self._read = self._evidence()
         encoded = self.encoder.encoded()
         if encoded is None:
             return None

@@ -1,11 +1,13 @@
-"""The streaming encoder on the device: a phrase is heard chunk by chunk, each chunk once.
+"""The streaming encoder on the device: a phrase is heard chunk by chunk, each sample once.
 
-The program's method `stream` describes its own state in the manifest; nothing here knows the network.
+The program's method `stream` describes its own state in the manifest; nothing here knows the network. A call
+brings a chunk's positions for good and those of its look-ahead for the moment: they come again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -20,8 +22,9 @@ FEWEST = 2  # positions that `decode` takes
 class StreamEncoder:
     """Feeds `stream`, keeps its state, gathers what the decoder attends to and the CTC head's scores.
 
-    scores: (capacity, symbols) float32, of which the first `positions` are of this phrase. samples: heard of it,
-    those filled up by `flush` left out.
+    scores: (capacity, symbols) float32, of which the first `positions` are of this phrase, the first `settled` of
+    them for good. samples: heard of it, those filled up by `flush` left out. last_letter: the last one that the
+    CTC head heard, no space: those may be heard in a pause.
 
     Args:
         method: the manifest's description of `stream`.
@@ -36,7 +39,8 @@ class StreamEncoder:
         self._starts = [_start(item) for item in method["inputs"] if item["name"] in states]
         shapes = [item["shape"] for item in method["outputs"] if item["name"].startswith("cross_")]
         self._layers = len(shapes) // 2
-        self._frames = int(method["outputs"][0]["shape"][0])
+        self._ahead = int(method.get("ahead", 0))
+        self._frames = int(method["outputs"][0]["shape"][0]) - self._ahead  # positions of a chunk
         self._keys = [np.zeros((*shape[:2], capacity), np.float32) for shape in shapes[: self._layers]]
         self._values = [np.zeros((shape[0], capacity, shape[2]), np.float32) for shape in shapes[self._layers :]]
         self._capacity = capacity
@@ -50,10 +54,10 @@ class StreamEncoder:
         self._state = [array.copy() for array in self._starts]
         self._pending = np.zeros(0, np.float32)
         self.samples = 0
-        self.positions = 0
+        self.positions = self.settled = 0
         self.chunks = 0
-        self.letters: list[Letter] = []
-        self.last_letter: Letter | None = None  # a space is none: it may be heard in a pause
+        self.last_letter: Letter | None = None
+        self._settled_letter: Letter | None = None
         self._ctc = GreedyCtc()
 
     def feed(self, pcm: np.ndarray) -> int:
@@ -75,19 +79,24 @@ class StreamEncoder:
 
     def _hear(self, chunk: np.ndarray) -> None:
         outputs = self._session.run("stream", chunk, *self._state)
-        count, at = len(self._state), self.positions
         # copies: the program writes its next outputs where these lie
-        self._state = [output.copy() for output in outputs[-count:]]
-        letters = self._ctc.feed(outputs[0])
-        self.letters += letters
-        self.last_letter = next((letter for letter in reversed(letters) if letter.symbol != " "), self.last_letter)
-        room = min(self._frames, self._capacity - at)
-        self.scores[at : at + room] = outputs[0][:room]
+        self._state = [output.copy() for output in outputs[-len(self._state) :]]
+        first = self.chunks * self._frames - self._ahead  # position of the outputs' first row; below 0 is no sound
+        at, end = min(max(0, first), self._capacity), min(first + self._frames + self._ahead, self._capacity)
+        rows = slice(at - first, end - first)
+        self.scores[at:end] = outputs[0][rows]
         for i in range(self._layers):
-            self._keys[i][:, :, at : at + room] = outputs[1 + i][:, :, :room]
-            self._values[i][:, at : at + room] = outputs[1 + self._layers + i][:, :room]
-        self.positions = at + room
+            self._keys[i][:, :, at:end] = outputs[1 + i][:, :, rows]
+            self._values[i][:, at:end] = outputs[1 + self._layers + i][:, rows]
+        self.positions, self.settled = end, min(max(0, first + self._frames), self._capacity)
         self.chunks += 1
+        self._read(outputs[0][max(0, -first) :])
+
+    def _read(self, scores: np.ndarray) -> None:
+        """Letters of a call's scores, those of positions before the sound left out."""
+        count = max(0, len(scores) - self._ahead)
+        self._settled_letter = _last(self._ctc.feed(scores[:count])) or self._settled_letter
+        self.last_letter = _last(copy(self._ctc).feed(scores[count:])) or self._settled_letter
 
     def encoded(self, samples: int | None = None) -> Encoded | None:
         """The frames so far, or those of the first `samples`, as the decoder takes them; None: fewer than it takes."""
@@ -99,6 +108,10 @@ class StreamEncoder:
         cross = (*(np.ascontiguousarray(keys[:, :, :n]) for keys in self._keys),
                  *(np.ascontiguousarray(values[:, :n]) for values in self._values))
         return Encoded(cross, n, heard / SAMPLE_RATE)
+
+
+def _last(letters: list[Letter]) -> Letter | None:
+    return next((letter for letter in reversed(letters) if letter.symbol != " "), None)
 
 
 def _start(item: Mapping[str, Any]) -> np.ndarray:

@@ -29,7 +29,7 @@ from device_asr.errors import DeviceAsrError, UsageError
 from device_asr.manifest import Clip
 
 TIMER = Path(__file__).parent.parent / "assets" / "timer.flac"
-ROW = Row("00ff", "dev", 0.32, 5.0, 50, 1050, 0.21, 0.148, (0.42, 1.1), 0.48, 0.11, 0.0612, 0.0085)
+ROW = Row("00ff", "dev", 0.32, 0.32, 5.0, 50, 1050, 0.21, 0.148, (0.42, 1.1), 0.48, 0.11, 0.0612, 0.0085)
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +59,13 @@ def clip() -> Clip:
 
 
 def test_points_are_every_chunk_with_every_past_and_the_policy_without() -> None:
-    found = points((160, 320), (2.5, 5))
-    assert found == [Point(Chunking(8, 125)), Point(Chunking(16, 125)), Point(Chunking(8, 250)),
-                     Point(Chunking(16, 250)), Point(None)]
+    found = points((160, 320), (2.5, 5), (0,))
+    assert found == [Point(Chunking(8, 125, 0)), Point(Chunking(16, 125, 0)), Point(Chunking(8, 250, 0)),
+                     Point(Chunking(16, 250, 0)), Point(None)]
     assert [found[0].title, found[-1].title] == ["160 ms, 2.5 s", "encoded again"]
+    assert [point.title for point in points((160,), (5,), (0, 2))][:2] == ["160 ms, 5 s", "160 and 320 ms, 5 s"]
     with pytest.raises(UsageError, match="a multiple of 20 ms, found 150"):
-        points((150,), (5,))
+        points((150,), (5,), (0,))
 
 
 def test_each_point_is_measured_once_and_put_into_a_file(
@@ -74,12 +75,12 @@ def test_each_point_is_measured_once_and_put_into_a_file(
     (tmp_path / "README.md").write_text("<!-- chunks -->\n<!-- /chunks -->\n")
     arguments = ["chunks", "--checkpoint", str(tmp_path), "--recipe", str(tmp_path / "tiny.toml"),
                  "--model", str(bundle), "--manifest", str(manifest), "--work", str(tmp_path / "work"),
-                 "--chunk", "160", "--past", "1", "--readme", str(tmp_path / "README.md")]
+                 "--chunk", "160", "--ahead", "1", "--past", "1", "--readme", str(tmp_path / "README.md")]
     first = CliRunner().invoke(group, arguments, catch_exceptions=False)
-    assert first.exit_code == 0 and "| 160 | 1 |" in first.output and "| encoded again | all |" in first.output
+    assert first.exit_code == 0 and "| 160 | 160 | 1 |" in first.output and "| encoded again |  | all |" in first.output
     assert first.output.strip() in (tmp_path / "README.md").read_text()
     heard_once, again = read_rows(tmp_path / "work" / LEDGER).values()
-    assert (heard_once.chunk, heard_once.past, again.chunk) == (0.16, 1.0, None)
+    assert (heard_once.chunk, heard_once.ahead, heard_once.past, again.chunk) == (0.16, 0.16, 1.0, None)
     assert heard_once.words == again.words == 3 and heard_once.partial_wer and again.wer
     assert 0 < heard_once.chunk_compute < heard_once.rtf * 2.848 and again.chunk_compute is None
     assert heard_once.first < again.first, "an update for each chunk"
@@ -93,12 +94,12 @@ def test_a_bundle_of_another_network_is_refused(checkpoint: Checkpoint, tmp_path
 
 
 def test_the_table_has_a_part_a_manifest_and_a_line_a_row() -> None:
-    again = Row("01", "dev", None, None, 50, 1050, None, 0.148, (None, None), None, None, 0.1, None)
-    other = Row("02", "other", 0.32, 2.5, 1, 3, 0.2, 0.1, (0.1, 0.2), 0.3, 0.4, 0.05, 0.01)
+    again = Row("01", "dev", None, None, None, 50, 1050, None, 0.148, (None, None), None, None, 0.1, None)
+    other = Row("02", "other", 0.32, 0.0, 2.5, 1, 3, 0.2, 0.1, (0.1, 0.2), 0.3, 0.4, 0.05, 0.01)
     text = table([ROW, again, other], "1 thread(s) of a toy", "device-asr-compress chunks")
     assert "dev (50 clips, 1050 words):" in text and "other (1 clips, 3 words):" in text
-    assert "| 320 | 5 | 21.0 | 14.8 | 420 / 1100 | 480 | 11.0 | 0.061 | 8.5 |" in text.splitlines()
-    assert "| encoded again | all | - | 14.8 | - / - | - | - | 0.100 | - |" in text.splitlines()
+    assert "| 320 | 320 | 5 | 21.0 | 14.8 | 420 / 1100 | 480 | 11.0 | 0.061 | 8.5 |" in text.splitlines()
+    assert "| encoded again |  | all | - | 14.8 | - / - | - | - | 0.100 | - |" in text.splitlines()
     assert len({line.count("|") for line in text.splitlines() if line.startswith("|")}) == 1
 
 

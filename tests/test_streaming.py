@@ -7,12 +7,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
-from compress.chunks import MASKED, Chunking, chunk_mask  # noqa: E402
+from compress.chunks import MASKED, Chunking, chunked  # noqa: E402
 from compress.frontend import LogMel, normalise_running  # noqa: E402
-from compress.streaming import DELAY, StreamProgram, example  # noqa: E402
+from compress.streaming import StreamProgram, example  # noqa: E402
 from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
 from device_asr.errors import UsageError  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
+from tests.tiny_network import at_once  # noqa: E402
 
 DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=40, text_ctx=64, vocab=260,
             encoder=(LayerDims(2, 64), LayerDims(1, 64)), decoder=(LayerDims(2, 64, 2),))
@@ -30,13 +31,28 @@ def network() -> Whisper:
 
 
 def test_a_chunk_sees_itself_and_its_past() -> None:
-    mask = chunk_mask(6, Chunking(2, 3))
+    at, mask = chunked(6, Chunking(2, 3, 0))
+    assert at.tolist() == list(range(6))
     assert (mask == 0).int().tolist() == [[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0],
                                           [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0],
                                           [0, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1]]
     assert mask.min() == MASKED
-    with pytest.raises(UsageError):
-        Chunking(0, 3)
+
+
+def test_a_chunk_sees_those_ahead_as_they_are_to_it_alone() -> None:
+    at, mask = chunked(5, Chunking(2, 2, 1))
+    assert at.tolist() == [0, 1, 2, 3, 4, 2, 3, 4], "what is ahead of the first chunk, then of the second"
+    assert (mask == 0).int().tolist() == [[1, 1, 0, 0, 0, 1, 1, 0], [1, 1, 0, 0, 0, 1, 1, 0],
+                                          [1, 1, 1, 1, 0, 0, 0, 1], [1, 1, 1, 1, 0, 0, 0, 1],
+                                          [0, 0, 1, 1, 1, 0, 0, 0],
+                                          [1, 1, 0, 0, 0, 1, 1, 0], [1, 1, 0, 0, 0, 1, 1, 0],
+                                          [1, 1, 1, 1, 0, 0, 0, 1]]
+
+
+@pytest.mark.parametrize("wrong", [(0, 3, 0), (2, -1, 0), (2, 3, -1)])
+def test_what_chunks_cannot_be(wrong: tuple[int, int, int]) -> None:
+    with pytest.raises(UsageError, match="Chunks: wanted"):
+        Chunking(*wrong)
 
 
 def test_loudness_of_the_future_changes_nothing() -> None:
@@ -48,27 +64,34 @@ def test_loudness_of_the_future_changes_nothing() -> None:
     assert not torch.equal(quiet[:, 17:], loud[:, 17:])
 
 
-@pytest.mark.parametrize(("size", "left", "chunks"), [(4, 8, 6), (8, 20, 4), (2, 0, 9), (8, 16, 12)])
-def test_chunk_by_chunk_equals_the_masked_network_at_once(network: Whisper, size: int, left: int, chunks: int) -> None:
+@pytest.mark.parametrize(("size", "left", "ahead", "chunks"), [
+    (4, 8, 0, 6), (8, 20, 0, 4), (2, 0, 0, 9), (8, 16, 0, 12), (4, 8, 1, 6), (2, 5, 3, 9), (8, 16, 1, 12),
+    (4, 0, 2, 5)])
+def test_chunk_by_chunk_equals_the_masked_network_at_once(network: Whisper, size: int, left: int, ahead: int,
+                                                          chunks: int) -> None:
     """Also beyond the last position the encoder knows (40): positions begin again."""
-    chunking = Chunking(size, left)
-    pcm = torch.from_numpy(np.random.default_rng(size).normal(0, 0.1, (1, 320 * size * chunks)).astype(np.float32))
+    chunking = Chunking(size, left, ahead)
+    pcm = np.random.default_rng(size).normal(0, 0.1, 320 * size * chunks).astype(np.float32)
     program, state = StreamProgram(network, chunking).eval(), example(DIMS, chunking)[1:]
     heard = []
     with torch.no_grad():
-        for k in range(chunks):
-            out = program(pcm[:, 320 * size * k : 320 * size * (k + 1)], *state)
-            heard.append(out[0])
+        for chunk in torch.from_numpy(pcm[None]).split(320 * size, dim=1):
+            out = program(chunk, *state)
+            heard.append(out[0][:size])
             state = program.state_of(out)
-        whole = torch.cat([torch.zeros(1, DELAY), pcm], dim=1)
-        mel = network.frontend(whole, size)
-        count = mel.shape[1] // 2
-        x = network.encoder.convolve(mel)
-        x = x + network.encoder.positions.repeat(3, 1)[:count]
-        for layer in network.encoder.layers:
-            x = layer(x, chunk_mask(count, chunking))
-        wanted = network.ctc(network.encoder.norm(x))[0, : size * chunks]
-    assert torch.allclose(torch.cat(heard), wanted, atol=2e-4), (torch.cat(heard) - wanted).abs().max()
+        wanted = network.ctc(at_once(network, pcm, chunking))[: size * (chunks - ahead)]
+    found = torch.cat(heard)[size * ahead :]
+    assert torch.allclose(found, wanted, atol=2e-4), (found - wanted).abs().max()
+
+
+def test_the_whole_clip_is_encoded_as_its_chunks_are(network: Whisper) -> None:
+    pcm = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (2, 320 * 24)).astype(np.float32))
+    chunking = Chunking(4, 8, 1)
+    with torch.no_grad():
+        both, hidden = network.encode(pcm, torch.tensor([320 * 24, 320 * 13]), chunking)
+        alone = network.encode(pcm[1:, : 320 * 13], chunking=chunking)[0][0]
+    assert both.shape == (2, 24, DIMS.state) and (hidden[1] == 0).sum() == 13
+    assert torch.allclose(both[1, :8], alone[:8], atol=2e-4), "later ones hear the sound end in position 12"
 
 
 def test_positions_may_begin_anywhere(network: Whisper) -> None:

@@ -9,16 +9,18 @@ import torch
 
 from compress.build import Recipe, write_bundle
 from compress.checkpoints import Checkpoint, add_ctc
-from compress.chunks import Chunking
+from compress.chunks import Chunking, chunked
 from compress.export import export_speech
+from compress.frontend import SAMPLES_PER_POSITION
 from compress.quantize import EXACT
+from compress.streaming import DELAY
 from compress.whisper import Dims, LayerDims, Whisper
 from device_asr.ctc import BLANK, SYMBOLS, spell
 from device_asr.tokenizer import Vocabulary
 
 DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
             encoder=(LayerDims(2, 64),), decoder=(LayerDims(2, 64, 2),))
-CHUNKING = Chunking(8, 50)
+CHUNKING = Chunking(8, 50, 1)
 WORDS = 10  # in every text
 SECOND = 16_000
 VAD = Path(__file__).parent.parent / "models" / "en-tiny" / "vad.pte"
@@ -58,6 +60,23 @@ def _hear_what_is_loud(checkpoint: Checkpoint, network: Whisper, speech: np.ndar
     for letter, way in zip(spell("ab"), (1, -1), strict=True):
         weight[letter], bias[letter] = loud + way * turn, shift
     assert bias.shape == (len(SYMBOLS) + 1,)
+
+
+@torch.no_grad()
+def at_once(network: Whisper, sound: np.ndarray, chunking: Chunking) -> torch.Tensor:
+    """(positions, state) of the chunk-masked network over (n,) float32 of whole chunks; positions go round.
+
+    Those whose look-ahead is not over are heard by themselves here, and with what is ahead of others on the way.
+    """
+    pcm = torch.from_numpy(np.concatenate([np.zeros(DELAY, np.float32), sound])[None])
+    count = len(sound) // SAMPLES_PER_POSITION
+    encoder = network.encoder
+    x = encoder.convolve(network.frontend(pcm, chunking.size))[:, :count]
+    order, mask = chunked(count, chunking)
+    x = (x + encoder.positions.repeat(-(-count // len(encoder.positions)), 1)[:count])[:, order]
+    for layer in encoder.layers:
+        x = layer(x, mask)
+    return encoder.norm(x[0, :count])
 
 
 def tiny_bundle(speech: np.ndarray, out: Path) -> Path:
