@@ -82,8 +82,8 @@ class Row:
 
     chunk, ahead, past: seconds; None: encoded again. words, partial_wer, wer: over the whole manifest, of the last
     partial before each final and of the finals. emission: seconds, (p50, p95), audio clock. first: seconds, p50.
-    flicker: words changed per final word. rtf: of hearing and updates, without voice activity and finals. chunk_compute:
-    seconds, median.
+    flicker: words changed per final word. rtf: of hearing and updates, without voice activity and finals.
+    chunk_compute: seconds, median.
     """
 
     key: str

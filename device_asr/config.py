@@ -153,7 +153,7 @@ class PartialConfig(_Section):
                                "`stream` can only do the latter", choices=("stream", "reencode"))
     agreement: int = knob(2, "reencode: successive hypotheses that must agree before words are committed",
                           low=2, high=5)
-    guard_ms: int = knob(240, "stream: words that were heard this long before the last sound are committed",
+    guard_ms: int = knob(240, "stream: words that were heard this long before the last sound are shown",
                          unit="ms", low=0, high=2000)
     late_ms: int = knob(400, "an update is skipped when more sound than this is waiting", unit="ms",
                         low=0, high=10000)

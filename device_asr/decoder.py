@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,11 @@ class Hypothesis:
     def mean_logprob(self) -> float:
         """Mean log-probability of a token; 0 for no tokens."""
         return sum(self.logprobs) / len(self.logprobs) if self.logprobs else 0.0
+
+    def first(self, count: int) -> Hypothesis:
+        """Its first tokens; the last row of the alignment is then that of the token behind them."""
+        return replace(self, tokens=self.tokens[:count], logprobs=self.logprobs[:count],
+                       alignment=self.alignment[:, : count + 1])
 
 
 class Decoder:

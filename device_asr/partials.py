@@ -1,8 +1,8 @@
 """What is shown while a phrase goes on: two ways to a hypothesis, and what of it is committed.
 
 `Reencoding` encodes the phrase so far again and commits what successive hypotheses agree on. `Streaming`
-hears each chunk once and commits what the decoder attended to before the last moments of the sound: words
-there will not be heard otherwise (AlignAtt, Papi et al. 2023).
+hears each chunk once and shows what the decoder attended to before the last moments of the sound: what it writes
+of those will often be heard otherwise (AlignAtt, Papi et al. 2023). It commits what lies before the look-ahead too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from device_asr.stream import SAMPLE_RATE, StreamEncoder
 from device_asr.tokenizer import Vocabulary
 
 POSITION_MS = 20
+ATTENDED = 0.7  # of its attention say where a token was heard; by the largest alone 1.6 times the words were taken back
 SPARE_S = 1.0  # a phrase may be a little longer than the longest: frames are whole, and so are chunks
 
 
@@ -117,7 +118,7 @@ class Reencoding:
 
 
 class Streaming:
-    """Hears chunks, commits by attention."""
+    """Hears chunks, shows and commits by attention."""
 
     def __init__(self, decoder: Decoder, encoder: StreamEncoder, config: PartialConfig) -> None:
         self._decoder, self.encoder = decoder, encoder
@@ -155,10 +156,13 @@ class Streaming:
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
             return None
         self.draft = hypothesis.tokens
-        stable = stable_tokens(hypothesis, self._decoder.vocabulary, self.encoder.positions - self._guard)
-        if stable > len(self._committed):
-            self._committed = hypothesis.tokens[:stable]
-        return Shown(hypothesis, self._committed)
+        vocabulary, settled = self._decoder.vocabulary, self.encoder.settled - self._guard
+        stable = heard_tokens(hypothesis, vocabulary, settled)
+        last = vocabulary.words(hypothesis.tokens)[-1][0]  # where the last word begins, which may go on
+        if min(stable, last) > len(self._committed):
+            self._committed = hypothesis.tokens[: min(stable, last)]
+        shown = max(heard_tokens(hypothesis, vocabulary, encoded.positions - self._guard), len(self._committed))
+        return Shown(hypothesis.first(shown), self._committed) if shown else None
 
     def end(self) -> None:
         self.encoder.flush()
@@ -203,11 +207,17 @@ def longest(config: Config) -> float:
     return config.endpoint.longest_phrase_s + config.endpoint.preroll_ms / 1000 + SPARE_S
 
 
-def stable_tokens(hypothesis: Hypothesis, vocabulary: Vocabulary, before: int) -> int:
-    """Tokens of the whole words, the last one excluded, that were attended to before position `before`."""
-    if hypothesis.alignment.shape[0] == 0:
-        return 0
-    attended = hypothesis.alignment.mean(axis=0).argmax(axis=1)[: len(hypothesis.tokens)]
-    late = np.flatnonzero(attended >= before)
+def heard_tokens(hypothesis: Hypothesis, vocabulary: Vocabulary, before: int) -> int:
+    """Tokens of the first words of which `ATTENDED` of each token's attention lies before position `before`.
+
+    A sign behind the last of them may be left out: it is often heard in the pause that follows.
+    """
+    mean = hypothesis.alignment.mean(axis=0)[: len(hypothesis.tokens)]
+    until = (mean.cumsum(axis=1) < ATTENDED * mean.sum(axis=1, keepdims=True)).sum(axis=1)
+    late = np.flatnonzero(until >= before)
     early = int(late[0]) if len(late) else len(hypothesis.tokens)
-    return max((group[0] for group in vocabulary.words(hypothesis.tokens) if group[0] <= early), default=0)
+    for group in vocabulary.words(hypothesis.tokens):
+        rest = [hypothesis.tokens[k] for k in group if k >= early]
+        if group[0] < early and any(letter.isalnum() for letter in vocabulary.decode(rest)):
+            return group[0]
+    return early
