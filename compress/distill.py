@@ -38,6 +38,7 @@ from compress.teacher import CONTEXT, LabelCache, fingerprint, has_bfloat16, pre
 from compress.whisper import Whisper
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.manifest import Clip
+from device_asr.writers.whole import write_whole
 
 SHORTEST = 0.5  # seconds of a usable clip
 LOWEST_RATE = 0.1  # of the highest: where the cosine ends
@@ -176,9 +177,7 @@ class _Training:
             self.optimiser.load_state_dict(state["optimiser"])
         if metrics.exists():
             rows = [line for line in metrics.read_text().splitlines(keepends=True) if _step_of(line) <= self.step]
-            temporary = metrics.with_suffix(".partial")
-            temporary.write_text("".join(rows))
-            os.replace(temporary, metrics)
+            write_whole(metrics, "".join(rows))
 
     # -- steps ---------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from compress.checkpoints import (
 from compress.whisper import Dims
 from device_asr.errors import OutputError
 from device_asr.tokenizer import Vocabulary, read_pieces, write_pieces
+from device_asr.writers.whole import write_whole
 
 # our name of a layer's part -> (OpenAI's, Hugging Face's)
 _PARTS = {
@@ -210,9 +211,7 @@ def save(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float3
         "dims": checkpoint.dims.to_json(), "alignment_heads": checkpoint.alignment_heads,
         "provenance": checkpoint.provenance, "special": dict(vocabulary.special),
         "suppress": vocabulary.suppress, "suppress_first": vocabulary.suppress_first}
-    temporary = folder / "checkpoint.json.partial"
-    temporary.write_text(json.dumps(values, indent=1))
-    temporary.replace(folder / "checkpoint.json")
+    write_whole(folder / "checkpoint.json", json.dumps(values, indent=1))
 
 
 def load_ours(folder: Path) -> Checkpoint:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
 from compress.device_profile import Measured
-from device_asr.errors import DeviceAsrError, OutputError
+from compress.tables import write_rows
+from device_asr.errors import DeviceAsrError
 
 State = Literal["complete", "cut", "failed"]
 
@@ -58,14 +58,7 @@ def write(rows: Iterable[Row], path: Path) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows),
-                           encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        raise OutputError(f"The ledger {path} cannot be written: {error.strerror}; make room and run the same "
-                          "command, it goes on.") from None
+    write_rows(map(asdict, rows), path)
 
 
 def from_record(record: Mapping[str, Any]) -> Row:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress import ledger
+from compress import ledger, tables
 from compress.candidates import Candidate, Size, Space, estimate, student_dims
 from compress.device_profile import DeviceProfile, Measured, Miss, misses
 from compress.ledger import Row
@@ -168,7 +168,7 @@ def search(device: DeviceProfile, space: Space, teacher: Dims, evaluate: Evaluat
         report(rows[-1])
     found = outcome(rows, device)
     ledger.write(found.rows, work / LEDGER)
-    _write_json(found.to_json(), work / RESULT)
+    tables.write(work / RESULT, json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n")
     return found
 
 
@@ -308,12 +308,3 @@ def _take_up(study: Study) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.enqueue_trial(trial.params)
-
-
-def _write_json(values: Mapping[str, Any], path: Path) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(json.dumps(values, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}; make room and run the same command.") from None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -16,6 +15,7 @@ from compress.checkpoints import Checkpoint
 from compress.distill_recipe import identity
 from compress.material import Material, Progress
 from compress.techniques import Technique, settings_of
+from device_asr.writers.whole import write_whole
 
 STAGES, REPORT = "stages.json", "report.json"
 FLOAT_BYTES = 4
@@ -105,6 +105,4 @@ def plain(report: Any) -> Any:
 
 def write_json(path: Path, values: Any) -> None:
     """Writes a JSON file that appears when it is whole."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(values, indent=1) + "\n")
-    os.replace(partial, path)
+    write_whole(path, json.dumps(values, indent=1, ensure_ascii=False) + "\n")

@@ -8,7 +8,7 @@ import pytest
 
 
 @pytest.fixture(scope="session")
-def streaming_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with the method `stream`: see `tiny_network`. Tests that change it change a copy."""
     import soundfile
     from tiny_network import tiny_bundle

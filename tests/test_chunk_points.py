@@ -42,11 +42,6 @@ def checkpoint(speech: np.ndarray) -> Checkpoint:
     return tiny_checkpoint(speech)
 
 
-@pytest.fixture(scope="module")
-def bundle(streaming_bundle: Path) -> Path:
-    return streaming_bundle
-
-
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     path = tmp_path / "dev.jsonl"

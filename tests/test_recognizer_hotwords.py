@@ -40,11 +40,6 @@ def said() -> np.ndarray:
     return np.concatenate([np.zeros(SECOND // 2, np.float32), speech, np.zeros(3 * SECOND // 2, np.float32)])
 
 
-@pytest.fixture(scope="module")
-def bundle(streaming_bundle: Path) -> Path:
-    return streaming_bundle
-
-
 @pytest.fixture
 def words(tmp_path: Path) -> Path:
     path = tmp_path / "words.txt"

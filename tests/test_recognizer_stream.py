@@ -50,11 +50,6 @@ def going_on() -> np.ndarray:
     return np.concatenate([silence(0.5), clip, 0.7 * clip, clip, silence(1.5)])
 
 
-@pytest.fixture(scope="module")
-def bundle(streaming_bundle: Path) -> Path:
-    return streaming_bundle
-
-
 class Noting(StreamEncoder):
     """Remembers the sound of each stream, the silence of `flush` left out."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from device_asr.commands.options import configured
 from device_asr.errors import OutputError
+from device_asr.writers.whole import write_whole
 
 if TYPE_CHECKING:
     from device_asr.config import Loaded
@@ -49,14 +49,10 @@ def write_commented_file(path: Path) -> None:
     """
     if path.exists():
         raise OutputError(f"{path} exists already and was left alone; move it away to start anew.")
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(commented_file(), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, commented_file())
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
         raise OutputError(f"{path} could not be written: {error.strerror}.") from None
 
 
