@@ -138,11 +138,15 @@ class _Training:
 
     def result(self) -> Checkpoint:
         """The averaged weights so far."""
+        keep = self.recipe.keep
         weights = {name: value.detach().to("cpu", copy=True) for name, value in self.averaged.items()}
+        if keep:
+            weights = {name: value.lerp(self.student.weights[name], keep) for name, value in weights.items()}
         through = "" if self.recipe.qat is None else f", through {self.recipe.qat.bits}-bit rounding"
+        kept = f", {keep:.0%} of the weights before" if keep else ""
         zeros = f", zeros kept in {len(self.masks)} matrices" if self.masks else ""
         note = (f"short-context distillation: {len(self.clips)} clips, {self.step} steps, {self.audio / 3600:.1f} h of "
-                f"sound, seed {self.recipe.seed}{through}{zeros}")
+                f"sound, seed {self.recipe.seed}{through}{zeros}{kept}")
         return Checkpoint(self.student.dims, weights, self.student.vocabulary, self.student.alignment_heads,
                           (*self.student.provenance, note))
 

@@ -80,6 +80,8 @@ class DistillRecipe:
     `evaluate_clips` clips that have a text, see `judge.Judge`. wer_budget: a share; the run ends when it
     holds. patience: epochs without a lower WER after which the run ends.
     only: patterns of the weights that are trained, such as "ctc.*"; none: all.
+    keep: share of the weights with which the training began in those that it ends with: their mean knows the new
+    and forgets less of the old (WiSE-FT, Wortsman et al. 2022).
     """
 
     epochs: int = 1
@@ -105,6 +107,7 @@ class DistillRecipe:
     patience: int = field(default=2, metadata=LATER)
     only: tuple[str, ...] = field(default=(), metadata=LATER)
     hidden: float = field(default=0.0, metadata=LATER)
+    keep: float = field(default=0.0, metadata=LATER)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "only", (self.only,) if isinstance(self.only, str) else tuple(self.only))
@@ -122,7 +125,7 @@ class DistillRecipe:
                 object.__setattr__(self, "augment", Augmentation(**self.augment))
             except TypeError as error:
                 raise UsageError(f"distill.augment: wanted the fields of Augmentation ({error}).") from None
-        for name in ("cut", "average"):
+        for name in ("cut", "average", "keep"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"distill.{name}: wanted a number in [0, 1), found {getattr(self, name)}.")
         for name in ("epochs", "batch", "accumulate", "rate", "temperature", "clip_norm", "save_every"):

@@ -29,12 +29,13 @@ from compress import cli, formats, report  # noqa: E402
 from compress.build import Recipe, build, read_recipe, write_bundle  # noqa: E402
 from compress.card import write_card  # noqa: E402
 from compress.checkpoints import Checkpoint  # noqa: E402
+from compress.chunks import Chunking  # noqa: E402
 from compress.export import SpeechProgram  # noqa: E402
 from compress.quantize import QuantisationPlan  # noqa: E402
 from compress.quantize import report as quantised  # noqa: E402
 from compress.whisper import Dims, LayerDims  # noqa: E402
 from device_asr.bundle import load  # noqa: E402
-from device_asr.errors import OutputError  # noqa: E402
+from device_asr.errors import OutputError, UsageError  # noqa: E402
 
 RATE = 16_000
 DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
@@ -401,3 +402,16 @@ def test_static_ranges_are_measured_on_the_recipe_s_clips(place: Path, tmp_path:
     assert set(manifest["quantisation"]["bytes"]) == {"4", "8"}
     assert "measured on speech in int8 layers" in (tmp_path / "out" / "CARD.md").read_text()
     assert isinstance(made, Recipe) and manifest["parity"]["encode"]["pte_vs_quantised_rms"] < 0.05
+
+
+def test_a_recipe_says_how_chunks_are_heard() -> None:
+    assert Recipe("tiny", "nowhere").chunking == Chunking()
+    assert Recipe("tiny", "nowhere", stream={"size": 8, "ahead": 2}).chunking == Chunking(8, ahead=2)
+
+
+@pytest.mark.parametrize(("wrong", "told"), [
+    ({"ahed": 1}, "wanted size, left and ahead, found ahed"), ({"size": "x"}, "wanted size to be a whole number"),
+    ({"size": 0}, "wanted at least 1 position")])
+def test_chunks_that_cannot_be_are_told(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        Recipe("tiny", "nowhere", stream=wrong)

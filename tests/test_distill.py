@@ -323,6 +323,25 @@ def test_a_student_learns_to_hear_in_chunks_and_to_spell(teacher: Checkpoint, cl
     assert not torch.equal(trained.weights["ctc.weight"], student.weights["ctc.weight"])
 
 
+@pytest.mark.parametrize("steady", [False, True])
+def test_states_are_led_to_those_of_the_beginning(teacher: Checkpoint, clips: list[Clip], tmp_path: Path,
+                                                  steady: bool) -> None:
+    """Those of batches in chunks always, of clips heard whole where the training is to keep them."""
+    recipe = replace(RECIPE, epochs=1, streaming=Streaming(share=0.5, sizes=(4,), left=(8, 20), ahead=(1,), ctc=0.0,
+                                                           hidden=1.0, steady=steady))
+    rows = run(teacher, clips, tmp_path, recipe)[1]
+    assert 0 < sum("hidden" in row for row in rows) <= len(rows)
+    assert all("hidden" in row for row in rows) is steady
+
+
+def test_a_share_of_the_weights_before_is_kept(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
+    before, trained = untrained(1), run(teacher, clips, tmp_path / "all")[0]
+    kept = run(teacher, clips, tmp_path / "kept", replace(RECIPE, keep=0.25))[0]
+    for name, weight in kept.weights.items():
+        assert torch.allclose(weight, 0.25 * before.weights[name] + 0.75 * trained.weights[name], atol=1e-6), name
+    assert "25% of the weights before" in kept.provenance[-1]
+
+
 def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
     student = add_ctc(untrained(1))
     recipe = replace(RECIPE, soft=0.0, hard=0.0, only=("ctc.*",), streaming=Streaming(ctc=1.0))
@@ -333,7 +352,8 @@ def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp
         distill(teacher, student, clips, [], replace(recipe, only=("ctd.*",)), tmp_path / "other", lambda row: None)
 
 
-@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"sizes": ()}, {"left": (9, 3)}, {"ctc": -1.0}])
+@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"sizes": ()}, {"left": (9, 3)}, {"ctc": -1.0}, {"ahead": ()},
+                                   {"ahead": (-1,)}])
 def test_streaming_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"distill\.streaming"):
         Streaming(**wrong)
