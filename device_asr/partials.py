@@ -156,6 +156,8 @@ class Streaming:
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
             return None
         self.draft = hypothesis.tokens
+        if hypothesis.alignment.shape[0] == 0:
+            return Shown(hypothesis, self._committed)  # no head tells where words were heard: none is committed
         vocabulary, settled = self._decoder.vocabulary, self.encoder.settled - self._guard
         stable = heard_tokens(hypothesis, vocabulary, settled)
         last = vocabulary.words(hypothesis.tokens)[-1][0]  # where the last word begins, which may go on

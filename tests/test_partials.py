@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from device_asr.config import PartialConfig
 from device_asr.decoder import Hypothesis
-from device_asr.partials import heard_tokens
+from device_asr.partials import Streaming, heard_tokens
 from device_asr.tokenizer import Vocabulary
 
 PIECES = (b" the", b" lett", b"er", b".", b" ar", b"rived", b"!")
@@ -41,3 +44,12 @@ def test_the_first_tokens_keep_the_row_behind_them() -> None:
     assert first.tokens == (0,) and len(first.logprobs) == 1
     assert np.array_equal(first.alignment, said.alignment[:, :2])
     assert heard_tokens(said.first(0), VOCABULARY, 50) == 0
+
+
+def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
+    said = Hypothesis((0, 1, 2), (-0.1,) * 3, 0.0, np.zeros((0, 4, 50), np.float32), False)
+    encoder = SimpleNamespace(reset=lambda: None, feed=lambda sound: 0, last_letter=None, settled=50,
+                              encoded=lambda: SimpleNamespace(positions=50))
+    decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given: said, is_speech=lambda found: True)
+    shown = Streaming(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32))
+    assert shown.hypothesis.tokens == (0, 1, 2) and shown.committed == ()
