@@ -18,6 +18,7 @@ from device_asr.errors import UsageError
 
 ENCODER_STATE, DECODER_STATE = "encoder.state", "decoder.state"  # the two residual streams
 CONVOLVED = "encoder.conv1"  # channels between the two convolutions
+ADAPTERS = "adapters."  # before the number of an encoder layer
 STREAMS = (ENCODER_STATE, DECODER_STATE, CONVOLVED)  # all of them are `Dims.state` wide
 
 
@@ -69,7 +70,7 @@ def axes(dims: Dims) -> dict[str, tuple[Axis | None, ...]]:
         table[f"{name}.out.weight"], table[f"{name}.out.bias"] = (stream, inner), (stream,)
 
     if dims.ctc:
-        table["ctc.weight"] = (None, encoder)
+        table["ctc.hidden.weight"] = (None, encoder)
     for side, stream, layers in (("encoder", encoder, dims.encoder), ("decoder", decoder, dims.decoder)):
         norm(f"{side}.norm", stream)
         for i, layer in enumerate(layers):
@@ -83,7 +84,24 @@ def axes(dims: Dims) -> dict[str, tuple[Axis | None, ...]]:
             channels = Axis(f"{at}.ffn", layer.ffn)
             table[f"{at}.ffn.up.weight"], table[f"{at}.ffn.up.bias"] = (channels, stream), (channels,)
             table[f"{at}.ffn.down.weight"], table[f"{at}.ffn.down.bias"] = (stream, channels), (stream,)
+    if dims.adapters:
+        table |= _adapters(table)
     return table
+
+
+def _adapters(table: Mapping[str, tuple[Axis | None, ...]]) -> dict[str, tuple[Axis | None, ...]]:
+    """Of each linear layer of the encoder's layers its change's: columns are those of `down`, rows those of `up`."""
+    changes: dict[str, tuple[Axis | None, ...]] = {}
+    for name, parts in table.items():
+        if not name.startswith("encoder.layers."):
+            continue
+        name = f"{ADAPTERS}{name.removeprefix('encoder.layers.')}"
+        if name.endswith(".bias") and "norm" not in name:
+            changes[f"{name.removesuffix('bias')}up.bias"] = parts
+        elif len(parts) == 2:
+            linear = name.removesuffix("weight")
+            changes[f"{linear}down.weight"], changes[f"{linear}up.weight"] = (None, parts[1]), (parts[0], None)
+    return changes
 
 
 def take(tensors: Mapping[str, Tensor], dims: Dims, kept: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
@@ -115,10 +133,13 @@ def taken(dims: Dims, kept: Mapping[str, Sequence[int]]) -> Dims:
 def take_layers(tensors: Mapping[str, Tensor], side: str, kept: Sequence[int]) -> dict[str, Tensor]:
     """Tensors of the kept layers of "encoder" or "decoder", numbered anew, and all that is in no layer of it."""
     cut = {}
+    places = {"encoder": ("encoder.layers.", ADAPTERS), "decoder": ("decoder.layers.",)}[side]
     for name, tensor in tensors.items():
-        prefix, layers, *rest = name.split(".")
-        if (prefix, layers) != (side, "layers"):
+        place = next((place for place in places if name.startswith(place)), None)
+        if place is None:
             cut[name] = tensor
-        elif int(rest[0]) in kept:
-            cut[".".join((side, layers, str(list(kept).index(int(rest[0]))), *rest[1:]))] = tensor
+            continue
+        number, _, rest = name.removeprefix(place).partition(".")
+        if int(number) in kept:
+            cut[f"{place}{list(kept).index(int(number))}.{rest}"] = tensor
     return cut

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -67,12 +68,27 @@ class Checkpoint:
         return sum(tensor.numel() for name, tensor in self.weights.items() if name != "encoder.positions")
 
 
-def add_ctc(checkpoint: Checkpoint) -> Checkpoint:
+def add_ctc(checkpoint: Checkpoint, seed: int = 0) -> Checkpoint:
     """The checkpoint with a CTC head over the letters of `device_asr.ctc`, untrained: every symbol alike."""
-    symbols, state = len(SYMBOLS) + 1, checkpoint.dims.state
-    weights = {**checkpoint.weights, "ctc.weight": torch.zeros(symbols, state), "ctc.bias": torch.zeros(symbols)}
-    return replace(checkpoint, dims=replace(checkpoint.dims, ctc=symbols), weights=weights,
-                   provenance=(*checkpoint.provenance, f"CTC head over {symbols} symbols"))
+    dims = replace(checkpoint.dims, ctc=len(SYMBOLS) + 1)
+    return _with(checkpoint, dims, r"^ctc\.out\.", seed, f"CTC head over {dims.ctc} symbols")
+
+
+def add_adapters(checkpoint: Checkpoint, rank: int, seed: int = 0) -> Checkpoint:
+    """The checkpoint with adapters of the encoder that hears in chunks, untrained: they change nothing."""
+    return _with(checkpoint, replace(checkpoint.dims, adapters=rank), r"adapters\..*\.up\.(weight|bias)$", seed,
+                 f"adapters of rank {rank} where it hears in chunks")
+
+
+def _with(checkpoint: Checkpoint, dims: Dims, silent: str, seed: int, note: str) -> Checkpoint:
+    """The checkpoint with what `dims` adds to its network, as modules begin; zeros where `silent` is found."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = Whisper(dims).state_dict()
+    added = {name: torch.zeros_like(tensor) if re.search(silent, name) else tensor
+             for name, tensor in fresh.items() if name not in checkpoint.weights}
+    return replace(checkpoint, dims=dims, weights={**checkpoint.weights, **added},
+                   provenance=(*checkpoint.provenance, note))
 
 
 def check_shapes(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:

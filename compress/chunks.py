@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from device_asr.errors import UsageError
 
@@ -37,21 +37,32 @@ class Chunking:
         return self.size * (1 + self.ahead)
 
 
-def chunked(count: int, chunking: Chunking, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
-    """What the layers compute when `count` positions are heard in chunks.
+def chunked(count: int, chunking: Chunking, device: torch.device | str = "cpu") -> Tensor:
+    """(chunks, left + block) int64: the positions that each chunk's attention reads when `count` are heard so.
+
+    Its block's are the last ones: its own, and those ahead that it hears for the moment. Below 0 and from `count`
+    on there is nothing to read.
+    """
+    starts = torch.arange(0, count, chunking.size, device=device)[:, None]
+    return starts + torch.arange(-chunking.left, chunking.block, device=device)
+
+
+def with_past(parts: Tensor, chunking: Chunking) -> Tensor:
+    """Keys or values of every chunk's block with those of the past before them.
+
+    Args:
+        parts: (..., chunks, block), of which the first `size` are the chunk's own.
 
     Returns:
-        positions (n,) int64: all `count`, then those heard ahead, chunk by chunk; and a mask (n, n) to be
-        added to scores: 0 where one of them (row) may attend to another, else MASKED.
+        (..., chunks, left + block); zeros before the first.
     """
-    own = torch.arange(count, device=device)
-    chunk = own // chunking.size
-    first = torch.arange(0, count, chunking.size, device=device)[:, None] + chunking.size
-    later = first + torch.arange(chunking.ahead * chunking.size, device=device)
-    heard = later < count
-    at = torch.cat([own, later[heard]])
-    of = torch.cat([chunk, torch.arange(len(first), device=device)[:, None].expand_as(later)[heard]])
-    is_own = torch.arange(len(at), device=device) < count
-    start = of[:, None] * chunking.size
-    past = is_own & (at >= start - chunking.left) & (at < start + chunking.size)
-    return at, torch.where(past | (~is_own & (of == of[:, None])), 0.0, MASKED)
+    if chunking.left == 0:
+        return parts
+    own = parts[..., : chunking.size].flatten(-2)
+    past = nn.functional.pad(own, (chunking.left, 0)).unfold(-1, chunking.left, chunking.size)
+    return torch.cat([past[..., : parts.shape[-2], :], parts], dim=-1)
+
+
+def for_good(states: Tensor, chunking: Chunking) -> Tensor:
+    """(batch, chunks, block, state) -> (batch, chunks * size, state): what is not heard again."""
+    return states[:, :, : chunking.size].flatten(1, 2)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from compress.whisper import Factored, Whisper
+from compress.factored import Factored
+from compress.whisper import Whisper
 from device_asr.errors import UsageError
 
 Batch = tuple[Tensor, Tensor, Tensor]  # pcm (batch, samples), lengths (batch,), tokens (batch, n) padded with the end

@@ -26,16 +26,17 @@ from torch.nn import functional as F
 
 from compress.augment import TrainingFrontend
 from compress.checkpoints import Checkpoint
+from compress.chunks import for_good
 from compress.corpus import CorpusError
 from compress.distill_recipe import DistillRecipe, identity
-from compress.frontend import SAMPLE_RATE
+from compress.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
 from compress.loader import LONGEST, Batch, Loader
 from compress.losses import ctc_loss, distance, distillation_loss
 from compress.patterns import choose
 from compress.prune import apply_masks
 from compress.qat import prepare_qat
 from compress.teacher import CONTEXT, LabelCache, fingerprint, has_bfloat16, precision
-from compress.whisper import Whisper
+from compress.whisper import Whisper, padding
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.manifest import Clip
 from device_asr.writers.whole import write_whole
@@ -260,7 +261,10 @@ class _Training:
         recipe, network = self.recipe, self.network
         pcm, lengths, wanted = (x.to(self.device) for x in (batch.pcm, batch.lengths, batch.wanted))
         with precision(self.device, self.bfloat16):
-            audio, mask = network.encode(pcm, lengths, batch.chunking, batch.start)
+            states, at = self._heard(batch, pcm, lengths)
+            count = pcm.shape[1] // SAMPLES_PER_POSITION
+            audio = states if batch.chunking is None else for_good(states, batch.chunking)[:, :count]
+            mask = padding(torch.arange(count, device=self.device), lengths)
             says = recipe.soft + recipe.hard > 0
             logits = network.decoder(wanted.tokens, audio, mask)[0] if says else None
             symbols = None if network.ctc is None else network.ctc(audio)
@@ -274,10 +278,18 @@ class _Training:
         if streaming is not None and streaming.ctc > 0 and symbols is not None:
             terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), lengths, batch.spoken)
         if led is not None and streaming is not None:
-            terms["hidden"] = streaming.hidden * distance(audio, led, mask)
+            terms["hidden"] = streaming.hidden * distance(
+                states, led[:, at.clamp(max=count - 1)], padding(at, lengths))
         if taught is not None:
             terms["states"] = recipe.hidden * distance(audio, taught, mask)
         return terms
+
+    def _heard(self, batch: Batch, pcm: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """States and their positions, see `Whisper.hear`; of clips heard whole (batch, n, state) and (n,)."""
+        if batch.chunking is not None:
+            return self.network.hear(pcm, lengths, batch.chunking, batch.start)
+        states, _ = self.network.encode(pcm, lengths)
+        return states, torch.arange(states.shape[1], device=self.device)
 
     def _led(self, batch: Batch, pcm: Tensor, lengths: Tensor) -> Tensor | None:
         """The states of the network as the training began, where the batch is led to them."""

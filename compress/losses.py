@@ -98,10 +98,10 @@ def ctc_loss(symbols: Tensor, lengths: Tensor, spoken: Sequence[Sequence[int]]) 
 
 
 def distance(states: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean square distance of encoder states, both (batch, positions, state), where the sound is.
+    """Mean square distance of encoder states, both (batch, ..., state), where the sound is.
 
     Args:
-        mask: (batch, positions), 0 there; None: everywhere.
+        mask: (batch, ...), 0 there; None: everywhere.
     """
     apart = (states.float() - wanted.float()).square().mean(-1)
     return apart.mean() if mask is None else apart[mask == 0].mean()

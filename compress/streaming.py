@@ -31,7 +31,7 @@ class StreamProgram(nn.Module):
         super().__init__()
         if network.ctc is None:
             raise ValueError("wanted a network with a CTC head")
-        self.frontend, self.encoder, self.ctc = network.frontend, network.encoder, network.ctc
+        self.frontend, self.encoder, self.ctc = network.frontend, network.chunk_encoder(), network.ctc
         self.cross = nn.ModuleList(layer.cross for layer in network.decoder.layers)
         self.chunking, self.dims = chunking, network.dims
         self.register_buffer("order", torch.arange(chunking.block), persistent=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from compress import labelled, lowrank, prune, structured, vocabulary
-from compress.checkpoints import Checkpoint, add_ctc
+from compress.checkpoints import Checkpoint, add_adapters, add_ctc
 from compress.distill import distill
 from compress.distill_recipe import DistillRecipe
 from compress.evaluate import accuracy
@@ -46,7 +46,7 @@ class Technique:
     zeros: bool = False
 
 
-# -- vocabulary, letters -----------------------------------------------------------------------------
+# -- vocabulary, letters, chunks -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,27 @@ class NoSettings:
 
 def _ctc(checkpoint: Checkpoint, settings: NoSettings, material: Material, folder: Path) -> tuple[Checkpoint, Any]:
     return add_ctc(checkpoint), None
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """rank: of the changes of the encoder's linear layers where it hears in chunks, see `adapters.py`."""
+
+    rank: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.rank, int) or self.rank < 1:
+            raise UsageError(f"adapters.rank: wanted a whole number of at least 1, found {self.rank!r}.")
+
+
+def _adapters(checkpoint: Checkpoint, settings: AdapterSettings, material: Material,
+              folder: Path) -> tuple[Checkpoint, Any]:
+    dims = checkpoint.dims
+    narrowest = min(min(dims.state, layer.heads * dims.head_dim, layer.ffn) for layer in dims.encoder)
+    if settings.rank > narrowest:
+        raise UsageError(f"adapters.rank: wanted at most {narrowest}, the encoder's narrowest layer, found "
+                         f"{settings.rank}.")
+    return add_adapters(checkpoint, settings.rank), None
 
 
 # -- pruning -----------------------------------------------------------------------------------------
@@ -187,6 +208,7 @@ def _distill(checkpoint: Checkpoint, settings: DistillRecipe, material: Material
 
 TECHNIQUES = {
     "ctc": Technique(NoSettings, _ctc),
+    "adapters": Technique(AdapterSettings, _adapters),
     "vocabulary": Technique(VocabularySettings, _vocabulary),
     "magnitude": Technique(prune.MagnitudeSettings, _magnitude, zeros=True),
     "heads": Technique(HeadSettings, _structured(structured.prune_heads), _taylor),

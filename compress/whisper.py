@@ -8,21 +8,24 @@ frames, attention is `bmm` and `softmax`, LayerNorm can be switched to a form th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from compress.chunks import MASKED, Chunking, chunked
-from compress.frontend import LogMel
-from device_asr.errors import DeviceAsrError
+from compress.adapters import LayerAdapters, adapted
+from compress.chunks import MASKED, Chunking, chunked, for_good, with_past
+from compress.factored import factor
+from compress.frontend import SAMPLES_PER_POSITION, LogMel
 
-# Clips x positions^2 up to which training keeps what the backward pass of an encoder layer needs; of more it is
-# computed again. 8 clips of 15 s with a look-ahead are 1500 positions and 5 GB; of 29 s they would be 19 GB.
+# Scores a head up to which training keeps what the backward pass of an encoder layer needs; of more it is computed
+# again. 8 clips of 29 s heard whole are of 1450 positions and 5 GB.
 REMEMBERED = 8 * 1500**2
+CTC_WIDTH = 256  # hidden features of the CTC head
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Dims:
 
     audio_ctx: positions of 20 ms the encoder knows. text_ctx: positions the decoder knows.
     ranks: (name, rank) of the linear layers that are products of two. ctc: symbols of the CTC head,
-    the blank among them; 0: no head.
+    the blank among them; 0: no head. adapters: rank of the encoder's changes when it hears in chunks; 0: none.
     """
 
     n_mels: int
@@ -54,6 +57,7 @@ class Dims:
     # outside of repr, which keys the teacher's labels on disk: the names of the weights tell them there
     ranks: tuple[tuple[str, int], ...] = field(default=(), repr=False)
     ctc: int = field(default=0, repr=False)
+    adapters: int = field(default=0, repr=False)
 
     def to_json(self) -> dict:
         """As plain JSON values."""
@@ -62,7 +66,7 @@ class Dims:
             "encoder": [{"heads": x.heads, "ffn": x.ffn} for x in self.encoder],
             "decoder": [{"heads": x.heads, "ffn": x.ffn, "cross_heads": x.cross_heads} for x in self.decoder],
             **({"ranks": dict(self.ranks)} if self.ranks else {}),
-            **({"ctc": self.ctc} if self.ctc else {}),
+            **{name: value for name in ("ctc", "adapters") if (value := getattr(self, name))},
         }
 
     @classmethod
@@ -96,34 +100,6 @@ class LayerNorm(nn.LayerNorm):
         centred = wide - wide.mean(dim=(-2, -1), keepdim=True)
         variance = (centred * centred).mean(dim=(-2, -1), keepdim=True)
         return (centred * torch.rsqrt(variance + self.eps)).squeeze(-2) * self.weight + self.bias
-
-
-class Factored(nn.Module):
-    """A linear layer as the product of two: `down` to `rank` features, `up` from them with the bias."""
-
-    def __init__(self, columns: int, rows: int, rank: int, bias: bool = True) -> None:
-        super().__init__()
-        self.down = nn.Linear(columns, rank, bias=False)
-        self.up = nn.Linear(rank, rows, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.up(self.down(x))
-
-
-def factor(network: nn.Module, ranks: Iterable[tuple[str, int]]) -> None:
-    """Replaces the named linear layers by `Factored` ones of these ranks, untrained, in place.
-
-    Raises:
-        DeviceAsrError: the network has no linear layer of that name.
-    """
-    linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
-    for name, rank in ranks:
-        if name not in linears:
-            raise DeviceAsrError(f"Factored layer {name}: wanted a linear layer of the network, found none; "
-                                 "the ranks do not fit the other dims.")
-        linear, (parent, _, own) = linears[name], name.rpartition(".")
-        setattr(network.get_submodule(parent), own,
-                Factored(linear.in_features, linear.out_features, rank, linear.bias is not None))
 
 
 class Attention(nn.Module):
@@ -197,6 +173,22 @@ class EncoderLayer(nn.Module):
         x = x + self.attention(normed, *self.attention.keys_values(normed), mask)[0]
         return x + self.ffn(self.ffn_norm(x))
 
+    def hear(self, x: Tensor, mask: Tensor, chunking: Chunking) -> Tensor:
+        """x: (batch, chunks, block, state). mask: (batch, chunks, left + block), of what a chunk's attention reads."""
+        batch, chunks, block, state = x.shape
+        normed = self.attention_norm(x).reshape(batch * chunks, block, state)
+        keys, values = self.attention.keys_values(normed)
+        keys = self._with_past(keys.transpose(1, 2), batch, chunking).transpose(1, 2)
+        mixed, _ = self.attention(normed, keys, self._with_past(values, batch, chunking), mask.flatten(0, 1)[:, None])
+        x = x + mixed.view(x.shape)
+        return x + self.ffn(self.ffn_norm(x))
+
+    def _with_past(self, parts: Tensor, batch: int, chunking: Chunking) -> Tensor:
+        """(batch * chunks * heads, block, head_dim) -> (batch * chunks * heads, left + block, head_dim)."""
+        heads, head_dim = self.attention.heads, self.attention.head_dim
+        by_chunk = parts.view(batch, -1, heads, chunking.block, head_dim).permute(0, 2, 4, 1, 3)
+        return with_past(by_chunk, chunking).permute(0, 3, 1, 4, 2).reshape(parts.shape[0], -1, head_dim)
+
 
 class DecoderLayer(nn.Module):
     def __init__(self, dims: Dims, layer: LayerDims) -> None:
@@ -245,27 +237,63 @@ class Encoder(nn.Module):
         """The first `count` positions, (count, state)."""
         return self.positions[:count] if self.positions is not None else self.sines(count)
 
-    def forward(self, mel: Tensor, mask: Tensor | None = None, start: int = 0,
-                order: Tensor | None = None) -> Tensor:
+    def _located(self, mel: Tensor, start: int) -> Tensor:
+        """What the layers are given: (batch, n, state), after the last position comes position 0 again."""
+        x = self.convolve(mel)
+        count = x.shape[1]
+        return x + (self.positions_of(count) if start == 0 else self.positions.roll(-start, 0)[:count])
+
+    def forward(self, mel: Tensor, mask: Tensor | None = None, start: int = 0) -> Tensor:
         """Args:
             mel: (batch, 2 n, n_mels) float32, n <= dims.audio_ctx.
-            mask: added to the scores, (m, m) or (batch, m or 1, m).
-            start: the first one's position; after the last one comes position 0 again.
-            order: (m,) int64, the positions that the layers compute, the first n in their order; None: those.
+            mask: added to the scores, (n, n) or (batch, n or 1, n).
+            start: the first one's position.
 
         Returns:
             (batch, n, state).
         """
-        x = self.convolve(mel)
-        count = x.shape[1]
-        x = x + (self.positions_of(count) if start == 0 else self.positions.roll(-start, 0)[:count])
-        x = x if order is None else x[:, order]
+        x = self._located(mel, start)
         for layer in self.layers:
-            if torch.is_grad_enabled() and x.shape[0] * x.shape[1] ** 2 > REMEMBERED:
-                x = checkpoint(layer, x, mask, use_reentrant=False)
-            else:
-                x = layer(x, mask)
-        return self.norm(x[:, :count])
+            x = _remembering(x.shape[0] * x.shape[1] ** 2, layer, x, mask)
+        return self.norm(x)
+
+    def hear(self, mel: Tensor, chunking: Chunking, counts: Tensor, start: int = 0) -> Tensor:
+        """The same in chunks.
+
+        Args:
+            counts: (batch or 1,) int64, positions of each clip's sound; of later ones nothing is read.
+
+        Returns:
+            (batch, chunks, block, state): each chunk's own, then those ahead as it heard them for the moment.
+        """
+        x = self._located(mel, start)
+        read = chunked(x.shape[1], chunking, x.device)
+        block = read[:, chunking.left :]
+        x = F.pad(x, (0, 0, 0, int(block[-1, -1]) + 1 - x.shape[1]))[:, block]
+        nothing = (read < 0) | (read >= counts[:, None, None])
+        mask = (nothing.to(x.dtype) * MASKED).expand(x.shape[0], -1, -1)
+        for layer in self.layers:
+            x = _remembering(x.shape[0] * read.numel() * chunking.block, layer.hear, x, mask, chunking)
+        return self.norm(x)
+
+
+def _remembering(scores: int, layer: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """What a layer makes of its arguments; of so many scores a head, see `REMEMBERED`."""
+    if torch.is_grad_enabled() and scores > REMEMBERED:
+        return checkpoint(layer, *arguments, use_reentrant=False)
+    return layer(*arguments)
+
+
+class CtcHead(nn.Module):
+    """Encoder states to logits of symbols, each position by itself: linear, GELU, linear."""
+
+    def __init__(self, state: int, symbols: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(state, CTC_WIDTH)
+        self.out = nn.Linear(CTC_WIDTH, symbols)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.out(F.gelu(self.hidden(states)))
 
 
 class Decoder(nn.Module):
@@ -303,6 +331,12 @@ class Decoder(nn.Module):
         return F.linear(self.norm(x), self.embedding.weight), attended
 
 
+def padding(positions: Tensor, lengths: Tensor) -> Tensor:
+    """(batch, *positions.shape) float32: MASKED where a position lies behind its clip, `lengths` (batch,) samples."""
+    behind = positions[None] * SAMPLES_PER_POSITION >= lengths.view(-1, *[1] * positions.dim())
+    return behind.to(torch.float32) * MASKED
+
+
 class Whisper(nn.Module):
     """Frontend, encoder and decoder."""
 
@@ -312,8 +346,13 @@ class Whisper(nn.Module):
         self.frontend = LogMel(dims.n_mels)
         self.encoder = Encoder(dims)
         self.decoder = Decoder(dims)
-        self.ctc = nn.Linear(dims.state, dims.ctc) if dims.ctc else None
+        self.ctc = CtcHead(dims.state, dims.ctc) if dims.ctc else None
+        self.adapters = nn.ModuleList(LayerAdapters(dims, layer) for layer in dims.encoder) if dims.adapters else None
         factor(self, dims.ranks)
+
+    def chunk_encoder(self) -> Encoder:
+        """The encoder that hears in chunks: with the adapters where there are some; it shares `encoder`'s weights."""
+        return self.encoder if self.adapters is None else adapted(self.encoder, self.adapters)
 
     def encode(self, pcm: Tensor, lengths: Tensor | None = None, chunking: Chunking | None = None,
                start: int = 0) -> tuple[Tensor, Tensor | None]:
@@ -327,15 +366,25 @@ class Whisper(nn.Module):
         Returns:
             states (batch, samples / 320, state), and the mask (batch, samples / 320) of 0 and MASKED.
         """
-        mel = self.frontend(pcm, None if chunking is None else chunking.size)
-        count = mel.shape[1] // 2
-        order, seen = (None, None) if chunking is None else chunked(count, chunking, pcm.device)
-        if lengths is None:
-            return self.encoder(mel, seen, start, order), None
-        positions = torch.arange(count, device=pcm.device)
-        mask = (positions[None] * 320 >= lengths[:, None]).to(mel.dtype) * MASKED
-        both = mask[:, None] if seen is None else mask[:, order][:, None] + seen
-        return self.encoder(mel, both, start, order), mask
+        count = pcm.shape[1] // SAMPLES_PER_POSITION
+        mask = None if lengths is None else padding(torch.arange(count, device=pcm.device), lengths)
+        if chunking is None:
+            return self.encoder(self.frontend(pcm, None), None if mask is None else mask[:, None], start), mask
+        states, _ = self.hear(pcm, lengths, chunking, start)
+        return for_good(states, chunking)[:, :count], mask
+
+    def hear(self, pcm: Tensor, lengths: Tensor | None, chunking: Chunking, start: int = 0) -> tuple[Tensor, Tensor]:
+        """The same in chunks, with what was heard ahead for the moment.
+
+        Returns:
+            states (batch, chunks, block, state), of each chunk the first `size` for good; and the positions of a
+            block, (chunks, block) int64, some of which are behind the last.
+        """
+        mel = self.frontend(pcm, chunking.size)
+        samples = torch.tensor([pcm.shape[1]], device=pcm.device) if lengths is None else lengths
+        counts = torch.div(samples + SAMPLES_PER_POSITION - 1, SAMPLES_PER_POSITION, rounding_mode="floor")
+        states = self.chunk_encoder().hear(mel, chunking, counts, start)
+        return states, chunked(mel.shape[1] // 2, chunking, pcm.device)[:, chunking.left :]
 
     def forward(self, pcm: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (batch, n, vocab) of `tokens` (batch, n) given `pcm` (batch, samples)."""

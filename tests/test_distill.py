@@ -16,7 +16,7 @@ import speaking_teacher  # noqa: E402
 from speaking_teacher import speaking  # noqa: E402
 
 from compress.augment import Augmentation, TrainingFrontend  # noqa: E402
-from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
+from compress.checkpoints import Checkpoint, add_adapters, add_ctc  # noqa: E402
 from compress.corpus import CorpusError, pad, read_clip  # noqa: E402
 from compress.distill import TrainingError, Verdict, distill, schedule  # noqa: E402
 from compress.distill_recipe import DistillRecipe, Streaming  # noqa: E402
@@ -320,7 +320,18 @@ def test_a_student_learns_to_hear_in_chunks_and_to_spell(teacher: Checkpoint, cl
     trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
     assert rows[-1]["ctc"] < rows[0]["ctc"] and rows[-1]["text"] < rows[0]["text"]
     assert any("hidden" in row for row in rows) and any("hidden" not in row for row in rows), "dual mode"
-    assert not torch.equal(trained.weights["ctc.weight"], student.weights["ctc.weight"])
+    assert not torch.equal(trained.weights["ctc.out.weight"], student.weights["ctc.out.weight"])
+
+
+def test_adapters_are_trained_alone(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
+    student = add_adapters(add_ctc(untrained(1)), 2)
+    recipe = replace(RECIPE, only=("adapters.*",), rate=1e-2,
+                     streaming=Streaming(1.0, (4,), (8, 20), (1,), ctc=0.0, hidden=1.0))
+    rows: list[dict[str, Any]] = []
+    trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
+    moved = {name for name, value in trained.weights.items() if not torch.equal(value, student.weights[name])}
+    assert moved == {name for name in student.weights if name.startswith("adapters.")}
+    assert all("hidden" in row for row in rows), "led to what the same weights hear of the whole"
 
 
 @pytest.mark.parametrize("steady", [False, True])
@@ -347,7 +358,7 @@ def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp
     recipe = replace(RECIPE, soft=0.0, hard=0.0, only=("ctc.*",), streaming=Streaming(ctc=1.0))
     trained = distill(teacher, student, clips, [], recipe, tmp_path, lambda row: None)
     moved = {name for name, value in trained.weights.items() if not torch.equal(value, student.weights[name])}
-    assert moved == {"ctc.weight", "ctc.bias"}
+    assert moved == {f"ctc.{part}.{kind}" for part in ("hidden", "out") for kind in ("weight", "bias")}
     with pytest.raises(UsageError, match=r"nearest is .ctc"):
         distill(teacher, student, clips, [], replace(recipe, only=("ctd.*",)), tmp_path / "other", lambda row: None)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
-from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
+from compress.checkpoints import Checkpoint, add_adapters, add_ctc  # noqa: E402
+from compress.chunks import Chunking  # noqa: E402
 from compress.corpus import CorpusError, pad  # noqa: E402
 from compress.importance import Batch  # noqa: E402
 from compress.losses import distillation_loss, targets  # noqa: E402
@@ -311,9 +313,25 @@ def test_a_network_hidden_in_one_twice_as_wide_is_found(whole: Checkpoint, impor
 
 def test_a_ctc_head_goes_along_with_the_encoder(whole: Checkpoint) -> None:
     small, _ = narrow(add_ctc(whole), NarrowSettings(state=8))
-    assert small.weights["ctc.weight"].shape == (small.dims.ctc, 8)
+    assert small.weights["ctc.hidden.weight"].shape[1] == 8
     assert small.network().encode(torch.zeros(1, 3200))[0].shape == (1, 10, 8)
-    assert "ctc.weight" not in masks(small), "untrained, not pruned"
+    assert "ctc.out.weight" not in masks(small), "untrained, not pruned"
+
+
+@pytest.mark.parametrize("cut", [
+    lambda network: prune_heads(network, HeadSettings(heads=1)), lambda network: prune_ffn(network, FfnSettings(ffn=8)),
+    lambda network: prune_layers(network, LayerSettings(layers=1)),
+    lambda network: narrow(network, NarrowSettings(state=8, heads=2))], ids=["heads", "ffn", "layers", "narrow"])
+def test_adapters_go_along_with_the_layers_they_change(whole: Checkpoint, cut: Callable[..., Any]) -> None:
+    """What is left of a change is what it did to what is left: cut before or after, the same weights."""
+    adapted = add_adapters(whole, 3)
+    for name, weight in adapted.weights.items():
+        if name.startswith("adapters."):
+            weight.normal_(0, 1e-3)  # which units go is for the weights to say
+    small, plain = cut(adapted)[0], cut(whole)[0]
+    assert small.network().encode(torch.zeros(1, 3200), chunking=Chunking(2, 4, 1))[0].shape[1] == 10
+    if small.dims.state == whole.dims.state:  # how much a feature of the states matters, its changes have a say in
+        assert all(torch.equal(weight, small.weights[name]) for name, weight in plain.weights.items())
 
 
 def test_every_size_can_be_cut_at_once(whole: Checkpoint) -> None:

@@ -33,7 +33,7 @@ def checkpoint() -> Checkpoint:
     vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)),
                             {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
     made = add_ctc(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1),)))
-    made.weights["ctc.weight"].normal_()
+    made.weights["ctc.out.weight"].normal_()
     return made
 
 

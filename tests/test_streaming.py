@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from compress.checkpoints import Checkpoint, add_ctc  # noqa: E402
-from compress.chunks import MASKED, Chunking, chunked  # noqa: E402
+from compress.checkpoints import Checkpoint, add_adapters, add_ctc  # noqa: E402
+from compress.chunks import Chunking, chunked, with_past  # noqa: E402
 from compress.frontend import LogMel, normalise_running  # noqa: E402
 from compress.streaming import StreamProgram, example  # noqa: E402
 from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
@@ -24,29 +26,27 @@ def network() -> Whisper:
     torch.manual_seed(0)
     vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)),
                             {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
-    checkpoint = add_ctc(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1),)))
+    checkpoint = add_adapters(add_ctc(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1),))), 4)
     made = checkpoint.network()
-    torch.nn.init.normal_(made.ctc.weight)
+    torch.nn.init.normal_(made.ctc.out.weight)
+    for layer in made.adapters:
+        for name, weight in layer.named_parameters():
+            if ".up." in name:
+                torch.nn.init.normal_(weight, std=0.2)
     return made
 
 
-def test_a_chunk_sees_itself_and_its_past() -> None:
-    at, mask = chunked(6, Chunking(2, 3, 0))
-    assert at.tolist() == list(range(6))
-    assert (mask == 0).int().tolist() == [[1, 1, 0, 0, 0, 0], [1, 1, 0, 0, 0, 0],
-                                          [1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0],
-                                          [0, 1, 1, 1, 1, 1], [0, 1, 1, 1, 1, 1]]
-    assert mask.min() == MASKED
+def test_a_chunk_reads_its_past_itself_and_what_is_ahead() -> None:
+    assert chunked(5, Chunking(2, 3, 0)).tolist() == [[-3, -2, -1, 0, 1], [-1, 0, 1, 2, 3], [1, 2, 3, 4, 5]]
+    assert chunked(4, Chunking(2, 1, 1)).tolist() == [[-1, 0, 1, 2, 3], [1, 2, 3, 4, 5]]
 
 
-def test_a_chunk_sees_those_ahead_as_they_are_to_it_alone() -> None:
-    at, mask = chunked(5, Chunking(2, 2, 1))
-    assert at.tolist() == [0, 1, 2, 3, 4, 2, 3, 4], "what is ahead of the first chunk, then of the second"
-    assert (mask == 0).int().tolist() == [[1, 1, 0, 0, 0, 1, 1, 0], [1, 1, 0, 0, 0, 1, 1, 0],
-                                          [1, 1, 1, 1, 0, 0, 0, 1], [1, 1, 1, 1, 0, 0, 0, 1],
-                                          [0, 0, 1, 1, 1, 0, 0, 0],
-                                          [1, 1, 0, 0, 0, 1, 1, 0], [1, 1, 0, 0, 0, 1, 1, 0],
-                                          [1, 1, 1, 1, 0, 0, 0, 1]]
+def test_the_past_is_what_was_heard_for_good() -> None:
+    """Not what a chunk before heard ahead for the moment; zeros before the first."""
+    parts = torch.tensor([[1, 2, 30], [3, 4, 50], [5, 6, 70]])
+    assert with_past(parts, Chunking(2, 3, 1)).tolist() == [
+        [0, 0, 0, 1, 2, 30], [0, 1, 2, 3, 4, 50], [2, 3, 4, 5, 6, 70]]
+    assert with_past(parts, Chunking(2, 0, 1)) is parts
 
 
 @pytest.mark.parametrize("wrong", [(0, 3, 0), (2, -1, 0), (2, 3, -1)])
@@ -82,6 +82,18 @@ def test_chunk_by_chunk_equals_the_masked_network_at_once(network: Whisper, size
         wanted = network.ctc(at_once(network, pcm, chunking))[: size * (chunks - ahead)]
     found = torch.cat(heard)[size * ahead :]
     assert torch.allclose(found, wanted, atol=2e-4), (found - wanted).abs().max()
+
+
+def test_adapters_change_what_is_heard_in_chunks_and_nothing_else(network: Whisper) -> None:
+    pcm = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (1, 320 * 24)).astype(np.float32))
+    plain = Whisper(replace(DIMS, ctc=network.dims.ctc)).eval()
+    plain.load_state_dict({name: weight for name, weight in network.state_dict().items() if "adapters" not in name})
+    with torch.no_grad():
+        assert torch.equal(network.encode(pcm)[0], plain.encode(pcm)[0])
+        assert not torch.allclose(network.encode(pcm, chunking=Chunking(4, 8, 1))[0],
+                                  plain.encode(pcm, chunking=Chunking(4, 8, 1))[0], atol=0.01)
+    shared = {id(weight) for weight in network.parameters()}
+    assert {id(weight) for weight in network.chunk_encoder().parameters()} <= shared, "no weight is there twice"
 
 
 def test_the_whole_clip_is_encoded_as_its_chunks_are(network: Whisper) -> None:

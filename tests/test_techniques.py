@@ -96,12 +96,13 @@ def zeros(checkpoint: Checkpoint) -> int:
     {"do": "lowrank", "rank": 8},
     {"do": "lowrank", "energy": 0.7, "activations": False},
     {"do": "ctc"},
+    {"do": "adapters", "rank": 4},
 ], ids=lambda table: "-".join(map(str, list(table.values())[:2])))
 def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
         teacher: Checkpoint, material: Material, tmp_path: Path, table: dict[str, Any]) -> None:
     result, removed = stage(table, teacher, material, tmp_path)
     result.network()
-    smaller = {"vocabulary": False, "magnitude": False, "ctc": False}.get(table["do"], True)
+    smaller = {"vocabulary": False, "magnitude": False, "ctc": False, "adapters": False}.get(table["do"], True)
     assert (result.parameters < teacher.parameters) is smaller
     if table["do"] == "magnitude":
         assert zeros(result) > zeros(teacher) and removed.sparsity > 0.1
@@ -260,7 +261,8 @@ def test_a_verdict_that_a_kill_left_behind_is_not_counted_twice(tmp_path: Path) 
 @pytest.mark.parametrize(("table", "said"), [
     ({"do": "head"}, "did you mean 'heads'"), ({"size": 3}, "found None"),
     ({"do": "magnitude", "amout": 0.5}, "found 'amout'; did you mean 'amount'"),
-    ({"do": "ctc", "size": 3}, "wanted settings of no name"), ({"do": "vocabulary"}, "missing"),
+    ({"do": "ctc", "size": 3}, "wanted settings of no name"),
+    ({"do": "adapters", "rank": 0}, "rank: wanted a whole number of at least 1"), ({"do": "vocabulary"}, "missing"),
     ({"do": "lowrank", "rank": 8, "wer_budget": 0.1}, "found a rank"), ({"do": "vocabulary", "size": "x"}, "'x'"),
 ])
 def test_a_stage_that_is_misspelled_is_told(table: dict[str, Any], said: str) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from compress.build import Recipe, write_bundle
 from compress.checkpoints import Checkpoint, add_ctc
-from compress.chunks import Chunking, chunked
+from compress.chunks import Chunking, for_good
 from compress.export import export_speech
 from compress.frontend import SAMPLES_PER_POSITION
 from compress.quantize import EXACT
@@ -54,12 +54,16 @@ def _hear_what_is_loud(checkpoint: Checkpoint, network: Whisper, speech: np.ndar
     fitted = np.linalg.lstsq(known.T @ known + 0.1 * np.eye(known.shape[1]), known.T @ wanted, rcond=None)[0]
     loud, shift = torch.from_numpy(fitted[:-1].astype(np.float32)), float(fitted[-1])
     turn = torch.randn(DIMS.state) * 0.2  # now this letter, now that one
-    weight, bias = checkpoint.weights["ctc.weight"], checkpoint.weights["ctc.bias"]
+    hidden, bias = checkpoint.weights["ctc.hidden.weight"], checkpoint.weights["ctc.out.bias"]
+    hidden.zero_()[: 2 * DIMS.state] = torch.cat([torch.eye(DIMS.state), -torch.eye(DIMS.state)])
+    checkpoint.weights["ctc.hidden.bias"].zero_()
+    weight = torch.zeros(len(bias), DIMS.state)  # of the states: gelu(x) - gelu(-x) is x
     bias[:] = -100.0
     bias[BLANK] = 0.0
     for letter, way in zip(spell("ab"), (1, -1), strict=True):
         weight[letter], bias[letter] = loud + way * turn, shift
     assert bias.shape == (len(SYMBOLS) + 1,)
+    checkpoint.weights["ctc.out.weight"][:, : 2 * DIMS.state] = torch.cat([weight, -weight], dim=1)
 
 
 @torch.no_grad()
@@ -70,13 +74,13 @@ def at_once(network: Whisper, sound: np.ndarray, chunking: Chunking) -> torch.Te
     """
     pcm = torch.from_numpy(np.concatenate([np.zeros(DELAY, np.float32), sound])[None])
     count = len(sound) // SAMPLES_PER_POSITION
-    encoder = network.encoder
-    x = encoder.convolve(network.frontend(pcm, chunking.size))[:, :count]
-    order, mask = chunked(count, chunking)
-    x = (x + encoder.positions.repeat(-(-count // len(encoder.positions)), 1)[:count])[:, order]
-    for layer in encoder.layers:
-        x = layer(x, mask)
-    return encoder.norm(x[0, :count])
+    encoder, known = network.chunk_encoder(), network.encoder.positions
+    encoder.positions = known.repeat(-(-(count + 1) // len(known)), 1)
+    try:
+        mel = network.frontend(pcm, chunking.size)
+        return for_good(encoder.hear(mel, chunking, torch.tensor([count])), chunking)[0, :count]
+    finally:
+        encoder.positions = known
 
 
 def tiny_bundle(speech: np.ndarray, out: Path) -> Path:
