@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from compress.checkpoints import learned
 from compress.programs import Sines
 from compress.quantize import Width
 from compress.whisper import Dims, LayerDims, Whisper
@@ -130,7 +131,7 @@ def estimate(dims: Dims, bits: int, embedding: Width | None = None) -> Size:
     tables; all else is float32.
     """
     with torch.device("meta"):
-        weights = Whisper(dims).state_dict()
+        weights = learned(Whisper(dims).state_dict())
     wanted, table = Width(bits, GROUP if bits == 4 else None), Width(max(bits, 8))
     tied = embedding or table
     total = 4 * (FRONTEND_FLOATS + MEL_FLOATS * dims.n_mels)
@@ -139,7 +140,7 @@ def estimate(dims: Dims, bits: int, embedding: Width | None = None) -> Size:
         if tensor.dim() == 2 and name.endswith(".weight"):
             width = tied if name == "decoder.embedding.weight" else wanted
             total += (width if width.fits(tensor.shape[1]) else table).bytes(*tensor.shape)
-        elif name != "encoder.positions":
+        else:
             total += 4 * tensor.numel()
-    return Size(sum(tensor.numel() for name, tensor in weights.items() if name != "encoder.positions"),
+    return Size(sum(tensor.numel() for tensor in weights.values()),
                 round(total + VAD_BYTES + PIECE_BYTES * (dims.vocab - SPECIAL_TOKENS)))

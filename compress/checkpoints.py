@@ -63,9 +63,19 @@ class Checkpoint:
         return network.eval()
 
     @property
+    def learned(self) -> dict[str, Tensor]:
+        """The weights, the tied embedding once; the encoder's positions are sines, which are computed."""
+        return learned(self.weights)
+
+    @property
     def parameters(self) -> int:
-        """Number of weights (the tied embedding counts once; the encoder's positions are sines, not weights)."""
-        return sum(tensor.numel() for name, tensor in self.weights.items() if name != "encoder.positions")
+        """Number of weights."""
+        return sum(tensor.numel() for tensor in self.learned.values())
+
+
+def learned(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a network that are weights, see `Checkpoint.learned`."""
+    return {name: tensor for name, tensor in weights.items() if name != "encoder.positions"}
 
 
 def add_ctc(checkpoint: Checkpoint, seed: int = 0) -> Checkpoint:

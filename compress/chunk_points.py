@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -62,18 +63,18 @@ def seconds(chunking: Chunking) -> tuple[Seconds, Seconds, Seconds]:
     return (POSITION * chunking.size, POSITION * chunking.size * chunking.ahead, POSITION * chunking.left)
 
 
-def points(chunks: Sequence[float], pasts: Sequence[float], aheads: Sequence[int]) -> list[Point]:
-    """Every chunk (ms) with every past (s) and every number of chunks ahead, then the policy without chunks.
+def points(chunks: Sequence[float], pasts: Sequence[float], aheads: Sequence[float]) -> list[Point]:
+    """Every chunk (ms) with every past (s) and every look-ahead (ms, up to whole chunks), then the policy without.
 
     Raises:
-        UsageError: a chunk is no multiple of 20 ms, or a past is negative.
+        UsageError: a chunk is no multiple of 20 ms, or a past or look-ahead is negative.
     """
     for chunk in chunks:
         if chunk <= 0 or chunk % (1000 * POSITION):
             raise UsageError(f"Chunk: wanted a multiple of {1000 * POSITION:.0f} ms, found {chunk:g}.")
-    made = [Chunking(round(chunk / 1000 / POSITION), round(past / POSITION), ahead)
+    made = [Chunking(round(chunk / 1000 / POSITION), round(past / POSITION), math.ceil(ahead / chunk))
             for past in pasts for ahead in aheads for chunk in chunks]
-    return [*map(Point, made), Point(None)]
+    return [*map(Point, dict.fromkeys(made)), Point(None)]
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,8 @@ def table(rows: Sequence[Row], heard: str, command: str) -> str:
     lines = [f"{heard}, audio clock, streaming path. `{command}`"]
     for name in dict.fromkeys(row.manifest for row in rows):
         own = [row for row in rows if row.manifest == name]
-        lines += ["", f"{name} ({own[0].clips} clips, {own[0].words} words):", "", f"| {' | '.join(HEAD)} |",
-                  "|" + "---|" * len(HEAD)]
-        lines += [f"| {' | '.join(_cells(row))} |" for row in own]
+        lines += ["", f"{name} ({own[0].clips} clips, {own[0].words} words):", ""]
+        lines += tables.markdown(HEAD, map(_cells, own))
     return "\n".join(lines)
 
 

@@ -154,9 +154,7 @@ def compare(recipe: Path, corpus: Path, noise: Path | None, manifest: Path, work
     from compress.build import read_recipe
     from compress.profile import bench, processor
 
-    files = [path for path in (card, readme) if path is not None]
-    for path in files:
-        tables.check_markers(path, points_table.NAME)
+    files = tables.places(points_table.NAME, card, readme)
     found = points.compare(points.read_points(read_recipe(recipe)), only, points.Maker(work, corpus, noise),
                            lambda bundle: bench(str(bundle), manifest, threads), manifest, threads, _progress)
     given = {"--corpus": corpus, **({"--noise": noise} if noise else {}), "--manifest": manifest}

@@ -26,7 +26,7 @@ SOFT, HARD = 0.7, 0.3  # as in training
 
 def magnitude_elements(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Each weight's square: sums of them rank parts by their L2 norm. The encoder's sines are no weights."""
-    return {name: tensor.square() for name, tensor in checkpoint.weights.items() if name != "encoder.positions"}
+    return {name: tensor.square() for name, tensor in checkpoint.learned.items()}
 
 
 def taylor_elements(checkpoint: Checkpoint, batches: Iterable[Batch]) -> dict[str, Tensor]:

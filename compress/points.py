@@ -117,8 +117,7 @@ class Maker:
         out = self.bundle(point.name)
         out.parent.mkdir(parents=True, exist_ok=True)
         build(recipe, out, self.work, self.corpus, self.noise, progress)
-        return sum(int(tensor.count_nonzero()) for name, tensor in checkpoint.weights.items()
-                   if name != "encoder.positions")  # computed, not counted as parameters
+        return sum(int(tensor.count_nonzero()) for tensor in checkpoint.learned.values())
 
     def last_stage(self, recipe: Recipe, progress: Progress) -> Checkpoint:
         """The network of a recipe before quantisation; what is not yet in this work folder is made."""

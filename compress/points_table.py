@@ -113,15 +113,14 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
 
 def table(rows: Sequence[Row], heard: str, command: str) -> str:
     """The rows as Markdown, under a sentence with what was heard and the command that made them."""
-    lines = [f"On {heard}, streaming path; packed: through zlib. `{command}`", "", f"| {' | '.join(HEAD)} |",
-             "|" + "---|" * len(HEAD)]
-    for row in rows:
+    def cells(row: Row) -> list[str]:
         sizes = [f"{value / 1e6:.1f}" for value in (row.parameters, row.nonzero, row.bytes, row.packed)]
         errors = f"{row.substitutions} / {row.deletions} / {row.insertions}"
         times = [" / ".join(figure(value, 1000, ".0f") for value in pair) for pair in (row.finalisation, row.compute)]
-        cells = [row.title, *sizes, figure(row.wer, 100, ".1f"), errors, figure(row.rtf, 1, ".3f"), *times]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+        return [row.title, *sizes, figure(row.wer, 100, ".1f"), errors, figure(row.rtf, 1, ".3f"), *times]
+
+    return "\n".join([f"On {heard}, streaming path; packed: through zlib. `{command}`", "",
+                      *tables.markdown(HEAD, map(cells, rows))])
 
 
 def heard(rows: Sequence[Row], manifest: Path, threads: int, machine: str) -> str:

@@ -134,7 +134,7 @@ def magnitude(checkpoint: Checkpoint, settings: MagnitudeSettings) -> tuple[Chec
                  for name, module in modules.items())
     result = replace(checkpoint, weights=weights)
     before, after = packed_bytes(checkpoint), packed_bytes(result)
-    zeros = sum(int((tensor == 0).sum()) for tensor in _stored(result).values())
+    zeros = sum(int((tensor == 0).sum()) for tensor in result.learned.values())
     report = MagnitudeReport(rows, checkpoint.parameters, zeros, before[0], before[1], after[1])
     if settings.amount == 0:
         return checkpoint, report
@@ -148,17 +148,12 @@ def packed_bytes(checkpoint: Checkpoint) -> tuple[int, int]:
     """Bytes of the network as it ships (matrices int8 with a scale a row, vectors float32), plain and through zlib."""
     plain = packed = 0
     packer = zlib.compressobj(PACK_LEVEL)
-    for tensor in _stored(checkpoint).values():
+    for tensor in checkpoint.learned.values():
         for array in _int8(tensor.detach().numpy()) if tensor.dim() == 2 else (tensor.detach().numpy(),):
             data = np.ascontiguousarray(array).tobytes()
             plain += len(data)
             packed += len(packer.compress(data))
     return plain, packed + len(packer.flush())
-
-
-def _stored(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """The tensors that count as parameters: the encoder's positions are computed."""
-    return {name: tensor for name, tensor in checkpoint.weights.items() if name != "encoder.positions"}
 
 
 def _int8(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -23,8 +23,8 @@ from compress.terminal import RECIPES, progress
 @click.option("--clips", type=click.IntRange(min=1), help="Of each manifest, the first.  [default: all]")
 @click.option("--chunk", "chunks", type=float, multiple=True, default=(160, 320, 640), show_default=True,
               metavar="MS", help="May be given again.")
-@click.option("--ahead", "aheads", type=click.IntRange(0, 8), multiple=True, default=(0, 1), show_default=True,
-              metavar="CHUNKS", help="Chunks after its own that one attends to; may be given again.")
+@click.option("--ahead", "aheads", type=click.FloatRange(min=0), multiple=True, default=(320, 640), show_default=True,
+              metavar="MS", help="What a chunk attends to after itself, up to whole chunks; may be given again.")
 @click.option("--past", "pasts", type=float, multiple=True, default=(2.5, 5), show_default=True, metavar="SECONDS",
               help="What a chunk attends to before itself; may be given again.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the recogniser.")
@@ -35,7 +35,7 @@ from compress.terminal import RECIPES, progress
 @click.option("--readme", type=click.Path(dir_okay=False, path_type=Path), help="Another such file.")
 def chunk_table(source: str | None, recipe: Path, corpus: Path | None, noise: Path | None, model: str,
                 manifests: tuple[Path, ...], clips: int | None, chunks: tuple[float, ...],
-                aheads: tuple[int, ...], pasts: tuple[float, ...],
+                aheads: tuple[float, ...], pasts: tuple[float, ...],
                 threads: int, work: Path, card: Path | None, readme: Path | None) -> None:
     """WER, latency and cost of partials by chunk size and past, beside those of encoding the phrase again."""
     import shlex
@@ -48,9 +48,7 @@ def chunk_table(source: str | None, recipe: Path, corpus: Path | None, noise: Pa
     from device_asr.bench.suite import read_material
     from device_asr.bundle import load
 
-    files = [path for path in (card, readme) if path is not None]
-    for path in files:
-        tables.check_markers(path, chunk_points.NAME)
+    files = tables.places(chunk_points.NAME, card, readme)
     wanted = chunk_points.points(chunks, pasts, aheads)
     materials = read_material(manifests, clips)
     bundle, base = load(model), read_recipe(recipe)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -67,6 +67,19 @@ def write(path: Path, text: str) -> None:
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}; make room and run the same command, it goes "
                           "on.") from None
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a Markdown table."""
+    return [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(cells)} |" for cells in rows)]
+
+
+def places(name: str, *files: Path | None) -> list[Path]:
+    """Those of the files that are given, each with a place for the table of that name; see `check_markers`."""
+    given = [path for path in files if path is not None]
+    for path in given:
+        check_markers(path, name)
+    return given
 
 
 def check_markers(path: Path, name: str) -> str:

@@ -25,6 +25,8 @@ from device_asr.tokenizer import Vocabulary
 
 POSITION_MS = 20
 ATTENDED = 0.7  # of its attention say where a token was heard; by the largest alone 1.6 times the words were taken back
+LATER = 2  # chunks after the last letter that still bring updates: the last partials' WER falls by 0.4 to 1.0 %
+WINDOW, KEPT = 500, 250  # positions: a longer part of a phrase is decoded from its last 5 s on
 SPARE_S = 1.0  # a phrase may be a little longer than the longest: frames are whole, and so are chunks
 
 
@@ -129,7 +131,9 @@ class Streaming:
         self.encoder.reset()
         self.draft: tuple[int, ...] = ()
         self._committed: tuple[int, ...] = ()
-        self._read: tuple[Letter, bool] | None = None
+        self._last: Hypothesis | None = None
+        self._behind = self._first = 0  # tokens that are not decoded again, and the position from which others are
+        self._read: tuple[Letter, int] | None = None
         self._fresh = False  # a chunk was completed just now
         self.encoder.feed(sound)
 
@@ -142,29 +146,46 @@ class Streaming:
         # updates come with chunks: the nearest one to the interval, the first as soon as there is a letter
         return self._read is None or (self._fresh and since >= interval - self.encoder.chunk / SAMPLE_RATE / 2)
 
-    def _evidence(self) -> tuple[Letter, bool] | None:
-        """The last letter, and whether its frames have had their look-ahead: the decoder may then know better."""
+    def _evidence(self) -> tuple[Letter, int] | None:
+        """The last letter, and how many chunks were heard after it, up to `LATER`: the decoder may then know better."""
         letter = self.encoder.last_letter
-        return None if letter is None else (letter, letter.frame < self.encoder.settled)
+        if letter is None:
+            return None
+        return letter, min((self.encoder.positions - 1 - letter.frame) // self.encoder.frames, LATER)
 
     def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
         self._read = self._evidence()
-        encoded = self.encoder.encoded()
+        encoded = self.encoder.encoded(first=self._first)
         if encoded is None:
             return None
-        hypothesis = self._decoder.decode(encoded, self.draft, self._committed)
+        hypothesis = self._decoder.decode(encoded, self.draft[self._behind :], self._committed[self._behind :])
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
             return None
-        self.draft = hypothesis.tokens
+        if self._last is not None and self._behind:
+            hypothesis = hypothesis.behind(self._last, self._behind, self._first)
+        self._last, self.draft = hypothesis, hypothesis.tokens
         if hypothesis.alignment.shape[0] == 0:
             return Shown(hypothesis, self._committed)  # no head tells where words were heard: none is committed
-        vocabulary, settled = self._decoder.vocabulary, self.encoder.settled - self._guard
-        stable = heard_tokens(hypothesis, vocabulary, settled)
+        vocabulary, until = self._decoder.vocabulary, heard_until(hypothesis)
+        stable = heard_tokens(hypothesis, vocabulary, until, self.encoder.settled - self._guard)
         last = vocabulary.words(hypothesis.tokens)[-1][0]  # where the last word begins, which may go on
         if min(stable, last) > len(self._committed):
             self._committed = hypothesis.tokens[: min(stable, last)]
-        shown = max(heard_tokens(hypothesis, vocabulary, encoded.positions - self._guard), len(self._committed))
+        heard = heard_tokens(hypothesis, vocabulary, until, self._first + encoded.positions - self._guard)
+        shown = max(heard, len(self._committed))
+        if encoded.positions > WINDOW:
+            self._leave_behind(hypothesis, until)
         return Shown(hypothesis.first(shown), self._committed) if shown else None
+
+    def _leave_behind(self, hypothesis: Hypothesis, until: np.ndarray) -> None:
+        """Words that are committed and were heard before the last `KEPT` positions are not decoded again.
+
+        So what an update costs does not grow with the phrase.
+        """
+        latest = self.encoder.positions - KEPT
+        for group in self._decoder.vocabulary.words(self._committed):
+            if group[0] >= self._behind and until[group[-1]] < latest:
+                self._behind, self._first = group[-1] + 1, max(self._first, int(until[group[-1]]) + 1)
 
     def end(self) -> None:
         self.encoder.flush()
@@ -209,13 +230,17 @@ def longest(config: Config) -> float:
     return config.endpoint.longest_phrase_s + config.endpoint.preroll_ms / 1000 + SPARE_S
 
 
-def heard_tokens(hypothesis: Hypothesis, vocabulary: Vocabulary, before: int) -> int:
-    """Tokens of the first words of which `ATTENDED` of each token's attention lies before position `before`.
+def heard_until(hypothesis: Hypothesis) -> np.ndarray:
+    """(tokens,) int: the position up to which each token was heard, with `ATTENDED` of its attention."""
+    mean = hypothesis.alignment.mean(axis=0)[: len(hypothesis.tokens)]
+    return (mean.cumsum(axis=1) < ATTENDED * mean.sum(axis=1, keepdims=True)).sum(axis=1)
+
+
+def heard_tokens(hypothesis: Hypothesis, vocabulary: Vocabulary, until: np.ndarray, before: int) -> int:
+    """Tokens of the first words that were heard before position `before`, `until` being what `heard_until` says.
 
     A sign behind the last of them may be left out: it is often heard in the pause that follows.
     """
-    mean = hypothesis.alignment.mean(axis=0)[: len(hypothesis.tokens)]
-    until = (mean.cumsum(axis=1) < ATTENDED * mean.sum(axis=1, keepdims=True)).sum(axis=1)
     late = np.flatnonzero(until >= before)
     early = int(late[0]) if len(late) else len(hypothesis.tokens)
     for group in vocabulary.words(hypothesis.tokens):

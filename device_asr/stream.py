@@ -24,7 +24,7 @@ class StreamEncoder:
 
     scores: (capacity, symbols) float32, of which the first `positions` are of this phrase, the first `settled` of
     them for good. samples: heard of it, those filled up by `flush` left out. last_letter: the last one that the
-    CTC head heard, no space: those may be heard in a pause.
+    CTC head heard, no space: those may be heard in a pause. frames: positions of a chunk, of `chunk` samples.
 
     Args:
         method: the manifest's description of `stream`.
@@ -40,7 +40,7 @@ class StreamEncoder:
         shapes = [item["shape"] for item in method["outputs"] if item["name"].startswith("cross_")]
         self._layers = len(shapes) // 2
         self._ahead = int(method.get("ahead", 0))
-        self._frames = int(method["outputs"][0]["shape"][0]) - self._ahead  # positions of a chunk
+        self.frames = int(method["outputs"][0]["shape"][0]) - self._ahead
         self._keys = [np.zeros((*shape[:2], capacity), np.float32) for shape in shapes[: self._layers]]
         self._values = [np.zeros((shape[0], capacity, shape[2]), np.float32) for shape in shapes[self._layers :]]
         self._capacity = capacity
@@ -81,14 +81,14 @@ class StreamEncoder:
         outputs = self._session.run("stream", chunk, *self._state)
         # copies: the program writes its next outputs where these lie
         self._state = [output.copy() for output in outputs[-len(self._state) :]]
-        first = self.chunks * self._frames - self._ahead  # position of the outputs' first row; below 0 is no sound
-        at, end = min(max(0, first), self._capacity), min(first + self._frames + self._ahead, self._capacity)
+        first = self.chunks * self.frames - self._ahead  # position of the outputs' first row; below 0 is no sound
+        at, end = min(max(0, first), self._capacity), min(first + self.frames + self._ahead, self._capacity)
         rows = slice(at - first, end - first)
         self.scores[at:end] = outputs[0][rows]
         for i in range(self._layers):
             self._keys[i][:, :, at:end] = outputs[1 + i][:, :, rows]
             self._values[i][:, at:end] = outputs[1 + self._layers + i][:, rows]
-        self.positions, self.settled = end, min(max(0, first + self._frames), self._capacity)
+        self.positions, self.settled = end, min(max(0, first + self.frames), self._capacity)
         self.chunks += 1
         self._read(outputs[0][max(0, -first) :])
 
@@ -98,16 +98,19 @@ class StreamEncoder:
         self._settled_letter = _last(self._ctc.feed(scores[:count])) or self._settled_letter
         self.last_letter = _last(copy(self._ctc).feed(scores[count:])) or self._settled_letter
 
-    def encoded(self, samples: int | None = None) -> Encoded | None:
-        """The frames so far, or those of the first `samples`, as the decoder takes them; None: fewer than it takes."""
+    def encoded(self, samples: int | None = None, first: int = 0) -> Encoded | None:
+        """The frames so far, or those of the first `samples`, as the decoder takes them; None: fewer than it takes.
+
+        first: the position that it begins with; those before are left out.
+        """
         heard = max(0, self.chunks * self.chunk - self._delay)
         heard = heard if samples is None else min(heard, samples)
-        n = min(self.positions, -(-(heard + self._delay) * self._frames // self.chunk))
-        if n < FEWEST:
+        n = min(self.positions, -(-(heard + self._delay) * self.frames // self.chunk))
+        if n - first < FEWEST:
             return None
-        cross = (*(np.ascontiguousarray(keys[:, :, :n]) for keys in self._keys),
-                 *(np.ascontiguousarray(values[:, :n]) for values in self._values))
-        return Encoded(cross, n, heard / SAMPLE_RATE)
+        cross = (*(np.ascontiguousarray(keys[:, :, first:n]) for keys in self._keys),
+                 *(np.ascontiguousarray(values[:, first:n]) for values in self._values))
+        return Encoded(cross, n - first, heard / SAMPLE_RATE - first * self.chunk / self.frames / SAMPLE_RATE)
 
 
 def _last(letters: list[Letter]) -> Letter | None:

@@ -58,9 +58,10 @@ def test_points_are_every_chunk_with_every_past_and_the_policy_without() -> None
     assert found == [Point(Chunking(8, 125, 0)), Point(Chunking(16, 125, 0)), Point(Chunking(8, 250, 0)),
                      Point(Chunking(16, 250, 0)), Point(None)]
     assert [found[0].title, found[-1].title] == ["160 ms, 2.5 s", "encoded again"]
-    assert [point.title for point in points((160,), (5,), (0, 2))][:2] == ["160 ms, 5 s", "160 and 320 ms, 5 s"]
+    assert [point.title for point in points((160,), (5,), (0, 320, 300))][:2] == ["160 ms, 5 s", "160 and 320 ms, 5 s"]
     with pytest.raises(UsageError, match="a multiple of 20 ms, found 150"):
         points((150,), (5,), (0,))
+    assert len(points((160,), (5,), (0, 320, 300))) == 3, "up to whole chunks, each way once"
 
 
 def test_each_point_is_measured_once_and_put_into_a_file(
@@ -70,7 +71,7 @@ def test_each_point_is_measured_once_and_put_into_a_file(
     (tmp_path / "README.md").write_text("<!-- chunks -->\n<!-- /chunks -->\n")
     arguments = ["chunks", "--checkpoint", str(tmp_path), "--recipe", str(tmp_path / "tiny.toml"),
                  "--model", str(bundle), "--manifest", str(manifest), "--work", str(tmp_path / "work"),
-                 "--chunk", "160", "--ahead", "1", "--past", "1", "--readme", str(tmp_path / "README.md")]
+                 "--chunk", "160", "--ahead", "160", "--past", "1", "--readme", str(tmp_path / "README.md")]
     first = CliRunner().invoke(group, arguments, catch_exceptions=False)
     assert first.exit_code == 0 and "| 160 | 160 | 1 |" in first.output and "| encoded again |  | all |" in first.output
     assert first.output.strip() in (tmp_path / "README.md").read_text()

@@ -9,7 +9,7 @@ import pytest
 
 from device_asr.config import PartialConfig
 from device_asr.decoder import Hypothesis
-from device_asr.partials import Streaming, heard_tokens
+from device_asr.partials import WINDOW, Streaming, heard_tokens, heard_until
 from device_asr.tokenizer import Vocabulary
 
 PIECES = (b" the", b" lett", b"er", b".", b" ar", b"rived", b"!")
@@ -29,13 +29,14 @@ def attended(tokens: tuple[int, ...], at: tuple[int, ...], positions: int = 50, 
     (46, "the letter. arrived"), (50, "the letter. arrived!")])
 def test_whole_words_are_shown_and_the_sign_behind_the_last_waits(before: int, text: str) -> None:
     said = attended((0, 1, 2, 3, 4, 5, 6), (10, 20, 30, 35, 40, 45, 48))
-    count = heard_tokens(said, VOCABULARY, before)
+    count = heard_tokens(said, VOCABULARY, heard_until(said), before)
     assert VOCABULARY.decode(said.tokens[:count]).strip() == text
 
 
 def test_a_token_is_heard_where_most_of_its_attention_is_over() -> None:
     said = attended((0,), (30,), wide=10)  # positions 21 to 30
-    assert [heard_tokens(said, VOCABULARY, before) for before in (26, 27, 28, 29)] == [0, 0, 1, 1]
+    until = heard_until(said)
+    assert until == 27 and [heard_tokens(said, VOCABULARY, until, at) for at in (26, 27, 28, 29)] == [0, 0, 1, 1]
 
 
 def test_the_first_tokens_keep_the_row_behind_them() -> None:
@@ -43,13 +44,67 @@ def test_the_first_tokens_keep_the_row_behind_them() -> None:
     first = said.first(1)
     assert first.tokens == (0,) and len(first.logprobs) == 1
     assert np.array_equal(first.alignment, said.alignment[:, :2])
-    assert heard_tokens(said.first(0), VOCABULARY, 50) == 0
+    assert heard_tokens(said.first(0), VOCABULARY, heard_until(said.first(0)), 50) == 0
 
 
 def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
     said = Hypothesis((0, 1, 2), (-0.1,) * 3, 0.0, np.zeros((0, 4, 50), np.float32), False)
     encoder = SimpleNamespace(reset=lambda: None, feed=lambda sound: 0, last_letter=None, settled=50,
-                              encoded=lambda: SimpleNamespace(positions=50))
+                              encoded=lambda first: SimpleNamespace(positions=50))
     decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given: said, is_speech=lambda found: True)
     shown = Streaming(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32))
     assert shown.hypothesis.tokens == (0, 1, 2) and shown.committed == ()
+
+
+class Speech:
+    """An encoder and a decoder of a speech without end: word i is heard in the 20 positions up to 20 (i + 1).
+
+    The decoder writes the words of the frames that it is given, and attends to where they were heard.
+    """
+
+    def __init__(self) -> None:
+        self.vocabulary = Vocabulary(tuple(f" w{i}".encode() for i in range(300)),
+                                     {"end": 300, "start": 301, "no_speech": 302, "no_timestamps": 303})
+        self.positions = self.settled = 0
+        self.last_letter = None
+        self.asked: list[tuple[int, int]] = []  # the first position and how many
+
+    def reset(self) -> None:
+        pass
+
+    def feed(self, sound: np.ndarray) -> int:
+        return 0
+
+    def encoded(self, first: int = 0) -> SimpleNamespace:
+        self.asked.append((first, self.positions - first))
+        return SimpleNamespace(first=first, positions=self.positions - first)
+
+    def decode(self, encoded: SimpleNamespace, draft: tuple[int, ...], forced: tuple[int, ...]) -> Hypothesis:
+        tokens = tuple(range(-(-encoded.first // 20), self.positions // 20))
+        assert tokens[: len(forced)] == forced, "what is committed and not left behind is in the frames"
+        assert tokens[: len(draft)] == draft
+        ends = [20 * (i + 1) - 1 - encoded.first for i in tokens]
+        return attended(tokens, tuple(ends), encoded.positions, 5)
+
+    def is_speech(self, hypothesis: Hypothesis) -> bool:
+        return bool(hypothesis.tokens)
+
+
+def test_what_is_decoded_does_not_grow_with_the_phrase() -> None:
+    speech = Speech()
+    partials = Streaming(speech, speech, PartialConfig())
+    for speech.positions in range(16, 3000, 16):  # a minute
+        speech.settled = max(0, speech.positions - 32)
+        shown = partials.update(lambda: np.zeros(0, np.float32))
+        if shown is not None:
+            said = (speech.positions - 240 // 20) // 20
+            assert shown.hypothesis.tokens == tuple(range(said)), "nothing that was shown is lost"
+            assert shown.committed == shown.hypothesis.tokens[: len(shown.committed)]
+            until = heard_until(shown.hypothesis).tolist()
+            assert all(at in (0, 20 * i + 18) for i, at in enumerate(until)) and until[-3:].count(0) == 0
+    assert max(count for _, count in speech.asked) <= WINDOW + 16
+    assert partials.draft == tuple(range(speech.positions // 20))
+    partials.begin(np.zeros(0, np.float32))
+    speech.positions = 64
+    partials.update(lambda: np.zeros(0, np.float32))
+    assert speech.asked[-1] == (0, 64), "a new phrase is decoded from its beginning"

@@ -32,7 +32,7 @@ from device_asr.bench.custom import recall
 from device_asr.bench.noise import NoiseResult
 from device_asr.bench.run import CHUNK, ClipResult, Corpus, Heard
 from device_asr.config import Config
-from device_asr.events import Partial, Seconds
+from device_asr.events import Seconds
 from device_asr.latency import Series, rtf
 from device_asr.sources import SAMPLE_RATE
 from device_asr.wer import word_errors
@@ -84,7 +84,7 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
 
 def partials_record(results: Sequence[ClipResult]) -> dict[str, Any] | None:
     """The entry `partials` of a corpus."""
-    if not any(isinstance(event, Partial) for result in results for event in result.heard.events):
+    if not any(result.heard.partials for result in results):
         return None
     return counts((result.clip.text, result.heard.partial_text) for result in results)
 
@@ -101,7 +101,7 @@ def hotwords_record(corpus: Corpus) -> dict[str, Any]:
                 "false_alarms_per_hour": found.false_alarms / hours if hours else None, **counts(pairs)}
 
     def both(heard: Sequence[Heard]) -> dict[str, Any]:
-        shown = any(isinstance(event, Partial) for one in heard for event in one.events)
+        shown = any(one.partials for one in heard)
         return {"finals": part(one.text for one in heard),
                 "partials": part(one.partial_text for one in heard) if shown else None}
 

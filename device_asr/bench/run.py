@@ -50,6 +50,11 @@ class Heard:
         return [event for event in self.events if isinstance(event, Final)]
 
     @property
+    def partials(self) -> list[Partial]:
+        """What was shown while phrases went on."""
+        return [event for event in self.events if isinstance(event, Partial)]
+
+    @property
     def text(self) -> str:
         """All finals in a row."""
         return " ".join(final.text for final in self.finals)
@@ -57,7 +62,7 @@ class Heard:
     @property
     def partial_text(self) -> str:
         """What was shown last before each final, in a row."""
-        shown = {event.phrase: event.text for event in self.events if isinstance(event, Partial)}
+        shown = {partial.phrase: partial.text for partial in self.partials}
         return " ".join(shown[final.phrase] for final in self.finals if final.phrase in shown)
 
 

@@ -1,0 +1,85 @@
+"""Drafts: what an earlier hypothesis said is checked in one call, and stays as far as it is likely enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("torchao")
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device_asr.bundle import load
+from device_asr.config import DecodingConfig
+from device_asr.decoder import Decoder, Encoded
+
+A, B, C, D = 0, 1, 2, 3
+
+
+class Chain:
+    """A session in which the next token depends on the last one alone: -log-probabilities (last, next)."""
+
+    def __init__(self, costs: dict[int, dict[int, float]], end: int, ids: int, outputs: list[tuple[int, ...]]) -> None:
+        self._costs, self._end, self._ids, self._outputs = costs, end, ids, outputs
+        self.calls: list[int] = []  # tokens of each
+
+    def run(self, method: str, tokens: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+        self.calls.append(len(tokens))
+        logits = np.full((len(tokens), self._ids), -100.0, np.float32)
+        for row, last in zip(logits, tokens.tolist(), strict=True):
+            for token, cost in self._costs.get(last, {A: 0.0}).items():
+                row[token] = -cost
+            row[self._end] = -0.5 if last == D else -100.0
+        alignment = np.zeros((1, len(tokens), arrays[-1].shape[1]), np.float32)
+        caches = [np.zeros(tuple(len(tokens) if size is None else size for size in shape), np.float32)
+                  for shape in self._outputs]
+        return [logits, alignment, *caches]
+
+
+def chained(bundle: Path) -> tuple[Decoder, Chain, Encoded]:
+    """The text is " A B D"; after A comes C almost as likely as B."""
+    opened = load(str(bundle), verify=False)
+    layer = opened.manifest["speech"]["layers"][0]
+    heads, dim = layer["heads"], layer["head_dim"]
+    ids = opened.manifest["programs"]["speech"]["methods"]["decode"]["outputs"][0]["shape"][1]
+    costs = {A: {B: 0.0, C: 0.4}, B: {D: 0.0}, C: {D: 0.0}, D: {C: 5.0}}
+    chain = Chain(costs, opened.vocabulary().end, ids, [(heads, dim, None), (heads, None, dim)])
+    cross = (np.zeros((heads, dim, 50), np.float32), np.zeros((heads, 50, dim), np.float32))
+    return Decoder(opened, chain, DecodingConfig()), chain, Encoded(cross, 50, 5.0)
+
+
+@pytest.fixture
+def made(bundle: Path) -> tuple[Decoder, Chain, Encoded]:
+    return chained(bundle)
+
+
+@settings(max_examples=30, deadline=None)
+@given(draft=st.lists(st.sampled_from([A, B, C, D]), max_size=6))
+def test_a_draft_changes_nothing_but_the_calls(bundle: Path, draft: list[int]) -> None:
+    decoder, _, encoded = chained(bundle)
+    assert decoder.decode(encoded, draft).tokens == decoder.decode(encoded).tokens == (A, B, D)
+
+
+def test_a_right_draft_is_checked_in_one_call(made: tuple[Decoder, Chain, Encoded]) -> None:
+    decoder, chain, encoded = made
+    decoder.decode(encoded, (A, B, D))
+    assert chain.calls[1:] == [3], "after the prompt"
+    chain.calls.clear()
+    decoder.decode(encoded)
+    assert chain.calls[1:] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("favour", "text"), [(0.0, (A, B, D)), (0.3, (A, B, D)), (0.5, (A, C, D))])
+def test_a_word_of_the_draft_stays_unless_another_is_more_likely(made: tuple[Decoder, Chain, Encoded], favour: float,
+                                                               text: tuple[int, ...]) -> None:
+    decoder, _, encoded = made
+    assert decoder.decode(encoded, (A, C, D), favour=favour).tokens == text
+
+
+def test_behind_a_wrong_word_the_draft_is_not_favoured(made: tuple[Decoder, Chain, Encoded]) -> None:
+    decoder, _, encoded = made
+    assert decoder.decode(encoded, (D, C, D), favour=0.5).tokens == (A, B, D)
+    assert decoder.decode(encoded, (A,), favour=0.5).tokens == (A, B, D), "it ends there: no opinion"
