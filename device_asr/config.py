@@ -153,8 +153,9 @@ class PartialConfig(_Section):
                                "`stream` can only do the latter", choices=("stream", "reencode"))
     agreement: int = knob(2, "reencode: successive hypotheses that must agree before words are committed",
                           low=2, high=5)
-    guard_ms: int = knob(240, "stream: words that were heard this long before the last sound are shown",
-                         unit="ms", low=0, high=2000)
+    first_guard_ms: int = knob(160, "stream: a phrase's first word is shown when it was heard this long before the "
+                                    "last sound", unit="ms", low=0, high=2000)
+    guard_ms: int = knob(380, "the same of the words after it", unit="ms", low=0, high=2000)
     late_ms: int = knob(400, "an update is skipped when more sound than this is waiting", unit="ms",
                         low=0, high=10000)
 
@@ -165,8 +166,8 @@ class FinalConfig(_Section):
     mode: str = knob("full", "full: a finished phrase is encoded once more, with full context; stream: its text comes "
                              "from what was heard chunk by chunk, which a slow device has computed already",
                      choices=("full", "stream"))
-    favour_shown: float = knob(1.0, "a word of the last partial stays in the final unless another is so much more "
-                                    "likely; 0: always the likeliest", unit="nats", low=0, high=20)
+    favour_shown: float = knob(1.2, "stream: a word of the last partial stays in the final unless another is so "
+                                    "much more likely; 0: always the likeliest", unit="nats", low=0, high=20)
 
 
 @dataclass(frozen=True)

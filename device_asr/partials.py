@@ -124,7 +124,7 @@ class Streaming:
 
     def __init__(self, decoder: Decoder, encoder: StreamEncoder, config: PartialConfig) -> None:
         self._decoder, self.encoder = decoder, encoder
-        self._guard = config.guard_ms // POSITION_MS
+        self._guard, self._first_guard = (ms // POSITION_MS for ms in (config.guard_ms, config.first_guard_ms))
         self.begin(np.zeros(0, np.float32))
 
     def begin(self, sound: np.ndarray) -> None:
@@ -134,6 +134,7 @@ class Streaming:
         self._last: Hypothesis | None = None
         self._behind = self._first = 0  # tokens that are not decoded again, and the position from which others are
         self._read: tuple[Letter, int] | None = None
+        self._showing = False
         self._fresh = False  # a chunk was completed just now
         self.encoder.feed(sound)
 
@@ -171,8 +172,12 @@ class Streaming:
         last = vocabulary.words(hypothesis.tokens)[-1][0]  # where the last word begins, which may go on
         if min(stable, last) > len(self._committed):
             self._committed = hypothesis.tokens[: min(stable, last)]
-        heard = heard_tokens(hypothesis, vocabulary, until, self._first + encoded.positions - self._guard)
-        shown = max(heard, len(self._committed))
+        end = self._first + encoded.positions
+        shown = max(heard_tokens(hypothesis, vocabulary, until, end - self._guard), len(self._committed))
+        if shown == 0 and not self._showing:  # with the other guard the first text would come a chunk later
+            first = vocabulary.words(hypothesis.tokens)[0]
+            shown = min(heard_tokens(hypothesis, vocabulary, until, end - self._first_guard), first[-1] + 1)
+        self._showing |= shown > 0
         if encoded.positions > WINDOW:
             self._leave_behind(hypothesis, until)
         return Shown(hypothesis.first(shown), self._committed) if shown else None
