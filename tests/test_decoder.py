@@ -83,3 +83,11 @@ def test_behind_a_wrong_word_the_draft_is_not_favoured(made: tuple[Decoder, Chai
     decoder, _, encoded = made
     assert decoder.decode(encoded, (D, C, D), favour=0.5).tokens == (A, B, D)
     assert decoder.decode(encoded, (A,), favour=0.5).tokens == (A, B, D), "it ends there: no opinion"
+
+
+def test_more_than_a_few_new_words_are_a_loop(made: tuple[Decoder, Chain, Encoded]) -> None:
+    """What an update may cost is bounded: the guards against loops let 68 tokens pass in 5 s."""
+    decoder, _, encoded = made
+    assert not decoder.decode(encoded, (A, B), more=1).looped
+    cut = decoder.decode(encoded, (A,), more=1)
+    assert cut.looped and cut.tokens == (A, B)

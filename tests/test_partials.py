@@ -51,7 +51,7 @@ def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
     said = Hypothesis((0, 1, 2), (-0.1,) * 3, 0.0, np.zeros((0, 4, 50), np.float32), False)
     encoder = SimpleNamespace(reset=lambda: None, feed=lambda sound: 0, last_letter=None, settled=50,
                               encoded=lambda first: SimpleNamespace(positions=50))
-    decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given: said, is_speech=lambda found: True)
+    decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given, more: said, is_speech=lambda found: True)
     shown = Streaming(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32))
     assert shown.hypothesis.tokens == (0, 1, 2) and shown.committed == ()
 
@@ -79,10 +79,11 @@ class Speech:
         self.asked.append((first, self.positions - first))
         return SimpleNamespace(first=first, positions=self.positions - first)
 
-    def decode(self, encoded: SimpleNamespace, draft: tuple[int, ...], forced: tuple[int, ...]) -> Hypothesis:
+    def decode(self, encoded: SimpleNamespace, draft: tuple[int, ...], forced: tuple[int, ...], *,
+               more: int) -> Hypothesis:
         tokens = tuple(range(-(-encoded.first // 20), self.positions // 20))
         assert tokens[: len(forced)] == forced, "what is committed and not left behind is in the frames"
-        assert tokens[: len(draft)] == draft
+        assert tokens[: len(draft)] == draft and len(tokens) <= len(draft) + more
         ends = [20 * (i + 1) - 1 - encoded.first for i in tokens]
         return attended(tokens, tuple(ends), encoded.positions, 5)
 
@@ -108,3 +109,30 @@ def test_what_is_decoded_does_not_grow_with_the_phrase() -> None:
     speech.positions = 64
     partials.update(lambda: np.zeros(0, np.float32))
     assert speech.asked[-1] == (0, 64), "a new phrase is decoded from its beginning"
+
+
+def test_after_a_loop_the_next_update_waits_longer_each_time() -> None:
+    speech = Speech()
+    speech.is_speech = lambda hypothesis: True
+    looping = Hypothesis((0,) * 9, (-0.1,) * 9, 0.0, np.zeros((2, 10, 50), np.float32), True)
+    partials = Streaming(speech, speech, PartialConfig())
+    speech.chunk, speech.frames, speech.positions, interval = 5120, 16, 320, 0.48
+    said, speech.decode = speech.decode, lambda *_, **__: looping
+
+    def waits() -> float:
+        """Seconds after which the next update is due."""
+        partials._fresh = True
+        speech.last_letter = SimpleNamespace(frame=len(speech.asked))
+        return next(0.16 * k for k in range(1, 100) if partials.due(0.16 * k, interval))
+
+    speech.last_letter = SimpleNamespace(frame=0)
+    assert partials.update(lambda: np.zeros(0, np.float32)) is None
+    first = waits()
+    partials.update(lambda: np.zeros(0, np.float32))
+    assert waits() > 1.5 * first
+    for _ in range(9):
+        partials.update(lambda: np.zeros(0, np.float32))
+    assert waits() == pytest.approx(8 * interval - 0.16, abs=0.17)
+    speech.decode = said
+    assert partials.update(lambda: np.zeros(0, np.float32)) is not None
+    assert waits() == pytest.approx(0.32), "as before"
