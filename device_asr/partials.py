@@ -26,7 +26,6 @@ from device_asr.tokenizer import Vocabulary
 POSITION_MS = 20
 ATTENDED = 0.7  # of its attention say where a token was heard; by the largest alone 1.6 times the words were taken back
 MORE = 24  # tokens that an update may bring, 6 s of speech; loops were 100 tokens and 150 ms
-BACK_OFF = 3  # a loop mostly comes again: so often the time to the next update is doubled
 LATER = 2  # chunks after the last letter that still bring updates: the last partials' WER falls by 0.4 to 1.0 %
 WINDOW, KEPT = 500, 250  # positions: a longer part of a phrase is decoded from its last 5 s on
 SPARE_S = 1.0  # a phrase may be a little longer than the longest: frames are whole, and so are chunks
@@ -137,7 +136,6 @@ class Streaming:
         self._behind = self._first = 0  # tokens that are not decoded again, and the position from which others are
         self._read: tuple[Letter, int] | None = None
         self._showing = False
-        self._failed = 0  # loops in a row
         self._fresh = False  # a chunk was completed just now
         self.encoder.feed(sound)
 
@@ -147,7 +145,6 @@ class Streaming:
     def due(self, since: float, interval: float) -> bool:
         if self._evidence() == self._read:
             return False  # the decoder is not asked where CTC heard nothing new
-        interval *= 2**self._failed
         # updates come with chunks: the nearest one to the interval, the first as soon as there is a letter
         return self._read is None or (self._fresh and since >= interval - self.encoder.chunk / SAMPLE_RATE / 2)
 
@@ -166,9 +163,7 @@ class Streaming:
         hypothesis = self._decoder.decode(encoded, self.draft[self._behind :], self._committed[self._behind :],
                                           more=MORE)
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
-            self._failed = min(self._failed + hypothesis.looped, BACK_OFF)
             return None
-        self._failed = 0
         if self._last is not None and self._behind:
             hypothesis = hypothesis.behind(self._last, self._behind, self._first)
         self._last, self.draft = hypothesis, hypothesis.tokens

@@ -109,30 +109,3 @@ def test_what_is_decoded_does_not_grow_with_the_phrase() -> None:
     speech.positions = 64
     partials.update(lambda: np.zeros(0, np.float32))
     assert speech.asked[-1] == (0, 64), "a new phrase is decoded from its beginning"
-
-
-def test_after_a_loop_the_next_update_waits_longer_each_time() -> None:
-    speech = Speech()
-    speech.is_speech = lambda hypothesis: True
-    looping = Hypothesis((0,) * 9, (-0.1,) * 9, 0.0, np.zeros((2, 10, 50), np.float32), True)
-    partials = Streaming(speech, speech, PartialConfig())
-    speech.chunk, speech.frames, speech.positions, interval = 5120, 16, 320, 0.48
-    said, speech.decode = speech.decode, lambda *_, **__: looping
-
-    def waits() -> float:
-        """Seconds after which the next update is due."""
-        partials._fresh = True
-        speech.last_letter = SimpleNamespace(frame=len(speech.asked))
-        return next(0.16 * k for k in range(1, 100) if partials.due(0.16 * k, interval))
-
-    speech.last_letter = SimpleNamespace(frame=0)
-    assert partials.update(lambda: np.zeros(0, np.float32)) is None
-    first = waits()
-    partials.update(lambda: np.zeros(0, np.float32))
-    assert waits() > 1.5 * first
-    for _ in range(9):
-        partials.update(lambda: np.zeros(0, np.float32))
-    assert waits() == pytest.approx(8 * interval - 0.16, abs=0.17)
-    speech.decode = said
-    assert partials.update(lambda: np.zeros(0, np.float32)) is not None
-    assert waits() == pytest.approx(0.32), "as before"
