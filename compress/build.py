@@ -32,6 +32,7 @@ from device_asr.bundle import FORMAT
 from device_asr.errors import OutputError, UsageError
 from device_asr.tokenizer import write_pieces
 
+VOCABULARY = "vocabulary.txt.gz"  # 0.23 MB of 50 256 pieces, 0.55 unpacked
 STATIC_CLIPS = 32  # that the ranges of static activations are measured on
 
 LICENCES = [
@@ -220,7 +221,7 @@ def _write(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, vad: b
     temporary.mkdir(parents=True)
     (temporary / "model.pte").write_bytes(speech.data)
     (temporary / "vad.pte").write_bytes(vad)
-    write_pieces(temporary / "vocabulary.txt", checkpoint.vocabulary.pieces)
+    write_pieces(temporary / VOCABULARY, checkpoint.vocabulary.pieces)
     manifest = _manifest(recipe, checkpoint, speech, {path.name: _facts(path) for path in sorted(temporary.iterdir())})
     if recipe.base:
         half = base.beside(out)
@@ -262,7 +263,7 @@ def _manifest(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram,
                        for x in dims.decoder],
             "dims": dims.to_json(),
         },
-        "vocabulary": {"file": "vocabulary.txt", "special": dict(tokens.special),
+        "vocabulary": {"file": VOCABULARY, "special": dict(tokens.special),
                        "suppress": list(tokens.suppress), "suppress_first": list(tokens.suppress_first)},
         "quantisation": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
         "parity": speech.parity,

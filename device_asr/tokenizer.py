@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import gzip
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,18 +72,20 @@ class Vocabulary:
 
 
 def write_pieces(path: Path, pieces: Sequence[bytes]) -> None:
-    """Writes one base64 piece a line, in the order of ids."""
-    path.write_bytes(b"\n".join(base64.b64encode(piece) for piece in pieces) + b"\n")
+    """Writes one base64 piece a line, in the order of ids; packed where the name ends in .gz."""
+    data = b"\n".join(base64.b64encode(piece) for piece in pieces) + b"\n"
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def read_pieces(path: Path) -> tuple[bytes, ...]:
     """The inverse of `write_pieces`.
 
     Raises:
-        BundleError: the file is missing or a line is not base64.
+        BundleError: the file is missing or damaged, or a line is not base64.
     """
     try:
-        lines = path.read_bytes().split()
+        data = path.read_bytes()
+        lines = (gzip.decompress(data) if path.suffix == ".gz" else data).split()
         return tuple(base64.b64decode(line, validate=True) for line in lines)
-    except (OSError, binascii.Error) as error:
+    except (OSError, EOFError, zlib.error, binascii.Error) as error:
         raise BundleError(f"The vocabulary {path} cannot be read: {error}; build or copy the bundle again.") from None
