@@ -126,7 +126,7 @@ def test_the_same_events_whatever_the_chunking(data: st.DataObject, bundle: Path
 
 
 def test_the_phrase_ends_by_itself_and_partials_come_chunk_by_chunk(bundle: Path) -> None:
-    made = Made(bundle, lambda frame: "ab"[frame % 2] if frame < 100 else "")
+    made = Made(bundle, lambda frame: "ab"[frame % 2] if frame < 100 else "", partial__guard_ms=100)
     events = made.hear(said())
     assert [type(e) for e in events if not isinstance(e, Partial)] == [SpeechStarted, Final, SpeechEnded]
     (final,) = of(Final, events)
@@ -174,12 +174,16 @@ def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["full", "stream"])
 def test_without_partials_the_same_finals(bundle: Path, mode: str) -> None:
-    """Whether they are off from the beginning, or a slow machine gave them up in the middle."""
+    """Whether they are off from the beginning, or a slow machine gave them up in the middle.
+
+    Where what was shown is not favoured.
+    """
     pcm = said()
-    shown = of(Final, Made(bundle, final__mode=mode).hear(pcm))
-    silent = Made(bundle, final__mode=mode, partial__enabled=False).hear(pcm)
+    flags = {"final__mode": mode, "final__favour_shown": 0}
+    shown = of(Final, Made(bundle, **flags).hear(pcm))
+    silent = Made(bundle, **flags, partial__enabled=False).hear(pcm)
     assert not of(Partial, silent) and of(Final, silent) == shown
-    made = Made(bundle, final__mode=mode)
+    made = Made(bundle, **flags)
     events = made.recognizer.feed(pcm[: 2 * SECOND])
     made.recognizer.partial_interval = None
     events += made.hear(pcm[2 * SECOND :])
