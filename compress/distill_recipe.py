@@ -11,7 +11,7 @@ import numpy as np
 from compress.augment import Augmentation
 from compress.chunks import Chunking
 from compress.quantize import QuantisationPlan
-from compress.settings import check_types
+from compress.settings import check_count, check_types
 from device_asr.errors import UsageError
 
 LATER = {"later": True}  # metadata of fields that came after results were kept under their settings
@@ -141,8 +141,7 @@ class DistillRecipe:
             raise UsageError("distill.qat: wanted activations = \"dynamic\", found static: those ranges are measured "
                              "on the exported program.")
         for name in ("evaluate_clips", "patience"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise UsageError(f"distill.{name}: wanted a whole number of at least 1, found {getattr(self, name)!r}.")
+            check_count(f"distill.{name}", getattr(self, name))
         if self.wer_budget is not None and not 0 <= self.wer_budget < 1:
             raise UsageError(f"distill.wer_budget: wanted a share in [0, 1) such as 0.15, found {self.wer_budget}.")
         if self.wer_budget is not None and self.evaluate is None:

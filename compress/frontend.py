@@ -55,6 +55,11 @@ def _fourier_matrix() -> np.ndarray:
     return (window[:, None] * np.concatenate([np.cos(phase), -np.sin(phase)], axis=1)).astype(np.float32)
 
 
+def position_count(samples: Tensor) -> Tensor:
+    """Positions of sounds of so many samples, int64; a last one that is not whole counts."""
+    return torch.div(samples + SAMPLES_PER_POSITION - 1, SAMPLES_PER_POSITION, rounding_mode="floor")
+
+
 def framed(hops: Tensor) -> Tensor:
     """Frames (batch, n - 2, 400) of hops (batch, n, 160): slices side by side, because `unfold` is not delegated."""
     return torch.cat([hops[:, :-2], hops[:, 1:-1], hops[:, 2:, : N_FFT - 2 * HOP]], dim=2)

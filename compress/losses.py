@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from compress.frontend import SAMPLES_PER_POSITION
+from compress.frontend import position_count
 from compress.teacher import Label
 from device_asr.ctc import BLANK
 from device_asr.tokenizer import Vocabulary
@@ -92,9 +92,9 @@ def ctc_loss(symbols: Tensor, lengths: Tensor, spoken: Sequence[Sequence[int]]) 
     """
     counts = torch.tensor([len(ids) for ids in spoken])
     flat = torch.tensor([i for ids in spoken for i in ids], dtype=torch.int64)
-    positions = torch.div(lengths.cpu() + SAMPLES_PER_POSITION - 1, SAMPLES_PER_POSITION, rounding_mode="floor")
     logprobs = torch.log_softmax(symbols, dim=-1).transpose(0, 1)
-    return F.ctc_loss(logprobs, flat.to(symbols.device), positions, counts, blank=BLANK, zero_infinity=True)
+    return F.ctc_loss(logprobs, flat.to(symbols.device), position_count(lengths.cpu()), counts, blank=BLANK,
+                      zero_infinity=True)
 
 
 def distance(states: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:

@@ -26,6 +26,12 @@ def check_types(kind: type, values: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}: wanted {name} to be {_said(hints[name])}, found {value!r}.")
 
 
+def check_count(name: str, value: Any) -> None:
+    """Raises UsageError where a setting of that name is no whole number of at least 1."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name}: wanted a whole number of at least 1, found {value!r}.")
+
+
 def _fits(value: Any, hint: Any) -> bool:
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):

@@ -12,6 +12,7 @@ from typing import Literal
 from compress.checkpoints import Checkpoint
 from compress.importance import Batch, elements
 from compress.reduction import MULTIPLE, Reduction, Removed
+from compress.settings import check_count
 from device_asr.errors import UsageError
 
 HEAD_PARTS = ("encoder", "decoder", "cross")  # the encoder's and the decoder's self-attention, cross-attention
@@ -94,7 +95,8 @@ class NarrowSettings:
 
     def __post_init__(self) -> None:
         for name in ("state", "heads", "ffn", "encoder_layers", "decoder_layers"):
-            _check_count(name, getattr(self, name))
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name))
         for name in ("state", "ffn"):
             _check_multiple(name, getattr(self, name))
         _check_choice("importance", self.importance, METHODS)
@@ -198,7 +200,8 @@ def _check(settings: HeadSettings | FfnSettings | LayerSettings, count: str, par
         raise UsageError(f"{count}: wanted either amount or {count}, found amount {amount} and {count} {absolute}.")
     if amount is not None and not 0 <= amount < 1:
         raise UsageError(f"{count}.amount: wanted a share in [0, 1), found {amount}.")
-    _check_count(count, absolute)
+    if absolute is not None:
+        check_count(count, absolute)
     object.__setattr__(settings, "parts",
                        (settings.parts,) if isinstance(settings.parts, str) else tuple(settings.parts))
     if not settings.parts:
@@ -207,11 +210,6 @@ def _check(settings: HeadSettings | FfnSettings | LayerSettings, count: str, par
         _check_choice(f"{count}.parts", part, parts)
     _check_choice(f"{count}.importance", settings.importance, methods)
     _check_choice(f"{count}.scope", getattr(settings, "scope", "layer"), ("layer", "global"))
-
-
-def _check_count(name: str, count: int | None) -> None:
-    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
-        raise UsageError(f"{name}: wanted a whole number of at least 1, found {count!r}.")
 
 
 def _check_multiple(name: str, count: int | None) -> None:

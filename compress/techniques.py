@@ -17,7 +17,7 @@ from compress.judge import Judge, TrainingReport, training_report
 from compress.lowrank import LowRankReport, LowRankSettings, Round
 from compress.material import Material
 from compress.qat import simulate
-from compress.settings import check_types
+from compress.settings import check_count, check_types
 from compress.structured import FfnSettings, HeadSettings, LayerSettings, NarrowSettings, StructureReport
 from device_asr.errors import DeviceAsrError, UsageError
 
@@ -81,8 +81,7 @@ class AdapterSettings:
     rank: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rank, int) or self.rank < 1:
-            raise UsageError(f"adapters.rank: wanted a whole number of at least 1, found {self.rank!r}.")
+        check_count("adapters.rank", self.rank)
 
 
 def _adapters(checkpoint: Checkpoint, settings: AdapterSettings, material: Material,
@@ -143,8 +142,7 @@ class LowRankStage(LowRankSettings):
             raise UsageError("lowrank.wer_budget: wanted an energy below 1 to begin with, found "
                              f"{'a rank' if self.energy is None else self.energy}.")
         for name in ("rounds", "clips"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise UsageError(f"lowrank.{name}: wanted a whole number of at least 1, found {getattr(self, name)!r}.")
+            check_count(f"lowrank.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from compress.adapters import LayerAdapters, adapted
 from compress.chunks import MASKED, Chunking, chunked, for_good, with_past
 from compress.factored import factor
-from compress.frontend import SAMPLES_PER_POSITION, LogMel
+from compress.frontend import SAMPLES_PER_POSITION, LogMel, position_count
 
 # Scores a head up to which training keeps what the backward pass of an encoder layer needs; of more it is computed
 # again. 8 clips of 29 s heard whole are of 1450 positions and 5 GB.
@@ -382,8 +382,7 @@ class Whisper(nn.Module):
         """
         mel = self.frontend(pcm, chunking.size)
         samples = torch.tensor([pcm.shape[1]], device=pcm.device) if lengths is None else lengths
-        counts = torch.div(samples + SAMPLES_PER_POSITION - 1, SAMPLES_PER_POSITION, rounding_mode="floor")
-        states = self.chunk_encoder().hear(mel, chunking, counts, start)
+        states = self.chunk_encoder().hear(mel, chunking, position_count(samples), start)
         return states, chunked(mel.shape[1] // 2, chunking, pcm.device)[:, chunking.left :]
 
     def forward(self, pcm: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
