@@ -13,7 +13,7 @@ import torch
 
 from compress.checkpoints import learned
 from compress.programs import Sines
-from compress.quantize import Width
+from compress.quantize import QuantisationPlan, Width
 from compress.whisper import Dims, LayerDims, Whisper
 from device_asr.errors import UsageError
 
@@ -46,6 +46,13 @@ class Candidate:
     ffn: float
     bits: int
     epochs: int
+    embedding: int = 8
+
+    @property
+    def plan(self) -> QuantisationPlan:
+        """How it is quantised: 4 bits in groups."""
+        width, table = (Width(bits, GROUP if bits == 4 else None) for bits in (self.bits, self.embedding))
+        return QuantisationPlan(width.bits, width.group, embedding=table.bits, embedding_group=table.group)
 
     @property
     def key(self) -> str:
@@ -64,6 +71,7 @@ class Space:
     ffn: tuple[float, ...] = FFN_SHARES
     bits: tuple[int, ...] = (4, 8)
     epochs: tuple[int, ...] = (1, 2, 4)
+    embedding: tuple[int, ...] = (4, 8)
 
     def suggest(self, trial: Trial) -> Candidate:
         """A candidate drawn by the study's sampler."""
@@ -73,6 +81,19 @@ class Space:
     def smallest(self) -> Candidate:
         """The least of everything."""
         return Candidate(**{name: min(choices) for name, choices in asdict(self).items()})
+
+    def whole(self, teacher: Dims, size: int) -> list[Candidate]:
+        """Nothing removed but pieces: for each bit width the most pieces that stay under `size` bytes by estimate.
+
+        Fewer bits in the embedding first: 4 of them cost no word that 50 clips could show, pieces do.
+        """
+        largest = Candidate(**{name: max(choices) for name, choices in asdict(self).items()})
+        found = []
+        for bits in self.bits:
+            fitting = [replace(largest, vocabulary=pieces, bits=bits, embedding=min(self.embedding),
+                               epochs=min(self.epochs)) for pieces in self.vocabulary]
+            found += [one for one in fitting if size_of(teacher, one).bytes <= size][-1:]
+        return found
 
     def to_json(self) -> dict[str, list[Any]]:
         """As plain JSON values."""
@@ -144,3 +165,13 @@ def estimate(dims: Dims, bits: int, embedding: Width | None = None) -> Size:
             total += 4 * tensor.numel()
     return Size(sum(tensor.numel() for tensor in weights.values()),
                 round(total + VAD_BYTES + PIECE_BYTES * (dims.vocab - SPECIAL_TOKENS)))
+
+
+def size_of(teacher: Dims, candidate: Candidate) -> Size:
+    """The estimate for a candidate.
+
+    Raises:
+        UsageError: see `student_dims`.
+    """
+    plan = candidate.plan
+    return estimate(student_dims(teacher, candidate), plan.bits, plan.table)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress import ledger, tables
-from compress.candidates import Candidate, Size, Space, estimate, student_dims
+from compress.candidates import Candidate, Size, Space, size_of
 from compress.device_profile import DeviceProfile, Measured, Miss, misses
 from compress.ledger import Row
 from compress.whisper import Dims
@@ -124,7 +124,7 @@ def check_possible(space: Space, teacher: Dims, device: DeviceProfile) -> None:
         UsageError: with both sizes.
     """
     least = space.smallest
-    size = estimate(student_dims(teacher, least), least.bits)
+    size = size_of(teacher, least)
     if misses(Measured(size.parameters, size.bytes), device):
         raise UsageError(
             f"Device {device.name} allows {device.size_mb:g} MB, but the smallest network of this search "
@@ -137,9 +137,9 @@ def search(device: DeviceProfile, space: Space, teacher: Dims, evaluate: Evaluat
            report: Callable[[Row], None] = lambda row: None) -> Outcome:
     """Tries recipes until the plan is done or nothing new is left; goes on where an earlier run was cut.
 
-    The sampler (TPE) minimises WER plus every budget's excess, so that a bundle twice too large is as bad
-    as a WER 100 % higher. Before a trial is built, its bytes are estimated; `evaluate` reports its fp32
-    loss before training, and the worst quarter is cut.
+    The first trials are whole networks, see `Space.whole`. The sampler (TPE) minimises WER plus every budget's
+    excess, so that a bundle twice too large is as bad as a WER 100 % higher. Before a trial is built, its bytes
+    are estimated; `evaluate` reports its fp32 loss before training, and the worst quarter is cut.
 
     Args:
         work: folder of the storage, ledger.jsonl and result.json.
@@ -153,6 +153,9 @@ def search(device: DeviceProfile, space: Space, teacher: Dims, evaluate: Evaluat
     work.mkdir(parents=True, exist_ok=True)
     study = _open(work, {**plan.identity, "space": space.to_json(), "device": asdict(device)}, plan.seed)
     _take_up(study)
+    if not study.get_trials(deepcopy=False):
+        for candidate in space.whole(teacher, round(device.size_mb * 1e6)):
+            study.enqueue_trial(asdict(candidate))
 
     def objective(trial: Trial) -> float:
         return _try(trial, study, device, space, teacher, evaluate)
@@ -195,7 +198,7 @@ def _try(trial: Trial, study: Study, device: DeviceProfile, space: Space, teache
 
     began = time.monotonic()
     candidate = space.suggest(trial)
-    size = estimate(student_dims(teacher, candidate), candidate.bits)
+    size = size_of(teacher, candidate)
     row = Row(trial.number, "cut", asdict(candidate), size.parameters, size.bytes)
 
     def keep(state: ledger.State, reason: str = "", **values: Any) -> Row:

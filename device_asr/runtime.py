@@ -105,7 +105,7 @@ class Session:
                               "build or copy the bundle again.") from None
 
     def run(self, method: str, *arrays: np.ndarray) -> list[np.ndarray]:
-        """Outputs of `method`; `arrays` are its inputs in order, constants left out.
+        """Outputs of `method`, which later calls leave alone; `arrays` are its inputs in order, constants left out.
 
         Arrays must be C-contiguous and of the dtype and shape that the manifest describes; they are
         read in place, not copied.

@@ -79,8 +79,7 @@ class StreamEncoder:
 
     def _hear(self, chunk: np.ndarray) -> None:
         outputs = self._session.run("stream", chunk, *self._state)
-        # copies: the program writes its next outputs where these lie
-        self._state = [output.copy() for output in outputs[-len(self._state) :]]
+        self._state = outputs[-len(self._state) :]
         first = self.chunks * self.frames - self._ahead  # position of the outputs' first row; below 0 is no sound
         at, end = min(max(0, first), self._capacity), min(first + self.frames + self._ahead, self._capacity)
         rows = slice(at - first, end - first)

@@ -1,4 +1,4 @@
-"""Drafts: what an earlier hypothesis said is checked in one call, and stays as far as it is likely enough."""
+"""Drafts: what an earlier hypothesis said is checked in one call, and stays where it is likely enough."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from device_asr.bundle import load
 from device_asr.config import DecodingConfig
-from device_asr.decoder import Decoder, Encoded
+from device_asr.decoder import Decoder, Encoded, _Draft
 
 A, B, C, D = 0, 1, 2, 3
 
@@ -66,10 +66,25 @@ def test_a_draft_changes_nothing_but_the_calls(bundle: Path, draft: list[int]) -
 def test_a_right_draft_is_checked_in_one_call(made: tuple[Decoder, Chain, Encoded]) -> None:
     decoder, chain, encoded = made
     decoder.decode(encoded, (A, B, D))
-    assert chain.calls[1:] == [3], "after the prompt"
+    assert chain.calls == [2 + 3], "with the prompt"
     chain.calls.clear()
     decoder.decode(encoded)
-    assert chain.calls[1:] == [1, 1, 1]
+    assert chain.calls == [2, 1, 1, 1]
+
+
+@pytest.mark.parametrize("draft", [(C, A, B, D), (C, D, A, B, D), (C, C, C, A, B, D)])
+def test_a_draft_is_taken_up_again_behind_a_wrong_word(made: tuple[Decoder, Chain, Encoded],
+                                                      draft: tuple[int, ...]) -> None:
+    decoder, chain, encoded = made
+    assert decoder.decode(encoded, draft).tokens == (A, B, D)
+    assert chain.calls == [2 + len(draft), 3]
+
+
+def test_a_draft_is_sought_further_on_the_longer_the_text_is_another_one() -> None:
+    draft = _Draft([C, C, C, C, C, A, B])
+    for token, rest in ((D, []), (A, []), (A, [B]), (B, []), (A, [])):
+        draft.take(token)
+        assert draft.rest == rest
 
 
 @pytest.mark.parametrize(("favour", "text"), [(0.0, (A, B, D)), (0.3, (A, B, D)), (0.5, (A, C, D))])
@@ -79,9 +94,10 @@ def test_a_word_of_the_draft_stays_unless_another_is_more_likely(made: tuple[Dec
     assert decoder.decode(encoded, (A, C, D), favour=favour).tokens == text
 
 
-def test_behind_a_wrong_word_the_draft_is_not_favoured(made: tuple[Decoder, Chain, Encoded]) -> None:
+def test_the_draft_is_not_favoured_while_the_text_is_another_one(made: tuple[Decoder, Chain, Encoded]) -> None:
     decoder, _, encoded = made
     assert decoder.decode(encoded, (D, C, D), favour=0.5).tokens == (A, B, D)
+    assert decoder.decode(encoded, (C, A, C, D), favour=0.5).tokens == (A, C, D), "taken up again"
     assert decoder.decode(encoded, (A,), favour=0.5).tokens == (A, B, D), "it ends there: no opinion"
 
 
