@@ -66,6 +66,11 @@ class Endpointer:
         """The frame after the last speech of the open phrase."""
         return self._last_speech + 1
 
+    @property
+    def pause(self) -> int:
+        """Frames since the last speech of the open phrase."""
+        return self.frame - self.speech_end
+
     def spoke(self, frame: int) -> None:
         """Other evidence than the detector's that speech went on until `frame`: the hang-over counts from there."""
         if self.open:

@@ -60,8 +60,12 @@ class Partials(Protocol):
         """
         ...
 
-    def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
-        """What to show now, `sound()` being the whole phrase so far; None: nothing new."""
+    def update(self, sound: Callable[[], np.ndarray], pause: float) -> Shown | None:
+        """What to show now, `sound()` being the whole phrase so far; None: nothing new.
+
+        Args:
+            pause: seconds since the last speech.
+        """
         ...
 
     def end(self) -> None:
@@ -98,7 +102,7 @@ class Reencoding:
     def due(self, since: float, interval: float) -> bool:
         return since >= interval
 
-    def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
+    def update(self, sound: Callable[[], np.ndarray], pause: float) -> Shown | None:
         encoded = self._decoder.encode(sound())
         hypothesis = self._decoder.decode(encoded, self.draft, self._agreement.committed)
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
@@ -155,7 +159,7 @@ class Streaming:
             return None
         return letter, min((self.encoder.positions - 1 - letter.frame) // self.encoder.frames, LATER)
 
-    def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
+    def update(self, sound: Callable[[], np.ndarray], pause: float) -> Shown | None:
         self._read = self._evidence()
         encoded = self.encoder.encoded(first=self._first)
         if encoded is None:
@@ -175,7 +179,9 @@ class Streaming:
         if min(stable, last) > len(self._committed):
             self._committed = hypothesis.tokens[: min(stable, last)]
         end = self._first + encoded.positions
-        shown = max(heard_tokens(hypothesis, vocabulary, until, end - self._guard), len(self._committed))
+        # in a pause the last word is whole: as long as it was heard, as much less is held back
+        guard = max(0, self._guard - round(1000 * pause / POSITION_MS))
+        shown = max(heard_tokens(hypothesis, vocabulary, until, end - guard), len(self._committed))
         if shown == 0 and not self._showing:  # with the other guard the first text would come a chunk later
             first = vocabulary.words(hypothesis.tokens)[0]
             shown = min(heard_tokens(hypothesis, vocabulary, until, end - self._first_guard), first[-1] + 1)

@@ -169,7 +169,7 @@ class StreamingRecognizer:
         if backlog * 1000 > self._config.partial.late_ms:
             return []  # late: skipped, the next one covers this sound too
         began = perf_counter()
-        update = self._partials.update(lambda: self._window.sound(self._start, end))
+        update = self._partials.update(lambda: self._window.sound(self._start, end), self._endpointer.pause * FRAME_S)
         if update is None:
             return []
         if self._custom:

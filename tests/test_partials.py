@@ -52,7 +52,7 @@ def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
     encoder = SimpleNamespace(reset=lambda: None, feed=lambda sound: 0, last_letter=None, settled=50,
                               encoded=lambda first: SimpleNamespace(positions=50))
     decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given, more: said, is_speech=lambda found: True)
-    shown = Streaming(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32))
+    shown = Streaming(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32), 0.0)
     assert shown.hypothesis.tokens == (0, 1, 2) and shown.committed == ()
 
 
@@ -96,7 +96,7 @@ def test_what_is_decoded_does_not_grow_with_the_phrase() -> None:
     partials = Streaming(speech, speech, PartialConfig())
     for speech.positions in range(16, 3000, 16):  # a minute
         speech.settled = max(0, speech.positions - 32)
-        shown = partials.update(lambda: np.zeros(0, np.float32))
+        shown = partials.update(lambda: np.zeros(0, np.float32), 0.0)
         if shown is not None:
             said = max(1, (speech.positions - 380 // 20) // 20)
             assert shown.hypothesis.tokens == tuple(range(said)), "nothing that was shown is lost"
@@ -107,5 +107,14 @@ def test_what_is_decoded_does_not_grow_with_the_phrase() -> None:
     assert partials.draft == tuple(range(speech.positions // 20))
     partials.begin(np.zeros(0, np.float32))
     speech.positions = 64
-    partials.update(lambda: np.zeros(0, np.float32))
+    partials.update(lambda: np.zeros(0, np.float32), 0.0)
     assert speech.asked[-1] == (0, 64), "a new phrase is decoded from its beginning"
+
+
+def test_in_a_pause_the_last_word_is_shown() -> None:
+    """Its sound is over: what is held back is what may still go on."""
+    speech = Speech()
+    partials = Streaming(speech, speech, PartialConfig())
+    speech.positions, speech.settled = 64, 32
+    shown = [partials.update(lambda: np.zeros(0, np.float32), pause) for pause in (0.0, 0.2, 0.4)]
+    assert [one and len(one.hypothesis.tokens) for one in shown] == [2, 2, 3]

@@ -51,9 +51,9 @@ class TimedPartials:
     def due(self, since: Seconds, interval: Seconds) -> bool:
         return self._policy.due(since, interval)
 
-    def update(self, sound: Callable[[], np.ndarray]) -> Shown | None:
+    def update(self, sound: Callable[[], np.ndarray], pause: Seconds) -> Shown | None:
         with self._counted():
-            return self._policy.update(sound)
+            return self._policy.update(sound, pause)
 
     def end(self) -> None:
         self._policy.end()
