@@ -141,7 +141,7 @@ def test_updates_come_with_the_chunk_nearest_to_the_interval(bundle: Path) -> No
     made = Made(bundle, lambda frame: "ab"[frame % 2] if frame > 20 else "", partial__interval_ms=480)
     sought: list[float] = []
     update = made.recognizer._partials.update
-    made.recognizer._partials.update = lambda sound: (sought.append(made.encoder.positions * 0.02), update(sound))[1]
+    made.recognizer._partials.update = lambda *given: (sought.append(made.encoder.positions * 0.02), update(*given))[1]
     made.hear(said())
     chunk = CHUNKING.size * 0.02
     assert 0 <= sought[0] - 0.42 <= chunk
