@@ -236,10 +236,7 @@ class _Run:
 
     def begin(self, prompt: Sequence[int], pending: Sequence[int]) -> np.ndarray:
         """Logits (prompt, vocab); what is pending is fed in the same call, which is a call of 1 ms less a phrase."""
-        batch = [*prompt, *pending[: self._decoder._batch - len(prompt)]]
-        rows = self.advance(batch)
-        self._ahead = list(zip(batch[len(prompt) :], rows[len(prompt) :], strict=True))
-        return rows[: len(prompt)]
+        return self._speculate(prompt, pending)
 
     def next_row(self, token: int, pending: Sequence[int]) -> np.ndarray:
         """Logits after `token`; what is `pending` behind it is fed in the same call."""
@@ -248,11 +245,15 @@ class _Run:
         if self._ahead:  # the draft was wrong from here on: its keys and values are overwritten
             self._position -= len(self._ahead)
             self._ahead.clear()
-        d = self._decoder
-        batch = [token, *pending][: min(d._batch, d._cache - self._position)]
+        return self._speculate([token], pending)[0]
+
+    def _speculate(self, tokens: Sequence[int], pending: Sequence[int]) -> np.ndarray:
+        """Logits (tokens, vocab); those of what is pending, as much as one call takes, are kept ahead."""
+        d, n = self._decoder, len(tokens)
+        batch = [*tokens, *pending][: min(d._batch, d._cache - self._position)]
         rows = self.advance(batch)
-        self._ahead = list(zip(batch[1:], rows[1:], strict=True))
-        return rows[0]
+        self._ahead = list(zip(batch[n:], rows[n:], strict=True))
+        return rows[:n]
 
     def alignment(self, prompt: int, tokens: int) -> np.ndarray:
         """(heads, tokens + 1, positions): the row that chose each token, and the one that chose the end.
