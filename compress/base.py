@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from compress.checkpoints import Checkpoint, CheckpointError, check_shapes
 from compress.embedding import NAMES, stored_form
+from compress.grid import LOWEST, on_grid
 from compress.programs import SINES_ATOL
 from compress.quantize import EMBEDDING, Width, quantise_linears
 from compress.whisper import Dims, Whisper, sinusoids
@@ -31,8 +32,6 @@ SUFFIX = ".safetensors"
 FORMAT, KEY = 1, "device-asr-base"  # one entry of metadata, as more come in any order: [sha256, facts]
 TABLE = [f"{EMBEDDING}.{name}" for name in NAMES]
 WEIGHT, POSITIONS = f"{EMBEDDING}.weight", "encoder.positions"
-LARGEST = 7.5  # codes of 4 bits reach from -8 to 7, and a group's scale is its largest value / 7.5
-ASIDE = 2.0**-20  # relative: off the middle between two codes
 
 
 def beside(bundle: Path) -> Path:
@@ -52,29 +51,10 @@ def pack(weight: Tensor, width: Width) -> list[Tensor]:
 
 
 def unpack(table: Tensor, scales: Tensor) -> Tensor:
-    """(rows, columns) float32 that `pack` makes the same table of again.
-
-    Each number times its scale, but for the group's largest: that one was 7.5 scales and is again, else
-    the group would get a smaller scale. Which of several 7s it was is not known: the first. torchao divides
-    by a scale as it multiplies with its reciprocal in bfloat16, so that -7.5 scales become -8 or -7.
-    """
-    low, high = (table & 15).to(torch.int16) - 8, (table >> 4).to(torch.int16) - 8
+    """(rows, columns) float32 that `pack` makes the same table of again, see `grid.on_grid`."""
+    low, high = (table & 15).to(torch.int16) + LOWEST, (table >> 4).to(torch.int16) + LOWEST
     codes = torch.stack([low, high], dim=2).reshape(table.shape[0], scales.shape[1], -1)
-    rounded = scales.view(torch.bfloat16).unsqueeze(2)
-    scale, middle = rounded.to(torch.float32), LARGEST / (1.0 / rounded).to(torch.float32)  # from -7 to -8
-    lowest, upper = codes == -8, codes == 7
-    largest = torch.where(upper.any(2, keepdim=True), _first(upper), _first(codes == -7))
-    largest &= ~lowest.any(2, keepdim=True)
-    values = codes * scale
-    values = torch.where(lowest, -torch.maximum(LARGEST * scale, middle * (1 + ASIDE)), values)
-    values = torch.where(largest & upper, LARGEST * scale, values)
-    values = torch.where(largest & ~upper, -torch.minimum(LARGEST * scale, middle * (1 - ASIDE)), values)
-    return values.reshape(table.shape[0], -1)
-
-
-def _first(marks: Tensor) -> Tensor:
-    """The first mark of each group (rows, groups, columns) alone."""
-    return marks & (marks.cumsum(2) == 1)
+    return on_grid(codes, scales.view(torch.bfloat16))
 
 
 # -- the file --------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from device_asr.errors import OutputError, UsageError
 from device_asr.tokenizer import write_pieces
 
 VOCABULARY = "vocabulary.txt.gz"  # 0.23 MB of 50 256 pieces, 0.55 unpacked
+PLANS, OWN_PLAN = ("plan", "qat"), "quantise"  # settings of stages that take a plan, and the recipe's own
 STATIC_CLIPS = 32  # that the ranges of static activations are measured on
 
 LICENCES = [
@@ -46,7 +47,8 @@ class Recipe:
     """What to build; read from TOML, see recipes/en-tiny.toml.
 
     corpus: manifest -> clips taken of it, or "all". stages: the techniques in their order, each a table
-    with its name as `do` and its settings. quantise: see `QuantisationPlan`. base: whether the network in
+    with its name as `do` and its settings; in one that takes a plan, the text "quantise" stands for the recipe's own.
+    quantise: see `QuantisationPlan`. base: whether the network in
     half precision is written beside the bundle, see `base.py`. start: the checkpoint that the stages begin
     with, such as a bundle's base; none: the teacher. stream: how a network with a CTC head hears in chunks,
     the fields of `Chunking`.
@@ -65,9 +67,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(Recipe, vars(self), "Recipe")
+        QuantisationPlan.from_table(self.quantise)
+        object.__setattr__(self, "stages", [self._planned(table) for table in self.stages])
         for table in self.stages:
             settings_of(table)
-        QuantisationPlan.from_table(self.quantise)
         check_types(Chunking, self.stream, "Recipe, stream")
         if unknown := sorted(set(self.stream) - {f.name for f in fields(Chunking)}):
             raise UsageError(f"Recipe, stream: wanted size, left and ahead, found {', '.join(unknown)}.")
@@ -75,6 +78,10 @@ class Recipe:
         for name, count in self.corpus.items():
             if count != "all" and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
                 raise UsageError(f"corpus.{name}: wanted a number of clips or \"all\", found {count!r}.")
+
+    def _planned(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A stage with the recipe's own plan where it names that."""
+        return {**table, **{key: dict(self.quantise) for key in PLANS if table.get(key) == OWN_PLAN}}
 
     @property
     def chunking(self) -> Chunking:

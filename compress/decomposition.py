@@ -102,14 +102,14 @@ def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[
     Raises:
         UsageError: a layer heard nothing, as there are no clips.
     """
-    linears = linear_layers(network)
+    linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
     sums: dict[str, Tensor] = {}
     products: dict[str, Tensor] = {}
     counts = dict.fromkeys(names, 0)
     batch: Batch | None = None
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        hears = name.startswith("encoder.") or name.endswith((".cross.key", ".cross.value"))
+        hears = name.startswith("encoder.") or ".cross.key" in name or ".cross.value" in name
 
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             pcm, lengths, tokens = batch
@@ -130,8 +130,7 @@ def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[
         for hook in hooks:
             hook.remove()
     if batch is None or not all(counts.values()):
-        raise UsageError("lowrank.activations: wanted calibration clips with sound and text, found none; "
-                         "give some or set activations = false.")
+        raise UsageError("Inputs of layers: wanted calibration clips with sound and text, found none; give some.")
     moments = {}
     for name, count in counts.items():
         mean = sums[name] / count

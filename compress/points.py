@@ -23,7 +23,7 @@ from device_asr.errors import DeviceAsrError, OutputError, UsageError
 
 POINTS = Path(__file__).parent / "recipes" / "points"
 LEDGER, BUNDLES = "points.jsonl", "points"  # in the work folder
-ALL, NONE = "all", "none"
+ALL, START, NONE = "all", "start", "none"
 
 Measure = Callable[[Path], Mapping[str, Any]]  # a bundle -> the record of `profile.bench`
 
@@ -48,8 +48,8 @@ class Point:
 def read_point(path: Path, base: Recipe) -> Point:
     """A point from TOML: name, description, shared, and if need be [corpus], [[stages]] and [quantise].
 
-    shared: "all" stages of `base`, "none", or those up to the first of that name; with "none" the point begins with
-    the teacher, else with what `base` begins with. corpus, quantise: as in `base` where left out.
+    shared: "all" stages of `base`, those up to the first of that name, "start": none, but what `base` begins with, or
+    "none": the point begins with the teacher. corpus, quantise: as in `base` where left out.
 
     Raises:
         UsageError: unreadable, unknown or missing keys, a stage that is not in `base`.
@@ -60,12 +60,13 @@ def read_point(path: Path, base: Recipe) -> Point:
         raise UsageError(f"Point {path} cannot be read: {error}.") from None
     names = [table["do"] for table in base.stages]
     until = values.pop("shared", None)
-    if until not in (ALL, NONE, *names):
+    counts = {ALL: len(names), START: 0, NONE: 0}
+    if until not in (*counts, *names):
         near = difflib.get_close_matches(str(until), names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise UsageError(f"Point {path}: wanted shared = {ALL}, {NONE} or a stage of {base.name} ({', '.join(names)}), "
-                         f"found {until!r}{hint}")
-    count = {ALL: len(names), NONE: 0}[until] if until in (ALL, NONE) else names.index(until) + 1
+        raise UsageError(f"Point {path}: wanted shared = {ALL}, {START}, {NONE} or a stage of {base.name} "
+                         f"({', '.join(names)}), found {until!r}{hint}")
+    count = counts[until] if until in counts else names.index(until) + 1
     given = {"teacher": base.teacher, "language": base.language, "corpus": base.corpus, "quantise": base.quantise}
     given["start"] = None if until == NONE else base.start
     try:

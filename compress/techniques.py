@@ -17,6 +17,7 @@ from compress.judge import Judge, TrainingReport, training_report
 from compress.lowrank import LowRankReport, LowRankSettings, Round
 from compress.material import Material
 from compress.qat import simulate
+from compress.rounding import RoundReport, RoundSettings, round_weights
 from compress.settings import check_count, check_types
 from compress.structured import FfnSettings, HeadSettings, LayerSettings, NarrowSettings, StructureReport
 from device_asr.errors import DeviceAsrError, UsageError
@@ -176,6 +177,16 @@ def _lowrank(checkpoint: Checkpoint, settings: LowRankStage, material: Material,
     return outcome.checkpoint, LowRankSearch(outcome.held, outcome.reason, outcome.rounds, outcome.report)
 
 
+# -- rounding ----------------------------------------------------------------------------------------
+
+
+def _round(checkpoint: Checkpoint, settings: RoundSettings, material: Material,
+           folder: Path) -> tuple[Checkpoint, RoundReport]:
+    found = material.labelled(checkpoint.vocabulary, settings.clips)
+    return round_weights(checkpoint, settings, labelled.token_batches(found, checkpoint.vocabulary),
+                         material.zeros_stay)
+
+
 # -- training ----------------------------------------------------------------------------------------
 
 
@@ -214,6 +225,7 @@ TECHNIQUES = {
     "layers": Technique(LayerSettings, _structured(structured.prune_layers), _taylor),
     "narrow": Technique(NarrowSettings, _structured(structured.narrow), _taylor),
     "lowrank": Technique(LowRankStage, _lowrank, lambda s: s.activations or s.wer_budget is not None),
+    "round": Technique(RoundSettings, _round, lambda settings: True),
     "distill": Technique(DistillRecipe, _distill, lambda settings: True),
 }
 

@@ -145,6 +145,13 @@ def test_a_corpus_that_is_not_there(place: Path, run: Run) -> None:
     assert_told(place, run(*build_of(place, path)), 1, "dev.jsonl does not exist")
 
 
+def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
+    plan = {"bits": 4, "group": 32}
+    recipe = Recipe("a", "tiny.en", stages=[{"do": "round", "plan": "quantise"}, {"do": "distill", "qat": "quantise"},
+                                            {"do": "distill", "qat": {"bits": 8}}], quantise=plan)
+    assert [table.get("plan", table.get("qat")) for table in recipe.stages] == [plan, plan, {"bits": 8}]
+
+
 @pytest.mark.parametrize(("table", "said"), [
     ({"do": "magnitude", "amount": 1.0}, "prune.amount: wanted a share in [0, 1), found 1.0"),
     ({"do": "heads", "amount": -0.1}, "heads.amount: wanted a share in [0, 1), found -0.1"),
@@ -168,6 +175,10 @@ def test_a_corpus_that_is_not_there(place: Path, run: Run) -> None:
     ({"do": "distill", "augment": {"noise": "much"}}, "distill.augment: wanted noise to be a number, found 'much'"),
     ({"do": "distill", "streaming": {"sizes": 8}}, "wanted sizes to be a list, each a whole number, found 8"),
     ({"do": "vocabulary", "size": 100}, "Vocabulary size: wanted 256 to 256 pieces, found 100"),
+    ({"do": "round"}, "stage round: RoundSettings.__init__() missing"),
+    ({"do": "round", "plan": {"bits": 5}}, "Weight bits: wanted 4, 8 or 32, found 5"),
+    ({"do": "round", "plan": "quantize"}, "wanted plan to be a table, found 'quantize'"),
+    ({"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 0}, "round.clips: wanted a whole number of at least 1"),
     ({"do": "distil"}, "did you mean 'distill'"),
     ({"do": "distill", "epoch": 3}, "found 'epoch'; did you mean 'epochs'"),
     ({**TRAINING, "qat": {"bits": 3}}, "wanted 4, 8 or 32, found 3"),

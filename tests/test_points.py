@@ -312,7 +312,7 @@ def test_at_least_eight_points_ship_and_begin_as_the_shipped_recipe_does() -> No
     assert (student.shared.stages, student.recipe.quantise) == (base.stages, base.quantise)
     for name, first in (("magnitude", "magnitude"), ("structured", "heads"), ("lowrank", "lowrank")):
         own = [table["do"] for table in by_name[name].recipe.stages]
-        assert own[0] == first and own[-1] == "distill" and by_name[name].shared.stages == base.stages
+        assert own[0] == first and own[-1] == "distill" and not by_name[name].shared.stages
         assert by_name[name].shared.start == base.start is not None
 
 
@@ -330,6 +330,9 @@ def test_a_point_that_names_no_stage_of_the_recipe_is_refused(tmp_path: Path) ->
         read_point(path, base)
     path.write_text('name = "a"\nshared = "vocabulary"\n')
     assert read_point(path, base).shared.stages == [{"do": "vocabulary", "size": 9}]
+    path.write_text('name = "a"\nshared = "start"\n')
+    shared = read_point(path, replace(base, start="b.safetensors")).shared
+    assert shared.start == "b.safetensors" and not shared.stages
     (tmp_path / "2.toml").write_text('name = "a"\nshared = "all"\n')
     with pytest.raises(UsageError, match="a name each"):
         read_points(base, tmp_path)

@@ -97,12 +97,13 @@ def zeros(checkpoint: Checkpoint) -> int:
     {"do": "lowrank", "energy": 0.7, "activations": False},
     {"do": "ctc"},
     {"do": "adapters", "rank": 4},
+    {"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 4},
 ], ids=lambda table: "-".join(map(str, list(table.values())[:2])))
 def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
         teacher: Checkpoint, material: Material, tmp_path: Path, table: dict[str, Any]) -> None:
     result, removed = stage(table, teacher, material, tmp_path)
     result.network()
-    smaller = {"vocabulary": False, "magnitude": False, "ctc": False, "adapters": False}.get(table["do"], True)
+    smaller = table["do"] not in ("vocabulary", "magnitude", "ctc", "adapters", "round")
     assert (result.parameters < teacher.parameters) is smaller
     if table["do"] == "magnitude":
         assert zeros(result) > zeros(teacher) and removed.sparsity > 0.1
@@ -113,6 +114,7 @@ def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
 @pytest.mark.parametrize("table", [
     {"do": "magnitude", "amount": 0}, {"do": "heads", "amount": 0}, {"do": "ffn", "amount": 0.0},
     {"do": "layers", "amount": 0}, {"do": "narrow"}, {"do": "lowrank", "energy": 1, "activations": False},
+    {"do": "round", "plan": {"bits": 8}},
 ], ids=lambda table: table["do"])
 def test_amount_0_changes_nothing(teacher: Checkpoint, material: Material, tmp_path: Path,
                                   table: dict[str, Any]) -> None:
@@ -122,8 +124,9 @@ def test_amount_0_changes_nothing(teacher: Checkpoint, material: Material, tmp_p
 def test_which_settings_learn_from_clips() -> None:
     learns = {json.dumps(table): settings_of(table)[0].learns(settings_of(table)[1]) for table in (
         {"do": "heads", "heads": 1}, {"do": "heads", "heads": 1, "importance": "taylor"}, {"do": "distill"},
-        {"do": "lowrank", "rank": 8}, {"do": "lowrank", "rank": 8, "activations": False}, {"do": "ctc"})}
-    assert list(learns.values()) == [False, True, True, True, False, False]
+        {"do": "lowrank", "rank": 8}, {"do": "lowrank", "rank": 8, "activations": False}, {"do": "ctc"},
+        {"do": "round", "plan": {"bits": 4}})}
+    assert list(learns.values()) == [False, True, True, True, False, False, True]
 
 
 def test_low_rank_goes_as_far_as_the_wer_budget_holds(teacher: Checkpoint, material: Material, tmp_path: Path) -> None:
