@@ -324,7 +324,7 @@ def test_models_are_listed_shown_and_verified() -> None:
 
 
 def test_the_shipped_bundle_is_small() -> None:
-    assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 32e6
+    assert sum(path.stat().st_size for path in MODEL.iterdir()) <= 24e6
 
 
 # -- config ------------------------------------------------------------------------------------------
