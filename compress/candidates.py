@@ -13,7 +13,7 @@ import torch
 
 from compress.checkpoints import learned
 from compress.programs import Sines
-from compress.quantize import QuantisationPlan, Width
+from compress.quantize import EMBEDDING, QuantisationPlan, Width
 from compress.whisper import Dims, LayerDims, Whisper
 from device_asr.errors import UsageError
 
@@ -144,25 +144,24 @@ class Size:
 
 
 @cache
-def estimate(dims: Dims, bits: int, embedding: Width | None = None) -> Size:
-    """The size of a network that was not built; its bundle's within 1 % for the shipped model (int8).
+def estimate(dims: Dims, plan: QuantisationPlan) -> Size:
+    """The size of a network that was not built; its bundle's within 1 % for the shipped model.
 
-    Linear weights have `bits` (8 where the columns are not whole groups of 4-bit numbers), the tied
-    embedding its own width (None: 8 bits at least); the encoder's positions are computed from two small
-    tables; all else is float32.
+    Linear weights and the tied embedding are of the plan's widths; the encoder's positions are computed from two
+    small tables; all else is float32.
+
+    Raises:
+        UsageError: the plan does not fit the network.
     """
     with torch.device("meta"):
-        weights = learned(Whisper(dims).state_dict())
-    wanted, table = Width(bits, GROUP if bits == 4 else None), Width(max(bits, 8))
-    tied = embedding or table
+        network = Whisper(dims)
+    weights = learned(network.state_dict())
+    widths = {f"{name}.weight": width for name, width in {**plan.widths(network), EMBEDDING: plan.table}.items()}
     total = 4 * (FRONTEND_FLOATS + MEL_FLOATS * dims.n_mels)
     total += 4 * dims.state * (math.ceil(dims.audio_ctx / Sines.BLOCK) + Sines.BLOCK)
     for name, tensor in weights.items():
-        if tensor.dim() == 2 and name.endswith(".weight"):
-            width = tied if name == "decoder.embedding.weight" else wanted
-            total += (width if width.fits(tensor.shape[1]) else table).bytes(*tensor.shape)
-        else:
-            total += 4 * tensor.numel()
+        width = widths.get(name)
+        total += 4 * tensor.numel() if width is None else width.bytes(*tensor.shape)
     return Size(sum(tensor.numel() for tensor in weights.values()),
                 round(total + VAD_BYTES + PIECE_BYTES * (dims.vocab - SPECIAL_TOKENS)))
 
@@ -173,5 +172,4 @@ def size_of(teacher: Dims, candidate: Candidate) -> Size:
     Raises:
         UsageError: see `student_dims`.
     """
-    plan = candidate.plan
-    return estimate(student_dims(teacher, candidate), plan.bits, plan.table)
+    return estimate(student_dims(teacher, candidate), candidate.plan)

@@ -112,7 +112,8 @@ def test_a_search_ends_with_a_bundle_that_loads_and_was_measured(trials: Trials,
     assert found.best == row and row.state == "complete", row.reason
     bundle = load(row.bundle)
     assert bundle.size == row.bytes and bundle.manifest["parameters"] == row.parameters
-    assert estimate(student_dims(DIMS, Candidate(**row.recipe)), row.recipe["bits"]).parameters == row.parameters
+    candidate = Candidate(**row.recipe)
+    assert estimate(student_dims(DIMS, candidate), candidate.plan).parameters == row.parameters
     assert row.wer is not None and row.rtf > 0 and row.memory > 2**20 and row.loss > 0
     assert "search --device toy" in (Path(row.bundle) / "CARD.md").read_text()
     assert len(read_manifest(trials.manifest)) == 1
