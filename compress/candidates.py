@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -82,8 +83,8 @@ class Space:
         """The least of everything."""
         return Candidate(**{name: min(choices) for name, choices in asdict(self).items()})
 
-    def whole(self, teacher: Dims, size: int) -> list[Candidate]:
-        """Nothing removed but pieces: for each bit width the most pieces that stay under `size` bytes by estimate.
+    def whole(self, teacher: Dims, fits: Callable[[Size], bool]) -> list[Candidate]:
+        """Nothing removed but pieces: for each bit width the most pieces whose estimate `fits`.
 
         Fewer bits in the embedding first: 4 of them cost no word that 50 clips could show, pieces do.
         """
@@ -92,7 +93,7 @@ class Space:
         for bits in self.bits:
             fitting = [replace(largest, vocabulary=pieces, bits=bits, embedding=min(self.embedding),
                                epochs=min(self.epochs)) for pieces in self.vocabulary]
-            found += [one for one in fitting if size_of(teacher, one).bytes <= size][-1:]
+            found += [one for one in fitting if fits(size_of(teacher, one))][-1:]
         return found
 
     def to_json(self) -> dict[str, list[Any]]:

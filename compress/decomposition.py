@@ -80,13 +80,20 @@ def decompose_weight(weight: Tensor, moments: Moments | None, ridge: float) -> D
     if moments is None:
         left, values, right = torch.linalg.svd(weight, full_matrices=False)
         return Decomposition(left.float(), values.float(), right.float(), torch.zeros(weight.shape[1]))
-    covariance = moments.covariance.clone()
-    # the floor: a layer whose inputs never vary is decomposed plainly
-    covariance.diagonal().add_(max(ridge * float(covariance.diagonal().mean()), 1e-12))
-    root = torch.linalg.cholesky(covariance)
+    root = torch.linalg.cholesky(ridged(moments.covariance, ridge))
     left, values, right = torch.linalg.svd(weight @ root, full_matrices=False)
     right = torch.linalg.solve_triangular(root, right, upper=False, left=False)
     return Decomposition(left.float(), values.float(), right.float(), moments.mean.float())
+
+
+def ridged(covariance: Tensor, ridge: float) -> Tensor:
+    """A covariance (columns, columns) with `ridge`, relative to its diagonal's mean, added to the diagonal.
+
+    Never nothing: a layer whose inputs never vary is treated as if all of them counted alike.
+    """
+    covariance = covariance.clone()
+    covariance.diagonal().add_(max(ridge * float(covariance.diagonal().mean()), 1e-12))
+    return covariance
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from compress.checkpoints import Checkpoint
-from compress.decomposition import Batch, input_moments
+from compress.decomposition import Batch, input_moments, ridged
 from compress.grid import HIGHEST, LARGEST, LOWEST, bears_lowest, on_grid
 from compress.quantize import QuantisationPlan
 from compress.settings import check_count
@@ -109,18 +109,16 @@ def compensated(weight: Tensor, covariance: Tensor, group: int, ridge: float,
     Returns:
         codes (rows, groups, group) int16, scales (rows, groups) bfloat16, as `on_grid` wants them.
     """
-    weight, covariance = weight.clone(), covariance.clone()
+    weight = weight.clone()
     rows, columns = weight.shape
     zero = (weight == 0) & zeros_stay
-    # the floor: a layer whose inputs never vary is rounded to nearest
-    covariance.diagonal().add_(max(ridge * float(covariance.diagonal().mean()), 1e-12))
-    spread = torch.linalg.cholesky(torch.linalg.inv(covariance), upper=True)
+    spread = torch.linalg.cholesky(torch.linalg.inv(ridged(covariance, ridge)), upper=True)
     codes = torch.zeros(rows, columns // group, group, dtype=torch.int16)
     scales = torch.zeros(rows, columns // group, dtype=torch.bfloat16)
     for number, first in enumerate(range(0, columns, group)):
-        behind = slice(first + group, columns)
-        whole = weight[:, first : first + group].masked_fill(zero[:, first : first + group], 0.0)
-        scale = _scale(whole, spread.diagonal()[first : first + group].square().reciprocal())
+        here, behind = slice(first, first + group), slice(first + group, columns)
+        whole = weight[:, here].masked_fill(zero[:, here], 0.0)
+        scale = _scale(whole, spread.diagonal()[here].square().reciprocal())
         scales[:, number], step, largest = scale, scale.double(), whole.abs().argmax(1)
         lowest = torch.where(bears_lowest(scale), LOWEST, -HIGHEST).double()
         lost = torch.zeros(rows, group, dtype=weight.dtype)
@@ -132,8 +130,9 @@ def compensated(weight: Tensor, covariance: Tensor, group: int, ridge: float,
             code[zero[:, column]] = 0.0
             codes[:, number, k] = code.to(torch.int16)
             lost[:, k] = (weight[:, column] - code * step) / spread[column, column]
-            weight[:, column + 1 : first + group] -= torch.outer(lost[:, k], spread[column, column + 1 : first + group])
-        weight[:, behind] -= lost @ spread[first : first + group, behind]
+            rest = slice(column + 1, first + group)
+            weight[:, rest] -= torch.outer(lost[:, k], spread[column, rest])
+        weight[:, behind] -= lost @ spread[here, behind]
     return codes, scales
 
 

@@ -125,12 +125,17 @@ def check_possible(space: Space, teacher: Dims, device: DeviceProfile) -> None:
     """
     least = space.smallest
     size = size_of(teacher, least)
-    if misses(Measured(size.parameters, size.bytes), device):
+    if _over(size, device):
         raise UsageError(
             f"Device {device.name} allows {device.size_mb:g} MB, but the smallest network of this search "
             f"({least.vocabulary} pieces, {least.encoder_layers} + {least.decoder_layers} layers, {least.bits} bits, "
             f"{size.parameters / 1e6:.1f} M parameters) takes about {size.bytes / 1e6:.1f} MB; raise size_mb, or give "
             "a smaller teacher.")
+
+
+def _over(size: Size, device: DeviceProfile) -> tuple[Miss, ...]:
+    """The budgets that an estimate exceeds."""
+    return misses(Measured(size.parameters, size.bytes), device)
 
 
 def search(device: DeviceProfile, space: Space, teacher: Dims, evaluate: Evaluate, work: Path, plan: Plan,
@@ -154,7 +159,7 @@ def search(device: DeviceProfile, space: Space, teacher: Dims, evaluate: Evaluat
     study = _open(work, {**plan.identity, "space": space.to_json(), "device": asdict(device)}, plan.seed)
     _take_up(study)
     if not study.get_trials(deepcopy=False):
-        for candidate in space.whole(teacher, round(device.size_mb * 1e6)):
+        for candidate in space.whole(teacher, lambda size: not _over(size, device)):
             study.enqueue_trial(asdict(candidate))
 
     def objective(trial: Trial) -> float:
@@ -250,7 +255,7 @@ def _look(row: Row, study: Study, size: Size, device: DeviceProfile) -> None:
     for before in rows_of(study):
         if before.worked and before.recipe == row.recipe:
             raise Cut(f"the same recipe as trial {before.trial}")
-    over = misses(Measured(size.parameters, size.bytes), device)
+    over = _over(size, device)
     if over:
         raise Cut(f"estimated {over[0]}")
 
