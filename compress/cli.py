@@ -161,8 +161,7 @@ def compare(recipe: Path, corpus: Path, noise: Path | None, manifest: Path, work
     command = shlex.join(["device-asr-compress", "compare", *(str(word) for pair in given.items() for word in pair)])
     heard = points_table.heard(found.rows, manifest, threads, processor())
     markdown = points_table.table(found.rows, heard, command)
-    for path in files:
-        tables.put_table(path, points_table.NAME, markdown)
+    tables.put_table(files, points_table.NAME, markdown)
     click.echo(markdown)
     found.check()
 

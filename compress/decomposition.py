@@ -137,7 +137,8 @@ def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[
         for hook in hooks:
             hook.remove()
     if batch is None or not all(counts.values()):
-        raise UsageError("Inputs of layers: wanted calibration clips with sound and text, found none; give some.")
+        raise UsageError("Inputs of layers: wanted calibration clips with sound and text, found none; give "
+                         "--corpus with such clips, or choose a technique that needs none.")
     moments = {}
     for name, count in counts.items():
         mean = sums[name] / count

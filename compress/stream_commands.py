@@ -59,8 +59,7 @@ def chunk_table(source: str | None, recipe: Path, corpus: Path | None, noise: Pa
     given = [pair for pair in given if pair[1]] + [("--manifest", path) for path in manifests]
     command = shlex.join(["device-asr-compress", "chunks", *(str(word) for pair in given for word in pair)])
     markdown = chunk_points.table(rows, f"{threads} thread(s) of {processor()}, decoder of {bundle.name}", command)
-    for path in files:
-        tables.put_table(path, chunk_points.NAME, markdown)
+    tables.put_table(files, chunk_points.NAME, markdown)
     click.echo(markdown)
 
 

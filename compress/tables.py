@@ -99,12 +99,13 @@ def check_markers(path: Path, name: str) -> str:
     return text
 
 
-def put_table(path: Path, name: str, markdown: str) -> None:
-    """Replaces what is between the markers of a file; see `check_markers`."""
-    text = check_markers(path, name)
+def put_table(files: Iterable[Path], name: str, markdown: str) -> None:
+    """Replaces what is between the markers of each file; see `check_markers`."""
     begin, end = _markers(name)
-    before, after = text[: text.index(begin) + len(begin)], text[text.index(end):]
-    write(path, f"{before}\n{markdown}\n{after}")
+    for path in files:
+        text = check_markers(path, name)
+        before, after = text[: text.index(begin) + len(begin)], text[text.index(end):]
+        write(path, f"{before}\n{markdown}\n{after}")
 
 
 def _markers(name: str) -> tuple[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -248,10 +248,12 @@ def settings_of(table: Mapping[str, Any]) -> tuple[Technique, Any]:
             raise UsageError(f"Recipe, stage {name}: wanted settings of {', '.join(known) or 'no name'}, found {key!r}"
                              f"{_nearest(key, known)}")
     check_types(technique.settings, values, f"Recipe, stage {name}")
-    try:
-        return technique, technique.settings(**values)
-    except TypeError as error:
-        raise UsageError(f"Recipe, stage {name}: {error}.") from None
+    lacking = [f.name for f in fields(technique.settings)
+               if f.default is MISSING and f.default_factory is MISSING and f.name not in values]
+    if lacking:
+        raise UsageError(f"Recipe, stage {name}: wanted settings of {', '.join(known)}, found no "
+                         f"{' and no '.join(lacking)}, which must be given.")
+    return technique, technique.settings(**values)
 
 
 def _nearest(name: Any, names: Iterable[str]) -> str:

@@ -155,7 +155,7 @@ class PartialConfig(_Section):
                           low=2, high=5)
     first_guard_ms: int = knob(160, "stream: a phrase's first word is shown when it was heard this long before the "
                                     "last sound", unit="ms", low=0, high=2000)
-    guard_ms: int = knob(380, "the same of the words after it", unit="ms", low=0, high=2000)
+    guard_ms: int = knob(460, "the same of the words after it", unit="ms", low=0, high=2000)
     late_ms: int = knob(400, "an update is skipped when more sound than this is waiting", unit="ms",
                         low=0, high=10000)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,7 +99,8 @@ class Decoder:
         return Encoded(tuple(self._session.run("encode", padded)), positions, samples / SAMPLE_RATE)
 
     def decode(self, encoded: Encoded, draft: Sequence[int] = (), forced: Sequence[int] = (),
-               favour: float = 0.0, more: int | None = None) -> Hypothesis:
+               favour: float = 0.0, more: int | None = None,
+               enough: Callable[[np.ndarray], bool] | None = None) -> Hypothesis:
         """The greedy text of a phrase.
 
         draft: tokens that are likely (an earlier hypothesis): checked in one call, kept where they are what
@@ -107,6 +108,7 @@ class Decoder:
         forced: tokens the text must begin with (committed before).
         favour: by how much less likely than the best a token of the draft may be and is still kept, in nats.
         more: tokens that may come after as many as the draft has; more of them are a loop. None: any number.
+        enough: asked of what a token attended to, (heads, positions); the text ends with the first one for which it is.
         """
         limit = min(self._cache - len(self.vocabulary.prompt) - 1, self._token_limit(encoded.seconds))
         if more is not None:
@@ -138,12 +140,14 @@ class Decoder:
                 del tokens[-repeat:], logprobs[-repeat:]
                 looped = True
                 break
+            if enough is not None and len(tokens) > len(forced) and enough(run.attention(len(tokens) - 1)):
+                break
             expected.take(token)
             row = run.next_row(token, expected.rest)
         if self._config.guards and not looped:
             looped = self._compresses(tokens)
         return Hypothesis(tuple(tokens), tuple(logprobs), no_speech,
-                          run.alignment(len(self.vocabulary.prompt), len(tokens)), looped)
+                          run.alignment(len(tokens)), looped)
 
     def decode_safely(self, pcm: np.ndarray, encoded: Encoded, draft: Sequence[int] = (),
                       favour: float = 0.0) -> tuple[Encoded, Hypothesis]:
@@ -217,6 +221,7 @@ class _Run:
     def __init__(self, decoder: Decoder, encoded: Encoded) -> None:
         self._decoder, self._encoded = decoder, encoded
         self._position = 0
+        self._first = len(decoder.vocabulary.prompt) - 1  # row that predicts the first token
         self._ahead: list[tuple[int, np.ndarray]] = []  # (token that was fed, the row it gave)
         self._attention: list[np.ndarray] = []
 
@@ -255,13 +260,20 @@ class _Run:
         self._ahead = list(zip(batch[n:], rows[n:], strict=True))
         return rows[:n]
 
-    def alignment(self, prompt: int, tokens: int) -> np.ndarray:
-        """(heads, tokens + 1, positions): the row that chose each token, and the one that chose the end.
+    def attention(self, token: int) -> np.ndarray:
+        """(heads, positions) of a token's, counted from 0.
 
         As in Whisper's timing.py, a token is aligned with the row that predicted it: the first with the
         last row of the prompt, the end with the row of the last token.
         """
-        return np.stack(self._attention[prompt - 1 : prompt + tokens], axis=1)
+        return self._attention[self._first + token]
+
+    def alignment(self, tokens: int) -> np.ndarray:
+        """(heads, tokens + 1, positions): of each token and of the end, zeros where none was sought."""
+        rows = self._attention[self._first : self._first + tokens + 1]
+        if len(rows) <= tokens:
+            rows = [*rows, np.zeros_like(rows[0])]
+        return np.stack(rows, axis=1)
 
 
 def _log_softmax(row: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 `Reencoding` encodes the phrase so far again and commits what successive hypotheses agree on. `Streaming`
 hears each chunk once and shows what the decoder attended to before the last moments of the sound: what it writes
-of those will often be heard otherwise (AlignAtt, Papi et al. 2023). It commits what lies before the look-ahead too.
+of those will often be heard otherwise (AlignAtt, Papi et al. 2023), so there it stops. It commits what lies before the
+look-ahead too.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from device_asr.tokenizer import Vocabulary
 
 POSITION_MS = 20
 ATTENDED = 0.7  # of its attention say where a token was heard; by the largest alone 1.6 times the words were taken back
-MORE = 24  # tokens that an update may bring, 6 s of speech; loops were 100 tokens and 150 ms
+MORE = 24  # tokens that an update may bring, 6 s of speech
 LATER = 2  # chunks after the last letter that still bring updates: the last partials' WER falls by 0.4 to 1.0 %
+STALLED = 50  # positions of letters behind the last word; word emission p95 1216 -> 1140 ms (librispeech-other-dev)
 WINDOW, KEPT = 500, 250  # positions: a longer part of a phrase is decoded from its last 5 s on
 SPARE_S = 1.0  # a phrase may be a little longer than the longest: frames are whole, and so are chunks
 
@@ -134,23 +136,32 @@ class Streaming:
 
     def begin(self, sound: np.ndarray) -> None:
         self.encoder.reset()
-        self.draft: tuple[int, ...] = ()
         self._committed: tuple[int, ...] = ()
         self._last: Hypothesis | None = None
         self._behind = self._first = 0  # tokens that are not decoded again, and the position from which others are
         self._read: tuple[Letter, int] | None = None
         self._showing = False
-        self._fresh = False  # a chunk was completed just now
+        self._fresh = self._previewed = False  # a chunk was completed just now; it was heard before it was whole
         self.encoder.feed(sound)
+
+    @property
+    def draft(self) -> tuple[int, ...]:
+        return self._last.tokens if self._last is not None else ()
 
     def hear(self, frame: np.ndarray) -> None:
         self._fresh = self.encoder.feed(frame) > 0
+        self._previewed &= not self._fresh
 
     def due(self, since: float, interval: float) -> bool:
+        if not (self._showing or self._previewed) and self.encoder.waiting >= self.encoder.chunk // 2:
+            self.encoder.preview()  # the first word need not wait for a whole chunk
+            self._fresh = self._previewed = True
         if self._evidence() == self._read:
             return False  # the decoder is not asked where CTC heard nothing new
         # updates come with chunks: the nearest one to the interval, the first as soon as there is a letter
-        return self._read is None or (self._fresh and since >= interval - self.encoder.chunk / SAMPLE_RATE / 2)
+        if self._read is None or not self._showing:
+            return self._read is None or self._fresh
+        return self._fresh and since >= interval - self.encoder.chunk / SAMPLE_RATE / 2
 
     def _evidence(self) -> tuple[Letter, int] | None:
         """The last letter, and how many chunks were heard after it, up to `LATER`: the decoder may then know better."""
@@ -161,34 +172,55 @@ class Streaming:
 
     def update(self, sound: Callable[[], np.ndarray], pause: float) -> Shown | None:
         self._read = self._evidence()
-        encoded = self.encoder.encoded(first=self._first)
-        if encoded is None:
+        # in a pause the last word is whole: as long as it was heard, as much less is held back
+        guard = max(0, self._guard - round(1000 * pause / POSITION_MS))
+        hypothesis = self._hypothesis(guard)
+        if hypothesis is None:
             return None
-        hypothesis = self._decoder.decode(encoded, self.draft[self._behind :], self._committed[self._behind :],
-                                          more=MORE)
-        if hypothesis.looped or not self._decoder.is_speech(hypothesis):
-            return None
-        if self._last is not None and self._behind:
-            hypothesis = hypothesis.behind(self._last, self._behind, self._first)
-        self._last, self.draft = hypothesis, hypothesis.tokens
+        self._last = hypothesis
         if hypothesis.alignment.shape[0] == 0:
             return Shown(hypothesis, self._committed)  # no head tells where words were heard: none is committed
-        vocabulary, until = self._decoder.vocabulary, heard_until(hypothesis)
+        until = heard_until(hypothesis)
+        if self._stalled(until):
+            self._committed, self._behind, self._first = hypothesis.tokens, len(hypothesis.tokens), int(until.max()) + 1
+            if (further := self._hypothesis(guard)) is not None:
+                self._last = hypothesis = further
+                until = heard_until(hypothesis)
+        vocabulary = self._decoder.vocabulary
         stable = heard_tokens(hypothesis, vocabulary, until, self.encoder.settled - self._guard)
         last = vocabulary.words(hypothesis.tokens)[-1][0]  # where the last word begins, which may go on
         if min(stable, last) > len(self._committed):
             self._committed = hypothesis.tokens[: min(stable, last)]
-        end = self._first + encoded.positions
-        # in a pause the last word is whole: as long as it was heard, as much less is held back
-        guard = max(0, self._guard - round(1000 * pause / POSITION_MS))
+        end = self.encoder.positions
         shown = max(heard_tokens(hypothesis, vocabulary, until, end - guard), len(self._committed))
         if shown == 0 and not self._showing:  # with the other guard the first text would come a chunk later
             first = vocabulary.words(hypothesis.tokens)[0]
             shown = min(heard_tokens(hypothesis, vocabulary, until, end - self._first_guard), first[-1] + 1)
         self._showing |= shown > 0
-        if encoded.positions > WINDOW:
+        if end - self._first > WINDOW:
             self._leave_behind(hypothesis, until)
         return Shown(hypothesis.first(shown), self._committed) if shown else None
+
+    def _hypothesis(self, guard: int) -> Hypothesis | None:
+        """Of the phrase so far, what was left behind included; None: too short, no speech, or a loop.
+
+        It ends with the first token that was heard in the last `guard` positions: no word is shown behind that one, and
+        many loops begin there.
+        """
+        encoded = self.encoder.encoded(first=self._first)
+        if encoded is None:
+            return None
+        before = encoded.positions - (guard if self._showing else min(guard, self._first_guard))
+        found = self._decoder.decode(encoded, self.draft[self._behind :], self._committed[self._behind :], more=MORE,
+                                     enough=lambda attention: len(attention) > 0 and heard(attention) >= before)
+        if found.looped or not self._decoder.is_speech(found):
+            return None
+        return found.behind(self._last, self._behind, self._first) if self._behind else found
+
+    def _stalled(self, until: np.ndarray) -> bool:
+        """Whether letters were heard so long after the last word that the decoder has taken it for the end."""
+        letter = self.encoder.last_letter
+        return letter is not None and letter.frame - int(until.max()) >= STALLED
 
     def _leave_behind(self, hypothesis: Hypothesis, until: np.ndarray) -> None:
         """Words that are committed and were heard before the last `KEPT` positions are not decoded again.
@@ -245,8 +277,13 @@ def longest(config: Config) -> float:
 
 def heard_until(hypothesis: Hypothesis) -> np.ndarray:
     """(tokens,) int: the position up to which each token was heard, with `ATTENDED` of its attention."""
-    mean = hypothesis.alignment.mean(axis=0)[: len(hypothesis.tokens)]
-    return (mean.cumsum(axis=1) < ATTENDED * mean.sum(axis=1, keepdims=True)).sum(axis=1)
+    return heard(hypothesis.alignment[:, : len(hypothesis.tokens)])
+
+
+def heard(attention: np.ndarray) -> Any:
+    """The position up to which a token was heard, by (heads, ..., positions); (...) int."""
+    mean = attention.mean(axis=0)
+    return (mean.cumsum(axis=-1) < ATTENDED * mean.sum(axis=-1, keepdims=True)).sum(axis=-1)
 
 
 def heard_tokens(hypothesis: Hypothesis, vocabulary: Vocabulary, until: np.ndarray, before: int) -> int:

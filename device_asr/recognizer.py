@@ -145,10 +145,11 @@ class StreamingRecognizer:
             return events
         if not self._endpointer.open:
             return []
+        began = perf_counter()
         self._partials.hear(frame)  # without a gap, also while nothing is shown: evidence and finals come from it
         if (heard := self._partials.last_heard()) is not None:
             self._endpointer.spoke(self._start + int(heard / FRAME_S))
-        return self._maybe_partial(number + 1, backlog)
+        return self._maybe_partial(number + 1, backlog, began)
 
     def _open(self, onset: int, start: int) -> list[Event]:
         self._phrase += 1
@@ -160,7 +161,7 @@ class StreamingRecognizer:
         self._updated = self._seconds(onset)
         return [SpeechStarted(self._phrase, self._seconds(onset))]
 
-    def _maybe_partial(self, end: int, backlog: float) -> list[Event]:
+    def _maybe_partial(self, end: int, backlog: float, began: float) -> list[Event]:
         now = self._seconds(end)
         since = round(now - self._updated, 3)
         if self.partial_interval is None or not self._partials.due(since, self.partial_interval):
@@ -168,7 +169,6 @@ class StreamingRecognizer:
         self._updated = now
         if backlog * 1000 > self._config.partial.late_ms:
             return []  # late: skipped, the next one covers this sound too
-        began = perf_counter()
         update = self._partials.update(lambda: self._window.sound(self._start, end), self._endpointer.pause * FRAME_S)
         if update is None:
             return []

@@ -53,12 +53,17 @@ class StreamEncoder:
         """Forgets the phrase."""
         self._state = [array.copy() for array in self._starts]
         self._pending = np.zeros(0, np.float32)
-        self.samples = 0
+        self.samples = self._heard = 0
         self.positions = self.settled = 0
         self.chunks = 0
         self.last_letter: Letter | None = None
         self._settled_letter: Letter | None = None
         self._ctc = GreedyCtc()
+
+    @property
+    def waiting(self) -> int:
+        """Samples that are no whole chunk yet."""
+        return len(self._pending)
 
     def feed(self, pcm: np.ndarray) -> int:
         """Hears (n,) float32 at 16 kHz; the number of chunks that this completed."""
@@ -72,37 +77,46 @@ class StreamEncoder:
 
     def flush(self) -> None:
         """Hears what is left, filled up with silence."""
-        if len(self._pending):
-            silence = np.zeros(self.chunk - len(self._pending), np.float32)
+        if self.waiting:
+            silence = np.zeros(self.chunk - self.waiting, np.float32)
             self.feed(silence)
             self.samples -= len(silence)
+
+    def preview(self) -> None:
+        """Hears what waits for a whole chunk, with silence behind it, for the moment: the whole chunk comes later."""
+        chunk = np.pad(self._pending, (0, self.chunk - self.waiting))[None]
+        scores = self._gather(self._session.run("stream", chunk, *self._state), self.waiting)
+        self.last_letter = _last(copy(self._ctc).feed(scores)) or self._settled_letter
 
     def _hear(self, chunk: np.ndarray) -> None:
         outputs = self._session.run("stream", chunk, *self._state)
         self._state = outputs[-len(self._state) :]
+        scores = self._gather(outputs, self.chunk)
+        self.chunks += 1
+        self.settled = min(max(0, self.chunks * self.frames - self._ahead), self._capacity)
+        count = max(0, len(scores) - self._ahead)
+        self._settled_letter = _last(self._ctc.feed(scores[:count])) or self._settled_letter
+        self.last_letter = _last(copy(self._ctc).feed(scores[count:])) or self._settled_letter
+
+    def _gather(self, outputs: list[np.ndarray], samples: int) -> np.ndarray:
+        """Keeps what was heard with `samples` of one more chunk; its scores, without positions before the sound."""
         first = self.chunks * self.frames - self._ahead  # position of the outputs' first row; below 0 is no sound
-        at, end = min(max(0, first), self._capacity), min(first + self.frames + self._ahead, self._capacity)
+        last = self.chunks * self.frames + samples * self.frames // self.chunk
+        at, end = min(max(0, first), self._capacity), min(last, self._capacity)
         rows = slice(at - first, end - first)
         self.scores[at:end] = outputs[0][rows]
         for i in range(self._layers):
             self._keys[i][:, :, at:end] = outputs[1 + i][:, :, rows]
             self._values[i][:, at:end] = outputs[1 + self._layers + i][:, rows]
-        self.positions, self.settled = end, min(max(0, first + self.frames), self._capacity)
-        self.chunks += 1
-        self._read(outputs[0][max(0, -first) :])
-
-    def _read(self, scores: np.ndarray) -> None:
-        """Letters of a call's scores, those of positions before the sound left out."""
-        count = max(0, len(scores) - self._ahead)
-        self._settled_letter = _last(self._ctc.feed(scores[:count])) or self._settled_letter
-        self.last_letter = _last(copy(self._ctc).feed(scores[count:])) or self._settled_letter
+        self.positions, self._heard = end, self.chunks * self.chunk + samples
+        return outputs[0][max(0, -first) : last - first]
 
     def encoded(self, samples: int | None = None, first: int = 0) -> Encoded | None:
         """The frames so far, or those of the first `samples`, as the decoder takes them; None: fewer than it takes.
 
         first: the position that it begins with; those before are left out.
         """
-        heard = max(0, self.chunks * self.chunk - self._delay)
+        heard = max(0, self._heard - self._delay)
         heard = heard if samples is None else min(heard, samples)
         n = min(self.positions, -(-(heard + self._delay) * self.frames // self.chunk))
         if n - first < FEWEST:

@@ -56,6 +56,17 @@ def made(bundle: Path) -> tuple[Decoder, Chain, Encoded]:
     return chained(bundle)
 
 
+@pytest.mark.parametrize("draft", [[], [A, B, D]])
+def test_the_text_ends_with_the_token_that_was_heard_far_enough(bundle: Path, draft: list[int]) -> None:
+    """Not before what is forced is over; the rows of attention are those of its tokens and one more."""
+    decoder, _, encoded = chained(bundle)
+    asked: list[np.ndarray] = []
+    found = decoder.decode(encoded, draft, enough=lambda attention: asked.append(attention) or len(asked) == 2)
+    assert found.tokens == (A, B) and not found.looped and found.alignment.shape == (1, 3, 50)
+    assert all(attention.shape == (1, 50) for attention in asked)
+    assert decoder.decode(encoded, draft, [A, B], enough=lambda attention: True).tokens == (A, B, D)
+
+
 @settings(max_examples=30, deadline=None)
 @given(draft=st.lists(st.sampled_from([A, B, C, D]), max_size=6))
 def test_a_draft_changes_nothing_but_the_calls(bundle: Path, draft: list[int]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from device_asr.config import PartialConfig
+from device_asr.ctc import Letter
 from device_asr.decoder import Hypothesis
 from device_asr.partials import WINDOW, Streaming, heard_tokens, heard_until
 from device_asr.tokenizer import Vocabulary
@@ -51,7 +53,7 @@ def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
     said = Hypothesis((0, 1, 2), (-0.1,) * 3, 0.0, np.zeros((0, 4, 50), np.float32), False)
     encoder = SimpleNamespace(reset=lambda: None, feed=lambda sound: 0, last_letter=None, settled=50,
                               encoded=lambda first: SimpleNamespace(positions=50))
-    decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given, more: said, is_speech=lambda found: True)
+    decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given, **more: said, is_speech=lambda found: True)
     shown = Streaming(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32), 0.0)
     assert shown.hypothesis.tokens == (0, 1, 2) and shown.committed == ()
 
@@ -66,7 +68,8 @@ class Speech:
         self.vocabulary = Vocabulary(tuple(f" w{i}".encode() for i in range(300)),
                                      {"end": 300, "start": 301, "no_speech": 302, "no_timestamps": 303})
         self.positions = self.settled = 0
-        self.last_letter = None
+        self.last_letter: Letter | None = None
+        self.frames = 16
         self.asked: list[tuple[int, int]] = []  # the first position and how many
 
     def reset(self) -> None:
@@ -80,12 +83,14 @@ class Speech:
         return SimpleNamespace(first=first, positions=self.positions - first)
 
     def decode(self, encoded: SimpleNamespace, draft: tuple[int, ...], forced: tuple[int, ...], *,
-               more: int) -> Hypothesis:
+               more: int, enough: Callable[[np.ndarray], bool]) -> Hypothesis:
         tokens = tuple(range(-(-encoded.first // 20), self.positions // 20))
         assert tokens[: len(forced)] == forced, "what is committed and not left behind is in the frames"
-        assert tokens[: len(draft)] == draft and len(tokens) <= len(draft) + more
+        assert len(tokens) <= len(draft) + more
         ends = [20 * (i + 1) - 1 - encoded.first for i in tokens]
-        return attended(tokens, tuple(ends), encoded.positions, 5)
+        said = attended(tokens, tuple(ends), encoded.positions, 5)
+        stop = next((i for i in range(len(forced), len(tokens)) if enough(said.alignment[:, i])), len(tokens))
+        return said.first(min(stop + 1, len(tokens)))
 
     def is_speech(self, hypothesis: Hypothesis) -> bool:
         return bool(hypothesis.tokens)
@@ -98,13 +103,13 @@ def test_what_is_decoded_does_not_grow_with_the_phrase() -> None:
         speech.settled = max(0, speech.positions - 32)
         shown = partials.update(lambda: np.zeros(0, np.float32), 0.0)
         if shown is not None:
-            said = max(1, (speech.positions - 380 // 20) // 20)
+            said = max(1, (speech.positions - PartialConfig().guard_ms // 20) // 20)
             assert shown.hypothesis.tokens == tuple(range(said)), "nothing that was shown is lost"
             assert shown.committed == shown.hypothesis.tokens[: len(shown.committed)]
             until = heard_until(shown.hypothesis).tolist()
             assert all(at in (0, 20 * i + 18) for i, at in enumerate(until)) and until[-3:].count(0) == 0
     assert max(count for _, count in speech.asked) <= WINDOW + 16
-    assert partials.draft == tuple(range(speech.positions // 20))
+    assert partials.draft == tuple(range(said + 1)), "the first word that is held back is the last that is sought"
     partials.begin(np.zeros(0, np.float32))
     speech.positions = 64
     partials.update(lambda: np.zeros(0, np.float32), 0.0)
@@ -118,3 +123,24 @@ def test_in_a_pause_the_last_word_is_shown() -> None:
     speech.positions, speech.settled = 64, 32
     shown = [partials.update(lambda: np.zeros(0, np.float32), pause) for pause in (0.0, 0.2, 0.4)]
     assert [one and len(one.hypothesis.tokens) for one in shown] == [2, 2, 3]
+
+
+class Ending(Speech):
+    """Its decoder takes word 2 for the last where it hears the phrase from the beginning, though letters go on."""
+
+    def decode(self, encoded: SimpleNamespace, *given: object, **more: object) -> Hypothesis:
+        said = super().decode(encoded, *given, **more)
+        return said.first(3) if encoded.first == 0 else said
+
+
+def test_where_the_decoder_ends_too_soon_it_goes_on_behind_the_last_word() -> None:
+    speech = Ending()
+    partials = Streaming(speech, speech, PartialConfig())
+    shown = []
+    for speech.positions in range(16, 320, 16):
+        speech.settled = max(0, speech.positions - 32)
+        speech.last_letter = Letter("a", speech.positions - 1)
+        shown.append(partials.update(lambda: np.zeros(0, np.float32), 0.0))
+    counts = [len(one.hypothesis.tokens) for one in shown if one]
+    assert counts == sorted(counts) and counts[-1] == (304 - PartialConfig().guard_ms // 20) // 20
+    assert {first for first, _ in speech.asked if first} == {59}, "once, right behind word 2"

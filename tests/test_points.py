@@ -278,7 +278,7 @@ def test_only_what_is_between_the_markers_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "README.md"
     path.write_text("# Title\n\n<!-- points -->\nold\n<!-- /points -->\n\nend, é\n")
     for markdown in ("| a |", "| b |"):
-        put_table(path, "points", markdown)
+        put_table([path], "points", markdown)
         assert path.read_text() == f"# Title\n\n<!-- points -->\n{markdown}\n<!-- /points -->\n\nend, é\n"
 
 

@@ -137,14 +137,23 @@ def test_the_phrase_ends_by_itself_and_partials_come_chunk_by_chunk(bundle: Path
 
 
 def test_updates_come_with_the_chunk_nearest_to_the_interval(bundle: Path) -> None:
-    """And the first with the first letters, however long the interval."""
+    """The first with the first letters, however long the interval, and each half of a chunk until a word is shown."""
     made = Made(bundle, lambda frame: "ab"[frame % 2] if frame > 20 else "", partial__interval_ms=480)
     sought: list[float] = []
+    empty: list[float] = []
     update = made.recognizer._partials.update
-    made.recognizer._partials.update = lambda *given: (sought.append(made.encoder.positions * 0.02), update(*given))[1]
+
+    def noted(*given: object) -> object:
+        shown = update(*given)
+        (sought if shown or sought else empty).append(made.encoder.positions * 0.02)
+        return shown
+
+    made.recognizer._partials.update = noted
     made.hear(said())
     chunk = CHUNKING.size * 0.02
-    assert 0 <= sought[0] - 0.42 <= chunk
+    first = [*empty, sought[0]]
+    assert 0 <= first[0] - 0.42 <= chunk / 2 + FRAME_MS / 1000
+    assert all(0 < step <= chunk / 2 + FRAME_MS / 1000 for step in np.diff(first)), first
     apart = np.diff(sought)
     assert len(apart) > 3 and np.all(np.abs(apart - 0.48) <= chunk / 2 + FRAME_MS / 1000), apart
 

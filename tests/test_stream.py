@@ -89,6 +89,35 @@ def test_at_any_split_it_is_the_masked_network(cuts: list[int], encoder: StreamE
     assert np.allclose(encoded.cross[1][:, :settled], values.numpy()[:, :settled], atol=2e-4)
 
 
+@settings(max_examples=8, deadline=None)
+@given(cuts=st.lists(st.integers(0, 320 * CHUNKING.size * CHUNKS), max_size=6))
+def test_a_preview_changes_nothing_of_what_is_heard_later(cuts: list[int], encoder: StreamEncoder,
+                                                          sound: np.ndarray) -> None:
+    def heard(previews: bool) -> tuple[np.ndarray, ...]:
+        encoder.reset()
+        for piece in np.split(sound, sorted(cuts)):
+            encoder.feed(piece)
+            if previews and encoder.waiting:
+                encoder.preview()
+        return (*encoder.encoded().cross, encoder.scores[: encoder.positions], np.array(encoder.last_letter.frame))
+
+    for found, wanted in zip(heard(True), heard(False), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_preview_is_what_silence_behind_the_sound_would_be(encoder: StreamEncoder, sound: np.ndarray) -> None:
+    encoder.reset()
+    encoder.feed(sound[: 2 * encoder.chunk + 700])
+    encoder.preview()
+    assert encoder.positions == 2 * CHUNKING.size + 2 and encoder.settled == CHUNKING.size, "700 samples: 2 positions"
+    found = encoder.encoded()
+    encoder.flush()
+    filled = encoder.encoded(2 * encoder.chunk + 640 - encoder._delay)
+    assert found.positions == filled.positions == encoder.positions - 2
+    for now, later in zip(found.cross, filled.cross, strict=True):
+        np.testing.assert_array_equal(now, later)
+
+
 def test_parity_is_reported(program: SpeechProgram) -> None:
     assert program.parity["stream"]["pte_vs_fp32_rms"] < 1e-3
 

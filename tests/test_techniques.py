@@ -265,7 +265,8 @@ def test_a_verdict_that_a_kill_left_behind_is_not_counted_twice(tmp_path: Path) 
     ({"do": "head"}, "did you mean 'heads'"), ({"size": 3}, "found None"),
     ({"do": "magnitude", "amout": 0.5}, "found 'amout'; did you mean 'amount'"),
     ({"do": "ctc", "size": 3}, "wanted settings of no name"),
-    ({"do": "adapters", "rank": 0}, "rank: wanted a whole number of at least 1"), ({"do": "vocabulary"}, "missing"),
+    ({"do": "adapters", "rank": 0}, "rank: wanted a whole number of at least 1"),
+    ({"do": "vocabulary"}, "found no size"), ({"do": "round"}, "found no plan"),
     ({"do": "lowrank", "rank": 8, "wer_budget": 0.1}, "found a rank"), ({"do": "vocabulary", "size": "x"}, "'x'"),
 ])
 def test_a_stage_that_is_misspelled_is_told(table: dict[str, Any], said: str) -> None:

@@ -49,7 +49,8 @@ class TimedPartials:
             self._policy.hear(frame)
 
     def due(self, since: Seconds, interval: Seconds) -> bool:
-        return self._policy.due(since, interval)
+        with self._counted():  # it may hear a part of a chunk
+            return self._policy.due(since, interval)
 
     def update(self, sound: Callable[[], np.ndarray], pause: Seconds) -> Shown | None:
         with self._counted():
