@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from compress.frontend import SAMPLES_PER_POSITION
 from compress.programs import DecodeProgram, EncodeProgram
 from compress.quantize import EXACT, QuantisationPlan, quantise, quantise_linears
 from compress.streaming import StreamProgram, example, flattened, signature
-from compress.whisper import LayerNorm
+from compress.whisper import LayerNorm, Whisper
 from device_asr.errors import UsageError
 
 CACHE = 224  # token slots: 28 s of fast English is about 120 tokens; Whisper's own sample length
@@ -111,19 +111,27 @@ def _programs(checkpoint: Checkpoint, plan: QuantisationPlan, chunking: Chunking
               ) -> tuple[tuple[EncodeProgram, DecodeProgram], StreamProgram | None, set[nn.Module]]:
     """`encode` and `decode`, `stream` where there is a CTC head, and the layers whose activations will be static.
 
-    All are quantised but for those; `stream` and `encode` share the encoder, and so their weights in the file.
+    All are quantised but for those; `stream` and `encode` share the encoder, and so their weights in the file. Where
+    there are static layers, `stream` has an encoder of its own, with dynamic activations.
     """
+    network = _quantised(checkpoint, plan)
+    static = {network.get_submodule(name) for name in plan.static_layers(checkpoint.network())}
+    encode = EncodeProgram(network).eval()
+    decode = DecodeProgram(network, checkpoint.alignment_heads, CACHE).eval()
+    quantise_linears(decode, plan.table.bits, plan.table.group, only=("logits",))
+    if network.ctc is None:
+        return (encode, decode), None, static
+    hearing = _quantised(checkpoint, replace(plan, activations="dynamic")) if static else network
+    return (encode, decode), StreamProgram(hearing, chunking).eval(), static
+
+
+def _quantised(checkpoint: Checkpoint, plan: QuantisationPlan) -> Whisper:
+    """The network for the exporter, quantised but for its static layers."""
     network = checkpoint.network().requires_grad_(False)
     for module in network.modules():
         if isinstance(module, LayerNorm):
             module.decomposed = True
-    static = {network.get_submodule(name) for name in plan.static_layers(network)}
-    quantise(network, plan)
-    encode = EncodeProgram(network).eval()
-    decode = DecodeProgram(network, checkpoint.alignment_heads, CACHE).eval()
-    quantise_linears(decode, plan.table.bits, plan.table.group, only=("logits",))
-    stream = None if network.ctc is None else StreamProgram(network, chunking).eval()
-    return (encode, decode), stream, static
+    return quantise(network, plan)
 
 
 def _fixed(checkpoint: Checkpoint, programs: tuple[EncodeProgram, DecodeProgram], table: list[Tensor],

@@ -46,10 +46,10 @@ class Point:
 
 
 def read_point(path: Path, base: Recipe) -> Point:
-    """A point from TOML: name, description, shared, and if need be [corpus], [[stages]] and [quantise].
+    """A point from TOML: name, description, shared, and if need be [corpus], [[stages]], [stream] and [quantise].
 
     shared: "all" stages of `base`, those up to the first of that name, "start": none, but what `base` begins with, or
-    "none": the point begins with the teacher. corpus, quantise: as in `base` where left out.
+    "none": the point begins with the teacher. corpus, stream, quantise: as in `base` where left out.
 
     Raises:
         UsageError: unreadable, unknown or missing keys, a stage that is not in `base`.
@@ -67,13 +67,14 @@ def read_point(path: Path, base: Recipe) -> Point:
         raise UsageError(f"Point {path}: wanted shared = {ALL}, {START}, {NONE} or a stage of {base.name} "
                          f"({', '.join(names)}), found {until!r}{hint}")
     count = counts[until] if until in counts else names.index(until) + 1
-    given = {"teacher": base.teacher, "language": base.language, "corpus": base.corpus, "quantise": base.quantise}
+    given = {"teacher": base.teacher, "language": base.language, "corpus": base.corpus, "quantise": base.quantise,
+             "stream": base.stream}
     given["start"] = None if until == NONE else base.start
     try:
         return Point(replace(base, stages=base.stages[:count], start=given["start"]), Recipe(**{**given, **values}))
     except TypeError as error:
-        raise UsageError(f"Point {path}: wanted the keys name, description, shared, corpus, stages and quantise "
-                         f"({error}).") from None
+        raise UsageError(f"Point {path}: wanted the keys name, description, shared, corpus, stages, stream and "
+                         f"quantise ({error}).") from None
 
 
 def read_points(base: Recipe, folder: Path = POINTS) -> list[Point]:

@@ -18,7 +18,7 @@ pytest.importorskip("torchao")
 import torch
 
 from compress import build as building
-from compress import formats, points
+from compress import checkpoints, formats, points
 from compress.build import Recipe, read_recipe
 from compress.checkpoints import Checkpoint
 from compress.cli import RECIPES, group
@@ -303,7 +303,7 @@ def test_at_least_eight_points_ship_and_begin_as_the_shipped_recipe_does() -> No
     for point in shipped:
         assert list(point.shared.stages) == list(base.stages)[:len(point.shared.stages)]
         assert (point.shared.teacher, point.shared.corpus) == (base.teacher, base.corpus)
-        assert point.shared.start == point.recipe.start
+        assert point.shared.start == point.recipe.start and point.recipe.stream == base.stream
     by_name = {point.name: point for point in shipped}
     assert QuantisationPlan.from_table(by_name["teacher"].recipe.quantise) == EXACT
     assert not by_name["teacher"].shared.stages and not by_name["teacher"].recipe.stages
@@ -314,6 +314,14 @@ def test_at_least_eight_points_ship_and_begin_as_the_shipped_recipe_does() -> No
         own = [table["do"] for table in by_name[name].recipe.stages]
         assert own[0] == first and own[-1] == "distill" and not by_name[name].shared.stages
         assert by_name[name].shared.start == base.start is not None
+
+
+def test_the_plans_of_the_points_of_the_base_fit_it() -> None:
+    base = read_recipe(RECIPES / "en-tiny.toml")
+    network = checkpoints.load(str(RECIPES.parent.parent / base.start)).network()
+    for point in read_points(base):
+        if point.recipe.start:
+            QuantisationPlan.from_table(point.recipe.quantise).widths(network)
 
 
 def test_a_point_that_names_no_stage_of_the_recipe_is_refused(tmp_path: Path) -> None:
