@@ -175,7 +175,7 @@ def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
     ({"do": "distill", "augment": {"noise": "much"}}, "distill.augment: wanted noise to be a number, found 'much'"),
     ({"do": "distill", "streaming": {"sizes": 8}}, "wanted sizes to be a list, each a whole number, found 8"),
     ({"do": "vocabulary", "size": 100}, "Vocabulary size: wanted 256 to 256 pieces, found 100"),
-    ({"do": "round"}, "stage round: RoundSettings.__init__() missing"),
+    ({"do": "round"}, "stage round: wanted settings of plan, clips, ridge, found no plan"),
     ({"do": "round", "plan": {"bits": 5}}, "Weight bits: wanted 4, 8 or 32, found 5"),
     ({"do": "round", "plan": "quantize"}, "wanted plan to be a table, found 'quantize'"),
     ({"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 0}, "round.clips: wanted a whole number of at least 1"),
