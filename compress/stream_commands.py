@@ -9,6 +9,8 @@ import click
 
 from compress.terminal import RECIPES, progress
 
+CHUNKS, AHEADS, PASTS = (160.0, 320.0, 640.0), (320.0, 640.0), (2.5, 5.0)  # ms, ms, s
+
 
 @click.command("chunks")
 @click.option("--checkpoint", "source", metavar="FOLDER", help="Network with a CTC head.  [default: the recipe's last "
@@ -21,11 +23,11 @@ from compress.terminal import RECIPES, progress
 @click.option("--manifest", "manifests", type=click.Path(path_type=Path), multiple=True, required=True,
               help="Speech to measure on; may be given again.")
 @click.option("--clips", type=click.IntRange(min=1), help="Of each manifest, the first.  [default: all]")
-@click.option("--chunk", "chunks", type=float, multiple=True, default=(160, 320, 640), show_default=True,
+@click.option("--chunk", "chunks", type=float, multiple=True, default=CHUNKS, show_default=True,
               metavar="MS", help="May be given again.")
-@click.option("--ahead", "aheads", type=click.FloatRange(min=0), multiple=True, default=(320, 640), show_default=True,
+@click.option("--ahead", "aheads", type=click.FloatRange(min=0), multiple=True, default=AHEADS, show_default=True,
               metavar="MS", help="What a chunk attends to after itself, up to whole chunks; may be given again.")
-@click.option("--past", "pasts", type=float, multiple=True, default=(2.5, 5), show_default=True, metavar="SECONDS",
+@click.option("--past", "pasts", type=float, multiple=True, default=PASTS, show_default=True, metavar="SECONDS",
               help="What a chunk attends to before itself; may be given again.")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the recogniser.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("work"), show_default=True,
@@ -57,6 +59,8 @@ def chunk_table(source: str | None, recipe: Path, corpus: Path | None, noise: Pa
     rows = made.run(wanted, materials)
     given = [("--checkpoint", source), ("--corpus", corpus), ("--noise", noise), ("--clips", clips)]
     given = [pair for pair in given if pair[1]] + [("--manifest", path) for path in manifests]
+    for option, values, usual in (("--chunk", chunks, CHUNKS), ("--ahead", aheads, AHEADS), ("--past", pasts, PASTS)):
+        given += [(option, f"{value:g}") for value in values if values != usual]
     command = shlex.join(["device-asr-compress", "chunks", *(str(word) for pair in given for word in pair)])
     markdown = chunk_points.table(rows, f"{threads} thread(s) of {processor()}, decoder of {bundle.name}", command)
     tables.put_table(files, chunk_points.NAME, markdown)
