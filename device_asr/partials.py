@@ -159,9 +159,8 @@ class Streaming:
         if self._evidence() == self._read:
             return False  # the decoder is not asked where CTC heard nothing new
         # updates come with chunks: the nearest one to the interval, the first as soon as there is a letter
-        if self._read is None or not self._showing:
-            return self._read is None or self._fresh
-        return self._fresh and since >= interval - self.encoder.chunk / SAMPLE_RATE / 2
+        nearest = interval - self.encoder.chunk / SAMPLE_RATE / 2
+        return self._read is None or (self._fresh and (not self._showing or since >= nearest))
 
     def _evidence(self) -> tuple[Letter, int] | None:
         """The last letter, and how many chunks were heard after it, up to `LATER`: the decoder may then know better."""

@@ -86,7 +86,7 @@ class Speech:
                more: int, enough: Callable[[np.ndarray], bool]) -> Hypothesis:
         tokens = tuple(range(-(-encoded.first // 20), self.positions // 20))
         assert tokens[: len(forced)] == forced, "what is committed and not left behind is in the frames"
-        assert len(tokens) <= len(draft) + more
+        assert tokens[: len(draft)] == draft and len(tokens) <= len(draft) + more
         ends = [20 * (i + 1) - 1 - encoded.first for i in tokens]
         said = attended(tokens, tuple(ends), encoded.positions, 5)
         stop = next((i for i in range(len(forced), len(tokens)) if enough(said.alignment[:, i])), len(tokens))
