@@ -166,7 +166,7 @@ class FinalConfig(_Section):
     mode: str = knob("full", "full: a finished phrase is encoded once more, with full context; stream: its text comes "
                              "from what was heard chunk by chunk, which a slow device has computed already",
                      choices=("full", "stream"))
-    favour_shown: float = knob(1.0, "a word of the last partial stays in the final unless another is so "
+    favour_shown: float = knob(1.0, "stream: a word of the last partial stays in the final unless another is so "
                                     "much more likely; 0: always the likeliest", unit="nats", low=0, high=20)
 
 
