@@ -114,24 +114,26 @@ def _programs(checkpoint: Checkpoint, plan: QuantisationPlan, chunking: Chunking
     All are quantised but for those; `stream` and `encode` share the encoder, and so their weights in the file. Where
     there are static layers, `stream` has an encoder of its own, with dynamic activations.
     """
-    network = _quantised(checkpoint, plan)
-    static = {network.get_submodule(name) for name in plan.static_layers(checkpoint.network())}
+    network = _exportable(checkpoint)
+    names = plan.static_layers(network)
+    quantise(network, plan)
+    static = {network.get_submodule(name) for name in names}
     encode = EncodeProgram(network).eval()
     decode = DecodeProgram(network, checkpoint.alignment_heads, CACHE).eval()
     quantise_linears(decode, plan.table.bits, plan.table.group, only=("logits",))
     if network.ctc is None:
         return (encode, decode), None, static
-    hearing = _quantised(checkpoint, replace(plan, activations="dynamic")) if static else network
+    hearing = quantise(_exportable(checkpoint), replace(plan, activations="dynamic")) if static else network
     return (encode, decode), StreamProgram(hearing, chunking).eval(), static
 
 
-def _quantised(checkpoint: Checkpoint, plan: QuantisationPlan) -> Whisper:
-    """The network for the exporter, quantised but for its static layers."""
+def _exportable(checkpoint: Checkpoint) -> Whisper:
+    """The network with normalisations that XNNPACK takes whole; not yet quantised."""
     network = checkpoint.network().requires_grad_(False)
     for module in network.modules():
         if isinstance(module, LayerNorm):
             module.decomposed = True
-    return quantise(network, plan)
+    return network
 
 
 def _fixed(checkpoint: Checkpoint, programs: tuple[EncodeProgram, DecodeProgram], table: list[Tensor],
