@@ -168,6 +168,8 @@ class FinalConfig(_Section):
                      choices=("full", "stream"))
     favour_shown: float = knob(1.0, "stream: a word of the last partial stays in the final unless another is so "
                                     "much more likely; 0: always the likeliest", unit="nats", low=0, high=20)
+    beam: int = knob(2, "texts that are followed side by side, the likeliest of which is taken, where no partials are "
+                        "shown; 1: the likeliest token each time", low=1, high=8)
 
 
 @dataclass(frozen=True)

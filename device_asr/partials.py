@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from device_asr.agreement import Agreement
+from device_asr.attention import heard
 from device_asr.bundle import Bundle
 from device_asr.config import Config, PartialConfig
 from device_asr.ctc import Letter
@@ -25,7 +26,6 @@ from device_asr.stream import SAMPLE_RATE, StreamEncoder
 from device_asr.tokenizer import Vocabulary
 
 POSITION_MS = 20
-ATTENDED = 0.7  # of its attention say where a token was heard; by the largest alone 1.6 times the words were taken back
 MORE = 24  # tokens that an update may bring, 6 s of speech
 LATER = 2  # chunks after the last letter that still bring updates: the last partials' WER falls by 0.4 to 1.0 %
 STALLED = 50  # positions of letters behind the last word; word emission p95 1216 -> 1140 ms (librispeech-other-dev)
@@ -277,12 +277,6 @@ def longest(config: Config) -> float:
 def heard_until(hypothesis: Hypothesis) -> np.ndarray:
     """(tokens,) int: the position up to which each token was heard, with `ATTENDED` of its attention."""
     return heard(hypothesis.alignment[:, : len(hypothesis.tokens)])
-
-
-def heard(attention: np.ndarray) -> Any:
-    """The position up to which a token was heard, by (heads, ..., positions); (...) int."""
-    mean = attention.mean(axis=0)
-    return (mean.cumsum(axis=-1) < ATTENDED * mean.sum(axis=-1, keepdims=True)).sum(axis=-1)
 
 
 def heard_tokens(hypothesis: Hypothesis, vocabulary: Vocabulary, until: np.ndarray, before: int) -> int:

@@ -190,12 +190,15 @@ class StreamingRecognizer:
         if self._partials.heard_nothing():
             return [ended]
         sound = self._window.sound(self._start, closed.end)
-        encoded = self._partials.frames(len(sound)) if self._config.final.mode == "stream" else None
+        final = self._config.final
+        encoded = self._partials.frames(len(sound)) if final.mode == "stream" else None
         # what is encoded again and again was last heard without its end: favoured, it cost the first bundle 11 words of
         # 1050 and a network without short-context distillation 51
-        favour = 0.0 if isinstance(self._partials, Reencoding) else self._config.final.favour_shown
+        favour = 0.0 if isinstance(self._partials, Reencoding) else final.favour_shown
+        # with partials a beam wins 3 words of 1050 and changes 4 % of those that were shown
+        beam = 1 if self._config.partial.enabled else final.beam
         _, hypothesis = self._decoder.decode_safely(sound, encoded or self._decoder.encode(sound), self._partials.draft,
-                                                    favour)
+                                                    favour, beam)
         if not self._decoder.is_speech(hypothesis):
             return [ended]
         words = align_words(hypothesis, self._decoder.vocabulary, self._seconds(self._start),
@@ -205,9 +208,8 @@ class StreamingRecognizer:
         if self._custom:
             words = self._custom.final(words, sound, self._seconds(self._start))
             text = " ".join(word.text for word in words)
-        final = Final(self._phrase, text, self._seconds(self._onset), self._seconds(closed.speech_end), time,
-                      words, confidence, perf_counter() - began)
-        return [final, ended]
+        return [Final(self._phrase, text, self._seconds(self._onset), self._seconds(closed.speech_end), time,
+                      words, confidence, perf_counter() - began), ended]
 
 
 class _Window:

@@ -11,55 +11,27 @@ pytest.importorskip("torch")
 pytest.importorskip("torchao")
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from token_chain import TokenChain, chained
 
-from device_asr.bundle import load
-from device_asr.config import DecodingConfig
-from device_asr.decoder import Decoder, Encoded, _Draft
+from device_asr.decoder import Decoder, Encoded
+from device_asr.decoder_run import Draft
 
 A, B, C, D = 0, 1, 2, 3
 
 
-class Chain:
-    """A session in which the next token depends on the last one alone: -log-probabilities (last, next)."""
-
-    def __init__(self, costs: dict[int, dict[int, float]], end: int, ids: int, outputs: list[tuple[int, ...]]) -> None:
-        self._costs, self._end, self._ids, self._outputs = costs, end, ids, outputs
-        self.calls: list[int] = []  # tokens of each
-
-    def run(self, method: str, tokens: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
-        self.calls.append(len(tokens))
-        logits = np.full((len(tokens), self._ids), -100.0, np.float32)
-        for row, last in zip(logits, tokens.tolist(), strict=True):
-            for token, cost in self._costs.get(last, {A: 0.0}).items():
-                row[token] = -cost
-            row[self._end] = -0.5 if last == D else -100.0
-        alignment = np.zeros((1, len(tokens), arrays[-1].shape[1]), np.float32)
-        caches = [np.zeros(tuple(len(tokens) if size is None else size for size in shape), np.float32)
-                  for shape in self._outputs]
-        return [logits, alignment, *caches]
-
-
-def chained(bundle: Path) -> tuple[Decoder, Chain, Encoded]:
-    """The text is " A B D"; after A comes C almost as likely as B."""
-    opened = load(str(bundle), verify=False)
-    layer = opened.manifest["speech"]["layers"][0]
-    heads, dim = layer["heads"], layer["head_dim"]
-    ids = opened.manifest["programs"]["speech"]["methods"]["decode"]["outputs"][0]["shape"][1]
-    costs = {A: {B: 0.0, C: 0.4}, B: {D: 0.0}, C: {D: 0.0}, D: {C: 5.0}}
-    chain = Chain(costs, opened.vocabulary().end, ids, [(heads, dim, None), (heads, None, dim)])
-    cross = (np.zeros((heads, dim, 50), np.float32), np.zeros((heads, 50, dim), np.float32))
-    return Decoder(opened, chain, DecodingConfig()), chain, Encoded(cross, 50, 5.0)
+# the text is " A B D"; after A comes C almost as likely as B
+COSTS = {None: {A: 0.0}, A: {B: 0.0, C: 0.4}, B: {D: 0.0}, C: {D: 0.0}, D: {C: 5.0, None: 0.5}}
 
 
 @pytest.fixture
-def made(bundle: Path) -> tuple[Decoder, Chain, Encoded]:
-    return chained(bundle)
+def made(bundle: Path) -> tuple[Decoder, TokenChain, Encoded]:
+    return chained(bundle, COSTS)
 
 
 @pytest.mark.parametrize("draft", [[], [A, B, D]])
 def test_the_text_ends_with_the_token_that_was_heard_far_enough(bundle: Path, draft: list[int]) -> None:
     """Not before what is forced is over; the rows of attention are those of its tokens and one more."""
-    decoder, _, encoded = chained(bundle)
+    decoder, _, encoded = chained(bundle, COSTS)
     asked: list[np.ndarray] = []
     found = decoder.decode(encoded, draft, enough=lambda attention: asked.append(attention) or len(asked) == 2)
     assert found.tokens == (A, B) and not found.looped and found.alignment.shape == (1, 3, 50)
@@ -70,11 +42,11 @@ def test_the_text_ends_with_the_token_that_was_heard_far_enough(bundle: Path, dr
 @settings(max_examples=30, deadline=None)
 @given(draft=st.lists(st.sampled_from([A, B, C, D]), max_size=6))
 def test_a_draft_changes_nothing_but_the_calls(bundle: Path, draft: list[int]) -> None:
-    decoder, _, encoded = chained(bundle)
+    decoder, _, encoded = chained(bundle, COSTS)
     assert decoder.decode(encoded, draft).tokens == decoder.decode(encoded).tokens == (A, B, D)
 
 
-def test_a_right_draft_is_checked_in_one_call(made: tuple[Decoder, Chain, Encoded]) -> None:
+def test_a_right_draft_is_checked_in_one_call(made: tuple[Decoder, TokenChain, Encoded]) -> None:
     decoder, chain, encoded = made
     decoder.decode(encoded, (A, B, D))
     assert chain.calls == [2 + 3], "with the prompt"
@@ -84,7 +56,7 @@ def test_a_right_draft_is_checked_in_one_call(made: tuple[Decoder, Chain, Encode
 
 
 @pytest.mark.parametrize("draft", [(C, A, B, D), (C, D, A, B, D), (C, C, C, A, B, D)])
-def test_a_draft_is_taken_up_again_behind_a_wrong_word(made: tuple[Decoder, Chain, Encoded],
+def test_a_draft_is_taken_up_again_behind_a_wrong_word(made: tuple[Decoder, TokenChain, Encoded],
                                                       draft: tuple[int, ...]) -> None:
     decoder, chain, encoded = made
     assert decoder.decode(encoded, draft).tokens == (A, B, D)
@@ -92,27 +64,27 @@ def test_a_draft_is_taken_up_again_behind_a_wrong_word(made: tuple[Decoder, Chai
 
 
 def test_a_draft_is_sought_further_on_the_longer_the_text_is_another_one() -> None:
-    draft = _Draft([C, C, C, C, C, A, B])
+    draft = Draft([C, C, C, C, C, A, B])
     for token, rest in ((D, []), (A, []), (A, [B]), (B, []), (A, [])):
         draft.take(token)
         assert draft.rest == rest
 
 
 @pytest.mark.parametrize(("favour", "text"), [(0.0, (A, B, D)), (0.3, (A, B, D)), (0.5, (A, C, D))])
-def test_a_word_of_the_draft_stays_unless_another_is_more_likely(made: tuple[Decoder, Chain, Encoded], favour: float,
-                                                               text: tuple[int, ...]) -> None:
+def test_a_word_of_the_draft_stays_unless_another_is_more_likely(made: tuple[Decoder, TokenChain, Encoded],
+                                                                 favour: float, text: tuple[int, ...]) -> None:
     decoder, _, encoded = made
     assert decoder.decode(encoded, (A, C, D), favour=favour).tokens == text
 
 
-def test_the_draft_is_not_favoured_while_the_text_is_another_one(made: tuple[Decoder, Chain, Encoded]) -> None:
+def test_the_draft_is_not_favoured_while_the_text_is_another_one(made: tuple[Decoder, TokenChain, Encoded]) -> None:
     decoder, _, encoded = made
     assert decoder.decode(encoded, (D, C, D), favour=0.5).tokens == (A, B, D)
     assert decoder.decode(encoded, (C, A, C, D), favour=0.5).tokens == (A, C, D), "taken up again"
     assert decoder.decode(encoded, (A,), favour=0.5).tokens == (A, B, D), "it ends there: no opinion"
 
 
-def test_more_than_a_few_new_words_are_a_loop(made: tuple[Decoder, Chain, Encoded]) -> None:
+def test_more_than_a_few_new_words_are_a_loop(made: tuple[Decoder, TokenChain, Encoded]) -> None:
     """What an update may cost is bounded: the guards against loops let 68 tokens pass in 5 s."""
     decoder, _, encoded = made
     assert not decoder.decode(encoded, (A, B), more=1).looped
