@@ -156,7 +156,7 @@ class Decoder:
         beam: texts that are followed side by side, see `beam.py`; 1: the greedy one alone.
         """
         hypothesis = self.decode(encoded, draft, favour=favour)
-        if hypothesis.tokens and not hypothesis.looped and beam > 1:
+        if beam > 1 and not hypothesis.looped and self.is_speech(hypothesis):
             return encoded, search(self, encoded, hypothesis, beam)
         if not hypothesis.looped or not self._config.guards:
             return encoded, hypothesis

@@ -52,11 +52,17 @@ def test_it_is_asked_for(bundle: Path) -> None:
     assert decoder.decode_safely(silence, encoded, beam=2)[1].tokens == (B, D)
 
 
-def test_silence_has_no_text_whatever_the_width(bundle: Path) -> None:
-    """Where the greedy text is empty no other is sought: noise would be given words."""
+def test_noise_has_no_text_whatever_the_width(bundle: Path) -> None:
+    """Where the greedy text is empty, or doubtful and no speech was heard, no likelier one is sought."""
     decoder, chain, encoded = chained(bundle, nats({None: {None: 0.6, A: 0.4}, A: {None: 1.0}}))
     assert decoder.decode_safely(np.zeros(32_000, np.float32), encoded, beam=4)[1].tokens == ()
     assert len(chain.calls) == 1
+    nothing = load(str(bundle), verify=False).vocabulary().special["no_speech"]
+    doubtful = {None: {nothing: 0.0, A: 3.0, B: 3.1, C: 3.1, D: 3.1}, A: {None: 0.0}, B: {None: 0.0}}
+    decoder, chain, encoded = chained(bundle, doubtful)
+    found = decoder.decode_safely(np.zeros(32_000, np.float32), encoded, beam=4)[1]
+    assert found.tokens == (A,) and not decoder.is_speech(found)
+    assert len(chain.calls) == 2
 
 
 @pytest.mark.parametrize(("last", "text"), [(CUT_SHORT + 10, (A, B)), (CUT_SHORT + 11, (C, D))])
