@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from token_chain import chained
 
 from device_asr import config
 from device_asr.beam import CUT_SHORT, search
+from device_asr.bench.timed import TimedPartials
 from device_asr.bundle import load
 from device_asr.config import DecodingConfig
 from device_asr.decoder import Decoder, Encoded, Hypothesis
@@ -98,22 +100,28 @@ def test_texts_do_not_disturb_one_another(bundle: Path, seed: int, width: int) -
     np.testing.assert_allclose(found.alignment[:, :count], alone.alignment[:, :count], atol=1e-5)
 
 
-@pytest.mark.parametrize("shown", [True, False])
-def test_what_was_shown_is_not_searched_anew(bundle: Path, shown: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Finals stay near their partials: the beam is for finals alone."""
-    settings_ = config.load(environ={}, flags={"model.name": str(bundle), "partial.enabled": shown}).config
-    widths: list[int] = []
+@pytest.mark.parametrize(("flags", "favour", "beam"), [
+    ({}, 1.0, 1),
+    ({"partial.mode": "reencode"}, 0.0, 1),
+    ({"partial.enabled": False}, 0.0, 2),
+    ({"partial.enabled": False, "final.beam": 3}, 0.0, 3)])
+def test_a_final_stays_near_what_the_stream_has_shown(bundle: Path, flags: dict[str, Any], favour: float, beam: int,
+                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    """A beam is for finals alone; words that were heard without their end are not favoured, timed or not."""
+    asked: list[tuple[float, int]] = []
     safely = Decoder.decode_safely
 
-    def asked(self: Decoder, pcm: np.ndarray, encoded: Encoded, draft: tuple[int, ...] = (), favour: float = 0.0,
-              beam: int = 1) -> tuple[Encoded, Hypothesis]:
-        widths.append(beam)
+    def noted(self: Decoder, pcm: np.ndarray, encoded: Encoded, draft: tuple[int, ...], favour: float,
+              beam: int) -> tuple[Encoded, Hypothesis]:
+        asked.append((favour, beam))
         return safely(self, pcm, encoded, draft, favour, beam)
 
-    monkeypatch.setattr(Decoder, "decode_safely", asked)
-    recognizer = StreamingRecognizer.from_config(settings_)
+    monkeypatch.setattr(Decoder, "decode_safely", noted)
     monkeypatch.setattr(VoiceActivityDetector, "__call__", lambda self, frame: 0.9)
+    recognizer = StreamingRecognizer.from_config(
+        config.load(environ={}, flags={"model.name": str(bundle), **flags}).config)
+    recognizer._partials = TimedPartials(recognizer._partials)
     recognizer._partials.heard_nothing = lambda: False  # type: ignore[method-assign]
     recognizer.feed(np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32))
     recognizer.finish()
-    assert widths == [1 if shown else settings_.final.beam]
+    assert asked == [(favour, beam)]

@@ -40,6 +40,10 @@ class TimedPartials:
     def draft(self) -> tuple[int, ...]:
         return self._policy.draft
 
+    @property
+    def favoured(self) -> bool:
+        return self._policy.favoured
+
     def begin(self, sound: np.ndarray) -> None:
         with self._counted():
             self._policy.begin(sound)
