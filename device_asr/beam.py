@@ -94,4 +94,4 @@ def _mean(found: Hypothesis) -> float:
 def _reach(found: Hypothesis) -> int:
     """The position up to which the last token was heard; 0 where no head tells."""
     attention = found.alignment[:, len(found.tokens) - 1]
-    return int(heard(attention)) if len(attention) and found.tokens else 0
+    return int(heard(attention)) if len(attention) else 0

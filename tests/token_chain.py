@@ -12,6 +12,7 @@ from device_asr.config import DecodingConfig
 from device_asr.decoder import Decoder, Encoded
 
 NEVER = 100.0  # nats
+POSITIONS = 50
 
 Costs = Mapping[int | None, Mapping[int | None, float]]  # last -> next -> nats; None: the beginning, the end
 
@@ -19,18 +20,18 @@ Costs = Mapping[int | None, Mapping[int | None, float]]  # last -> next -> nats;
 class TokenChain:
     """A session. calls: how many tokens each was given. places: last -> the position at which the next is heard."""
 
-    def __init__(self, bundle: Path, costs: Costs, places: Mapping[int | None, int], positions: int) -> None:
+    def __init__(self, bundle: Path, costs: Costs, places: Mapping[int | None, int]) -> None:
         opened = load(str(bundle), verify=False)
         vocabulary = opened.vocabulary()
         self._prompt, self._end = vocabulary.prompt, vocabulary.end
-        self._costs, self._places, self._positions = costs, places, positions
+        self._costs, self._places = costs, places
         self._outputs = opened.manifest["programs"]["speech"]["methods"]["decode"]["outputs"]
         self.calls: list[int] = []
 
     def run(self, method: str, tokens: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
         count = len(tokens)
         self.calls.append(count)
-        lengths = {"tokens": count, "positions": self._positions}
+        lengths = {"tokens": count, "positions": POSITIONS}
         logits, alignment, *caches = (np.zeros([lengths.get(size, size) for size in output["shape"]], np.float32)
                                       for output in self._outputs)
         logits -= NEVER
@@ -42,8 +43,8 @@ class TokenChain:
         return [logits, alignment, *caches]
 
 
-def chained(bundle: Path, costs: Costs, places: Mapping[int | None, int] | None = None,
-            positions: int = 50) -> tuple[Decoder, TokenChain, Encoded]:
+def chained(bundle: Path, costs: Costs,
+            places: Mapping[int | None, int] | None = None) -> tuple[Decoder, TokenChain, Encoded]:
     """The decoder, its session, and a phrase of 5 s."""
-    chain = TokenChain(bundle, costs, places or {}, positions)
-    return Decoder(load(str(bundle), verify=False), chain, DecodingConfig()), chain, Encoded((), positions, 5.0)
+    chain = TokenChain(bundle, costs, places or {})
+    return Decoder(load(str(bundle), verify=False), chain, DecodingConfig()), chain, Encoded((), POSITIONS, 5.0)

@@ -34,13 +34,13 @@ class Timing:
     """Seconds of the stages, counted from the start of the process."""
 
     def __init__(self) -> None:
-        self._start = _process_start()
+        self._start = time.perf_counter() - _lived()
         self.imported = self.loaded = 0.0
         self.audio = self.compute = 0.0
 
     def since_start(self) -> float:
         """Seconds since the process started."""
-        return _now() - self._start
+        return time.perf_counter() - self._start
 
     def report(self) -> str:
         """One line of JSON."""
@@ -53,21 +53,17 @@ class Timing:
                            "start_to_text_s": round(self.since_start(), 3)})
 
 
-def _now() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.time()
+def _lived() -> float:
+    """Seconds since this process started; on Linux to 10 ms.
 
-
-def _process_start() -> float:
-    """When this process started, on the clock of `_now`; on Linux in ticks of 10 ms.
-
-    psutil adds those to the kernel's boot time, which is in whole seconds: found 0.94 s too early.
+    psutil adds the kernel's ticks to its boot time, which is in whole seconds: found 0.94 s too long.
     """
     if sys.platform == "linux":
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-        return int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
     import psutil
 
-    return float(psutil.Process().create_time())
+    return time.time() - float(psutil.Process().create_time())
 
 
 class Output:
