@@ -34,9 +34,14 @@ class LayerAdapters(nn.Module):
     def __init__(self, dims: Dims, layer: LayerDims) -> None:
         super().__init__()
         state, inner, rank = dims.state, layer.heads * dims.head_dim, dims.adapters
-        self.attention = nn.ModuleDict({
-            "query": Factored(state, inner, rank), "key": Factored(state, inner, rank, bias=False),
-            "value": Factored(state, inner, rank), "out": Factored(inner, state, rank)})
+        self.attention = nn.ModuleDict(
+            {
+                "query": Factored(state, inner, rank),
+                "key": Factored(state, inner, rank, bias=False),
+                "value": Factored(state, inner, rank),
+                "out": Factored(inner, state, rank),
+            }
+        )
         self.ffn = nn.ModuleDict({"up": Factored(state, layer.ffn, rank), "down": Factored(layer.ffn, state, rank)})
 
 

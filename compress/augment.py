@@ -52,8 +52,9 @@ class Augmentation:
             if not 0 <= value <= top:
                 raise UsageError(f"augment.{item.name}: wanted a number from 0 to {top:g}, found {value}.")
 
-    def apply(self, sound: np.ndarray, noises: Sequence[np.ndarray], rng: np.random.Generator,
-              longest: int) -> np.ndarray:
+    def apply(
+        self, sound: np.ndarray, noises: Sequence[np.ndarray], rng: np.random.Generator, longest: int
+    ) -> np.ndarray:
         """A clip as it might have been recorded, with room around it, at most `longest` samples.
 
         Only the room is shortened, never the speech: a clip longer than `longest` is the caller's error.

@@ -53,9 +53,12 @@ def axes(dims: Dims) -> dict[str, tuple[Axis | None, ...]]:
     encoder, decoder = Axis(ENCODER_STATE, dims.state), Axis(DECODER_STATE, dims.state)
     convolved = Axis(CONVOLVED, dims.state)
     table: dict[str, tuple[Axis | None, ...]] = {
-        "encoder.conv1.weight": (convolved, None), "encoder.conv1.bias": (convolved,),
-        "encoder.conv2.weight": (encoder, replace(convolved, blocks=3)), "encoder.conv2.bias": (encoder,),
-        "encoder.positions": (None, encoder), "decoder.positions": (None, decoder),
+        "encoder.conv1.weight": (convolved, None),
+        "encoder.conv1.bias": (convolved,),
+        "encoder.conv2.weight": (encoder, replace(convolved, blocks=3)),
+        "encoder.conv2.bias": (encoder,),
+        "encoder.positions": (None, encoder),
+        "decoder.positions": (None, decoder),
         "decoder.embedding.weight": (None, decoder),
     }
 
@@ -124,8 +127,10 @@ def taken(dims: Dims, kept: Mapping[str, Sequence[int]]) -> Dims:
                 counts[field] = len(kept[f"{at}.{part}"])
         return LayerDims(**counts)
 
-    sides = {side: tuple(layer(f"{side}.layers.{i}", old) for i, old in enumerate(getattr(dims, side)))
-             for side in ("encoder", "decoder")}
+    sides = {
+        side: tuple(layer(f"{side}.layers.{i}", old) for i, old in enumerate(getattr(dims, side)))
+        for side in ("encoder", "decoder")
+    }
     state = len(kept[ENCODER_STATE]) if ENCODER_STATE in kept else dims.state
     return replace(dims, state=state, **sides)
 

@@ -73,15 +73,24 @@ def save(checkpoint: Checkpoint, width: Width, path: Path) -> None:
         elif name != POSITIONS or not _sines(checkpoint):
             tensors[name] = tensor.detach().to(torch.float16).contiguous()
             if not torch.isfinite(tensors[name]).all():
-                raise CheckpointError(f"Tensor {name}: wanted values that float16 holds (up to 65504), found "
-                                      f"{float(tensor.abs().max()):g}; a base cannot be made of it.")
+                raise CheckpointError(
+                    f"Tensor {name}: wanted values that float16 holds (up to 65504), found "
+                    f"{float(tensor.abs().max()):g}; a base cannot be made of it."
+                )
     vocabulary = checkpoint.vocabulary
     facts = {
-        "format": FORMAT, "dims": checkpoint.dims.to_json(), "alignment_heads": checkpoint.alignment_heads,
-        "provenance": checkpoint.provenance, "embedding": {"bits": width.bits, "group": width.group},
-        "vocabulary": {"pieces": [base64.b64encode(piece).decode() for piece in vocabulary.pieces],
-                       "special": dict(vocabulary.special), "suppress": vocabulary.suppress,
-                       "suppress_first": vocabulary.suppress_first}}
+        "format": FORMAT,
+        "dims": checkpoint.dims.to_json(),
+        "alignment_heads": checkpoint.alignment_heads,
+        "provenance": checkpoint.provenance,
+        "embedding": {"bits": width.bits, "group": width.group},
+        "vocabulary": {
+            "pieces": [base64.b64encode(piece).decode() for piece in vocabulary.pieces],
+            "special": dict(vocabulary.special),
+            "suppress": vocabulary.suppress,
+            "suppress_first": vocabulary.suppress_first,
+        },
+    }
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,19 +113,24 @@ def load(path: Path) -> Checkpoint:
             stored = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it has no iterator
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path}: wanted the base of a bundle, found a file that is damaged, cut short or no "
-                              f"safetensors file ({error}); copy or build it again.") from None
+        raise CheckpointError(
+            f"{path}: wanted the base of a bundle, found a file that is damaged, cut short or no "
+            f"safetensors file ({error}); copy or build it again."
+        ) from None
     if KEY not in stored:
-        raise CheckpointError(f"{path}: wanted the base of a bundle, found other tensors, with no metadata "
-                              f"{KEY!r}; of a Hugging Face model give the folder.")
+        raise CheckpointError(
+            f"{path}: wanted the base of a bundle, found other tensors, with no metadata "
+            f"{KEY!r}; of a Hugging Face model give the folder."
+        )
     try:
         checksum, facts = json.loads(stored[KEY])
         if checksum != digest(facts, tensors):
             raise CheckpointError(f"{path} is damaged: its checksum does not fit; copy or build it again.")
         return _checkpoint(facts, tensors, path)
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: wanted the facts of a base, found others ({error!r}); "
-                              "build it again.") from None
+        raise CheckpointError(
+            f"{path}: wanted the facts of a base, found others ({error!r}); build it again."
+        ) from None
 
 
 def _checkpoint(facts: Mapping[str, Any], tensors: dict[str, Tensor], path: Path) -> Checkpoint:
@@ -130,10 +144,19 @@ def _checkpoint(facts: Mapping[str, Any], tensors: dict[str, Tensor], path: Path
     with torch.device("meta"):
         wanted = {name: tuple(tensor.shape) for name, tensor in Whisper(dims).state_dict().items()}
     check_shapes(wanted, {name: tuple(tensor.shape) for name, tensor in weights.items()})
-    vocabulary = Vocabulary(tuple(base64.b64decode(piece) for piece in words["pieces"]), words["special"],
-                            tuple(words["suppress"]), tuple(words["suppress_first"]))
-    return Checkpoint(dims, weights, vocabulary, tuple((int(a), int(b)) for a, b in facts["alignment_heads"]),
-                      (*facts["provenance"], f"half precision, from {path.name}"))
+    vocabulary = Vocabulary(
+        tuple(base64.b64decode(piece) for piece in words["pieces"]),
+        words["special"],
+        tuple(words["suppress"]),
+        tuple(words["suppress_first"]),
+    )
+    return Checkpoint(
+        dims,
+        weights,
+        vocabulary,
+        tuple((int(a), int(b)) for a, b in facts["alignment_heads"]),
+        (*facts["provenance"], f"half precision, from {path.name}"),
+    )
 
 
 def _sines(checkpoint: Checkpoint) -> bool:

@@ -77,7 +77,7 @@ class Recipe:
         Chunking(**self.stream)
         for name, count in self.corpus.items():
             if count != "all" and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
-                raise UsageError(f"corpus.{name}: wanted a number of clips or \"all\", found {count!r}.")
+                raise UsageError(f'corpus.{name}: wanted a number of clips or "all", found {count!r}.')
 
     def _planned(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
         """A stage with the recipe's own plan where it names that."""
@@ -147,12 +147,17 @@ def beginning(recipe: Recipe, teacher: Checkpoint) -> tuple[Checkpoint, str]:
     return checkpoints.load(recipe.start), origin(recipe.start)
 
 
-def _export(stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: QuantisationPlan, material: Material,
-            key: str) -> SpeechProgram:
+def _export(
+    stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: QuantisationPlan, material: Material, key: str
+) -> SpeechProgram:
     static = plan.activations == "static"
     # the corpus is a part of the key only where ranges are measured on it: programs made before are found again
-    inputs = (key, dict(recipe.quantise), *((dict(recipe.corpus),) if static else ()),
-              *((asdict(recipe.chunking),) if checkpoint.dims.ctc else ()))
+    inputs = (
+        key,
+        dict(recipe.quantise),
+        *((dict(recipe.corpus),) if static else ()),
+        *((asdict(recipe.chunking),) if checkpoint.dims.ctc else ()),
+    )
     folder = stages.folder("export", *inputs)
     facts = folder / "export.json"
     if facts.is_file():
@@ -162,12 +167,15 @@ def _export(stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: Quanti
         stages.progress("export", None, "")
         began = time.monotonic()
         found = material.labelled(checkpoint.vocabulary, STATIC_CLIPS) if static else []
-        program = export_speech(checkpoint, plan, _sample(), labelled.spoken(found, checkpoint.vocabulary),
-                                recipe.chunking)
+        program = export_speech(
+            checkpoint, plan, _sample(), labelled.spoken(found, checkpoint.vocabulary), recipe.chunking
+        )
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.pte").write_bytes(program.data)
-        write_json(folder / REPORT, {"seconds": round(time.monotonic() - began, 1),
-                                     "report": plain(report(checkpoint.network(), plan))})
+        write_json(
+            folder / REPORT,
+            {"seconds": round(time.monotonic() - began, 1), "report": plain(report(checkpoint.network(), plan))},
+        )
         write_json(facts, {"methods": program.methods, "constants": program.constants, "parity": program.parity})
         stages.progress("export", 1.0, f"{len(program.data) / 1e6:.1f} MB")
     stages.note("export", checkpoint.parameters, len(program.data), folder)
@@ -200,8 +208,10 @@ def _export_vad(stages: Stages) -> bytes:
 def check_out(out: Path) -> None:
     """Raises UsageError where a bundle would take the place of something that is none."""
     if out.exists() and not (out / "manifest.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise UsageError(f"--out {out}: wanted a new folder or that of a bundle, which is replaced, found other files; "
-                         "name a folder of its own.")
+        raise UsageError(
+            f"--out {out}: wanted a new folder or that of a bundle, which is replaced, found other files; "
+            "name a folder of its own."
+        )
 
 
 def write_bundle(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, vad: bytes, out: Path) -> None:
@@ -215,15 +225,17 @@ def write_bundle(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, 
         _write(recipe, checkpoint, speech, vad, out, temporary)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise OutputError(f"{out} cannot be written ({error.strerror or error}); make room and run again: the stages "
-                          "are kept.") from None
+        raise OutputError(
+            f"{out} cannot be written ({error.strerror or error}); make room and run again: the stages are kept."
+        ) from None
     except OutputError:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _write(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, vad: bytes, out: Path,
-           temporary: Path) -> None:
+def _write(
+    recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, vad: bytes, out: Path, temporary: Path
+) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     (temporary / "model.pte").write_bytes(speech.data)
@@ -250,28 +262,43 @@ def _facts(path: Path) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
 
-def _manifest(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram,
-              files: Mapping[str, Any]) -> dict[str, Any]:
+def _manifest(
+    recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, files: Mapping[str, Any]
+) -> dict[str, Any]:
     dims, tokens = checkpoint.dims, checkpoint.vocabulary
     plan = QuantisationPlan.from_table(recipe.quantise)
     counts = report(checkpoint.network(), plan)
     return {
-        "format": FORMAT, "name": recipe.name, "language": recipe.language, "description": recipe.description,
-        "sample_rate": SAMPLE_RATE, "parameters": checkpoint.parameters, "licences": LICENCES,
-        "provenance": list(checkpoint.provenance), "files": dict(files),
+        "format": FORMAT,
+        "name": recipe.name,
+        "language": recipe.language,
+        "description": recipe.description,
+        "sample_rate": SAMPLE_RATE,
+        "parameters": checkpoint.parameters,
+        "licences": LICENCES,
+        "provenance": list(checkpoint.provenance),
+        "files": dict(files),
         "programs": {
             "speech": {"file": "model.pte", "methods": speech.methods, "constants": speech.constants},
             "vad": {"file": "vad.pte", "methods": describe_vad()},
         },
         "speech": {
-            "samples_per_position": SAMPLES_PER_POSITION, "positions": dims.audio_ctx, "cache": CACHE,
-            "tokens_per_call": TOKENS_PER_CALL, "weights_bits": plan.bits,
-            "layers": [{"heads": x.heads, "cross_heads": x.cross_heads, "head_dim": dims.head_dim}
-                       for x in dims.decoder],
+            "samples_per_position": SAMPLES_PER_POSITION,
+            "positions": dims.audio_ctx,
+            "cache": CACHE,
+            "tokens_per_call": TOKENS_PER_CALL,
+            "weights_bits": plan.bits,
+            "layers": [
+                {"heads": x.heads, "cross_heads": x.cross_heads, "head_dim": dims.head_dim} for x in dims.decoder
+            ],
             "dims": dims.to_json(),
         },
-        "vocabulary": {"file": VOCABULARY, "special": dict(tokens.special),
-                       "suppress": list(tokens.suppress), "suppress_first": list(tokens.suppress_first)},
+        "vocabulary": {
+            "file": VOCABULARY,
+            "special": dict(tokens.special),
+            "suppress": list(tokens.suppress),
+            "suppress_first": list(tokens.suppress_first),
+        },
         "quantisation": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
         "parity": speech.parity,
     }

@@ -24,8 +24,9 @@ from device_asr.errors import UsageError
 Spoken = tuple[np.ndarray, Sequence[int]]  # (n,) float32 at 16 kHz, and all token ids of it, prompt first
 
 
-def fix_ranges(program: nn.Module, example: tuple[Any, ...], shapes: Any, layers: Collection[str],
-               calls: Iterable[tuple[Any, ...]]) -> nn.Module:
+def fix_ranges(
+    program: nn.Module, example: tuple[Any, ...], shapes: Any, layers: Collection[str], calls: Iterable[tuple[Any, ...]]
+) -> nn.Module:
     """`program` with int8 weights per channel and int8 activations per tensor in the named linear layers.
 
     Args:
@@ -51,8 +52,10 @@ def fix_ranges(program: nn.Module, example: tuple[Any, ...], shapes: Any, layers
             observed(*call)
             count += 1
         if count == 0:
-            raise UsageError("Static activations: wanted clips of speech with their tokens to measure the ranges with, "
-                             "found none; give some, or set activations = \"dynamic\".")
+            raise UsageError(
+                "Static activations: wanted clips of speech with their tokens to measure the ranges with, "
+                'found none; give some, or set activations = "dynamic".'
+            )
         return convert_pt2e(observed)
 
 
@@ -65,8 +68,14 @@ def encode_calls(clips: Iterable[Spoken], dims: Dims) -> Iterator[tuple[Tensor]]
             yield (torch.from_numpy(pcm),)
 
 
-def decode_calls(clips: Sequence[Spoken], encode: EncodeProgram, decode: DecodeProgram, table: list[Tensor],
-                 caches: tuple[list[Tensor], list[Tensor]], at_once: int) -> Iterator[tuple[Any, ...]]:
+def decode_calls(
+    clips: Sequence[Spoken],
+    encode: EncodeProgram,
+    decode: DecodeProgram,
+    table: list[Tensor],
+    caches: tuple[list[Tensor], list[Tensor]],
+    at_once: int,
+) -> Iterator[tuple[Any, ...]]:
     """Arguments of `decode` for each clip's tokens, `at_once` a call, the caches filled as the runtime does."""
     count = len(decode.layers)
     for clip in clips:

@@ -91,8 +91,10 @@ class Space:
         largest = Candidate(**{name: max(choices) for name, choices in asdict(self).items()})
         found = []
         for bits in self.bits:
-            fitting = [replace(largest, vocabulary=pieces, bits=bits, embedding=min(self.embedding),
-                               epochs=min(self.epochs)) for pieces in self.vocabulary]
+            fitting = [
+                replace(largest, vocabulary=pieces, bits=bits, embedding=min(self.embedding), epochs=min(self.epochs))
+                for pieces in self.vocabulary
+            ]
             found += [one for one in fitting if fits(size_of(teacher, one))][-1:]
         return found
 
@@ -112,8 +114,12 @@ def space_of(teacher: Dims, pieces: int, *, structure: bool = True, distil: bool
     encoder, decoder = len(teacher.encoder), len(teacher.decoder)
     if not structure:
         return Space(vocabulary, (encoder,), (decoder,), (1.0,), (1.0,), epochs=(1, 2, 4) if distil else (0,))
-    return Space(vocabulary, tuple(range((encoder + 1) // 2, encoder + 1)), tuple(range(1, decoder + 1)),
-                 epochs=(1, 2, 4) if distil else (0,))
+    return Space(
+        vocabulary,
+        tuple(range((encoder + 1) // 2, encoder + 1)),
+        tuple(range(1, decoder + 1)),
+        epochs=(1, 2, 4) if distil else (0,),
+    )
 
 
 def student_dims(teacher: Dims, candidate: Candidate) -> Dims:
@@ -131,9 +137,12 @@ def student_dims(teacher: Dims, candidate: Candidate) -> Dims:
         heads, cross = (max(1, round(n * candidate.heads)) if n else 0 for n in (layer.heads, layer.cross_heads))
         return LayerDims(heads, ffn, cross)
 
-    return replace(teacher, vocab=candidate.vocabulary + SPECIAL_TOKENS,
-                   encoder=tuple(kept(layer) for layer in teacher.encoder[: candidate.encoder_layers]),
-                   decoder=tuple(kept(layer) for layer in teacher.decoder[: candidate.decoder_layers]))
+    return replace(
+        teacher,
+        vocab=candidate.vocabulary + SPECIAL_TOKENS,
+        encoder=tuple(kept(layer) for layer in teacher.encoder[: candidate.encoder_layers]),
+        decoder=tuple(kept(layer) for layer in teacher.decoder[: candidate.decoder_layers]),
+    )
 
 
 @dataclass(frozen=True)
@@ -163,8 +172,10 @@ def estimate(dims: Dims, plan: QuantisationPlan) -> Size:
     for name, tensor in weights.items():
         width = widths.get(name)
         total += 4 * tensor.numel() if width is None else width.bytes(*tensor.shape)
-    return Size(sum(tensor.numel() for tensor in weights.values()),
-                round(total + VAD_BYTES + PIECE_BYTES * (dims.vocab - SPECIAL_TOKENS)))
+    return Size(
+        sum(tensor.numel() for tensor in weights.values()),
+        round(total + VAD_BYTES + PIECE_BYTES * (dims.vocab - SPECIAL_TOKENS)),
+    )
 
 
 def size_of(teacher: Dims, candidate: Candidate) -> Size:

@@ -41,29 +41,52 @@ def _width(bits: int, group: int | None) -> str:
 def write_card(path: Path, manifest: Mapping[str, Any], previous: str) -> None:
     """Writes the card of `manifest`; the measured part of the `previous` card goes with it."""
     size = sum(entry["bytes"] for entry in manifest["files"].values())
-    lines = [f"# {manifest['name']}", "", manifest["description"] + ".", "",
-             f"* {manifest['parameters'] / 1e6:.1f} M parameters, {size / 1e6:.1f} MB.",
-             f"* {_quantisation(manifest)}",
-             f"* Language: {manifest['language']}. Input: {manifest['sample_rate']} Hz mono.", "",
-             "## Provenance", ""]
+    lines = [
+        f"# {manifest['name']}",
+        "",
+        manifest["description"] + ".",
+        "",
+        f"* {manifest['parameters'] / 1e6:.1f} M parameters, {size / 1e6:.1f} MB.",
+        f"* {_quantisation(manifest)}",
+        f"* Language: {manifest['language']}. Input: {manifest['sample_rate']} Hz mono.",
+        "",
+        "## Provenance",
+        "",
+    ]
     lines += [f"{k}. {step}" for k, step in enumerate(manifest["provenance"], 1)]
     lines += ["", "## Licences", ""]
     lines += [f"* {entry['part']}: {entry['licence']} ({entry['from']})" for entry in manifest["licences"]]
     lines += ["", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|"]
-    lines += [f"| {name} | {entry['bytes']} | `{entry['sha256'][:16]}...` |"
-              for name, entry in manifest["files"].items()]
+    lines += [
+        f"| {name} | {entry['bytes']} | `{entry['sha256'][:16]}...` |" for name, entry in manifest["files"].items()
+    ]
     if "base" in manifest:
         name, size = manifest["base"]["file"], manifest["base"]["bytes"]
-        lines += ["", "## Base", "", f"{name} beside this folder, {size} bytes: the network before rounding, in half "
-                  "precision, its token embedding as it ships where that is 4 bits. Other devices' models are made "
-                  "from it, without the first teacher:", "",
-                  f"    device-asr-compress search --device rpi4 --teacher models/{name} --corpus ../shared/speech",
-                  f"    device-asr-compress build --teacher models/{name} --recipe mine.toml --out models/mine"]
-    lines += ["", "## Parity", "",
-              "Root mean square of the difference, relative to the fp32 values, on 10 s of assets/letter.flac; "
-              "the last column is the largest absolute difference.", "",
-              "| method | quantised / fp32 | .pte / quantised | .pte / fp32 | largest |", "|---|---|---|---|---|"]
-    lines += [f"| {name} | {p['quantised_vs_fp32_rms']} | {p['pte_vs_quantised_rms']} | {p['pte_vs_fp32_rms']} | "
-              f"{p['pte_vs_fp32_max']} |" for name, p in manifest["parity"].items()]
-    kept = previous[previous.index(MEASURED):] if MEASURED in previous else MEASURED + "\nNot measured yet.\n"
+        lines += [
+            "",
+            "## Base",
+            "",
+            f"{name} beside this folder, {size} bytes: the network before rounding, in half "
+            "precision, its token embedding as it ships where that is 4 bits. Other devices' models are made "
+            "from it, without the first teacher:",
+            "",
+            f"    device-asr-compress search --device rpi4 --teacher models/{name} --corpus ../shared/speech",
+            f"    device-asr-compress build --teacher models/{name} --recipe mine.toml --out models/mine",
+        ]
+    lines += [
+        "",
+        "## Parity",
+        "",
+        "Root mean square of the difference, relative to the fp32 values, on 10 s of assets/letter.flac; "
+        "the last column is the largest absolute difference.",
+        "",
+        "| method | quantised / fp32 | .pte / quantised | .pte / fp32 | largest |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {p['quantised_vs_fp32_rms']} | {p['pte_vs_quantised_rms']} | {p['pte_vs_fp32_rms']} | "
+        f"{p['pte_vs_fp32_max']} |"
+        for name, p in manifest["parity"].items()
+    ]
+    kept = previous[previous.index(MEASURED) :] if MEASURED in previous else MEASURED + "\nNot measured yet.\n"
     path.write_text("\n".join(lines) + "\n\n" + kept)

@@ -86,8 +86,13 @@ def add_ctc(checkpoint: Checkpoint, seed: int = 0) -> Checkpoint:
 
 def add_adapters(checkpoint: Checkpoint, rank: int, seed: int = 0) -> Checkpoint:
     """The checkpoint with adapters of the encoder that hears in chunks, untrained: they change nothing."""
-    return _with(checkpoint, replace(checkpoint.dims, adapters=rank), r"adapters\..*\.up\.(weight|bias)$", seed,
-                 f"adapters of rank {rank} where it hears in chunks")
+    return _with(
+        checkpoint,
+        replace(checkpoint.dims, adapters=rank),
+        r"adapters\..*\.up\.(weight|bias)$",
+        seed,
+        f"adapters of rank {rank} where it hears in chunks",
+    )
 
 
 def _with(checkpoint: Checkpoint, dims: Dims, silent: str, seed: int, note: str) -> Checkpoint:
@@ -95,26 +100,28 @@ def _with(checkpoint: Checkpoint, dims: Dims, silent: str, seed: int, note: str)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = Whisper(dims).state_dict()
-    added = {name: torch.zeros_like(tensor) if re.search(silent, name) else tensor
-             for name, tensor in fresh.items() if name not in checkpoint.weights}
-    return replace(checkpoint, dims=dims, weights={**checkpoint.weights, **added},
-                   provenance=(*checkpoint.provenance, note))
+    added = {
+        name: torch.zeros_like(tensor) if re.search(silent, name) else tensor
+        for name, tensor in fresh.items()
+        if name not in checkpoint.weights
+    }
+    return replace(
+        checkpoint, dims=dims, weights={**checkpoint.weights, **added}, provenance=(*checkpoint.provenance, note)
+    )
 
 
 def check_shapes(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
     """Raises CheckpointError naming the first tensor that is missing, unknown or of another shape."""
     for name, shape in wanted.items():
         if name not in found:
-            raise CheckpointError(f"Tensor {name}: wanted shape {shape}, found none; "
-                                  "the checkpoint is incomplete.")
+            raise CheckpointError(f"Tensor {name}: wanted shape {shape}, found none; the checkpoint is incomplete.")
         if found[name] != shape:
             raise CheckpointError(
-                f"Tensor {name}: wanted shape {shape}, found {found[name]}; "
-                "the checkpoint does not fit its dims.")
+                f"Tensor {name}: wanted shape {shape}, found {found[name]}; the checkpoint does not fit its dims."
+            )
     unknown = sorted(set(found) - set(wanted))
     if unknown:
-        raise CheckpointError(f"Tensor {unknown[0]}: not part of this network; "
-                              "wanted a plain Whisper checkpoint.")
+        raise CheckpointError(f"Tensor {unknown[0]}: not part of this network; wanted a plain Whisper checkpoint.")
 
 
 def conv_to_linear(weight: Tensor) -> Tensor:
@@ -160,7 +167,8 @@ def load(source: str | Path) -> Checkpoint:
         return formats.load_openai(path)
     raise CheckpointError(
         f"{path}: wanted a CTranslate2 folder (model.bin), a Hugging Face folder (config.json and "
-        f"model.safetensors), an OpenAI .pt file or a bundle's base (*.base{base.SUFFIX}), found none of them.")
+        f"model.safetensors), an OpenAI .pt file or a bundle's base (*.base{base.SUFFIX}), found none of them."
+    )
 
 
 # -- CTranslate2 ---------------------------------------------------------------------------------
@@ -201,8 +209,9 @@ def _read_ctranslate2_tensors(path: Path) -> dict[str, np.ndarray]:
             dtype_id, size = take("BI")
             if dtype_id not in _CT2_DTYPES:
                 raise CheckpointError(f"{path}: tensor {name}: wanted a dtype id of 0 to 4, found {dtype_id}.")
-            array = np.frombuffer(data, _CT2_DTYPES[dtype_id], offset=offset,
-                                  count=size // np.dtype(_CT2_DTYPES[dtype_id]).itemsize)
+            array = np.frombuffer(
+                data, _CT2_DTYPES[dtype_id], offset=offset, count=size // np.dtype(_CT2_DTYPES[dtype_id]).itemsize
+            )
             tensors[name] = array.reshape(shape)
             offset += size
         return tensors
@@ -273,16 +282,22 @@ def load_ctranslate2(folder: Path) -> Checkpoint:
     return assemble(weights, heads, vocabulary, config.get("alignment_heads", ()), f"CTranslate2 folder {folder.name}")
 
 
-def assemble(weights: dict[str, Tensor], heads: Mapping[str, int], vocabulary: Vocabulary,
-                alignment_heads: Any, origin: str) -> Checkpoint:
+def assemble(
+    weights: dict[str, Tensor], heads: Mapping[str, int], vocabulary: Vocabulary, alignment_heads: Any, origin: str
+) -> Checkpoint:
     """Reads the dims off the tensors and checks that all of them fit."""
     state = weights["encoder.conv1.weight"].shape[0]
 
     def layers(side: str) -> tuple[LayerDims, ...]:
         count = len({name.split(".")[2] for name in weights if name.startswith(f"{side}.layers.")})
         return tuple(
-            LayerDims(heads[side], weights[f"{side}.layers.{i}.ffn.up.weight"].shape[0],
-                      heads[side] if side == "decoder" else 0) for i in range(count))
+            LayerDims(
+                heads[side],
+                weights[f"{side}.layers.{i}.ffn.up.weight"].shape[0],
+                heads[side] if side == "decoder" else 0,
+            )
+            for i in range(count)
+        )
 
     dims = Dims(
         n_mels=weights["encoder.conv1.weight"].shape[1] // 3,
@@ -297,7 +312,8 @@ def assemble(weights: dict[str, Tensor], heads: Mapping[str, int], vocabulary: V
     if vocabulary.size > dims.vocab:
         raise CheckpointError(
             f"The tokenizer has {vocabulary.size} tokens, the embedding {dims.vocab} rows; "
-            "wanted a tokenizer that fits.")
+            "wanted a tokenizer that fits."
+        )
     pairs = tuple((int(layer), int(head)) for layer, head in alignment_heads)
     checkpoint = Checkpoint(dims, weights, vocabulary, pairs, (origin,))
     with torch.device("meta"):
@@ -341,7 +357,8 @@ def load_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
     pieces = tuple(bytes(alphabet[c] for c in text_ids[i]) for i in range(len(text_ids)))
     specials = set(special.values())
     return Vocabulary(
-        pieces, special,
+        pieces,
+        special,
         suppress=tuple(i for i in config.get("suppress_ids", ()) if i < len(pieces) or i in specials),
         suppress_first=tuple(config.get("suppress_ids_begin", ())),
     )

@@ -39,8 +39,18 @@ from device_asr.events import Seconds
 LEDGER, NAME = "chunks.jsonl", "chunks"  # in the work folder; of the markers
 POSITION: Seconds = 0.02
 TAIL: Seconds = 1.0  # of silence after each clip, so that phrases end by themselves: the hang-over and a little more
-HEAD = ("chunk, ms", "ahead, ms", "past, s", "WER of the last partials, %", "WER, %", "word emission, ms, p50 / p95",
-        "first partial, ms, p50", "flicker, %", "RTF of partials", "one chunk, ms")
+HEAD = (
+    "chunk, ms",
+    "ahead, ms",
+    "past, s",
+    "WER of the last partials, %",
+    "WER, %",
+    "word emission, ms, p50 / p95",
+    "first partial, ms, p50",
+    "flicker, %",
+    "RTF of partials",
+    "one chunk, ms",
+)
 
 
 @dataclass(frozen=True)
@@ -72,8 +82,12 @@ def points(chunks: Sequence[float], pasts: Sequence[float], aheads: Sequence[flo
     for chunk in chunks:
         if chunk <= 0 or chunk % (1000 * POSITION):
             raise UsageError(f"Chunk: wanted a multiple of {1000 * POSITION:.0f} ms, found {chunk:g}.")
-    made = [Chunking(round(chunk / 1000 / POSITION), round(past / POSITION), math.ceil(ahead / chunk))
-            for past in pasts for ahead in aheads for chunk in chunks]
+    made = [
+        Chunking(round(chunk / 1000 / POSITION), round(past / POSITION), math.ceil(ahead / chunk))
+        for past in pasts
+        for ahead in aheads
+        for chunk in chunks
+    ]
     return [*map(Point, dict.fromkeys(made)), Point(None)]
 
 
@@ -128,8 +142,10 @@ class Chunks:
         wanted = [{"heads": x.heads, "cross_heads": x.cross_heads, "head_dim": dims.head_dim} for x in dims.decoder]
         found = [dict(layer) for layer in self.bundle.manifest["speech"]["layers"]]
         if wanted != found:
-            raise UsageError(f"Wanted the bundle that was made of this checkpoint, whose decoder has {wanted}, found "
-                             f"{self.bundle.name} with {found}; give its folder with --model.")
+            raise UsageError(
+                f"Wanted the bundle that was made of this checkpoint, whose decoder has {wanted}, found "
+                f"{self.bundle.name} with {found}; give its folder with --model."
+            )
 
     def run(self, wanted: Sequence[Point], materials: Sequence[Material]) -> list[Row]:
         """A row for each manifest and point, in that order; what was measured before is not measured again.
@@ -139,8 +155,12 @@ class Chunks:
         """
         self.work.mkdir(parents=True, exist_ok=True)
         rows = read_rows(self.work / LEDGER)
-        weights = _digest({name: hashlib.sha256(np.ascontiguousarray(tensor.numpy())).hexdigest()
-                           for name, tensor in self.checkpoint.weights.items()})
+        weights = _digest(
+            {
+                name: hashlib.sha256(np.ascontiguousarray(tensor.numpy())).hexdigest()
+                for name, tensor in self.checkpoint.weights.items()
+            }
+        )
         files = {name: entry["sha256"] for name, entry in self.bundle.manifest["files"].items()}
         keys = {}
         for point in wanted:
@@ -194,9 +214,20 @@ class Chunks:
         finals = counts((result.clip.text, result.heard.text) for result in corpus.results)
         partials = counts((result.clip.text, result.heard.partial_text) for result in corpus.results)
         heard = (None, None, None) if point.chunking is None else seconds(point.chunking)
-        return Row(key, material.name, *heard, len(corpus.results), finals["words"], partials["wer"], finals["wer"],
-                   (latency.word_emission.p50, latency.word_emission.p95), latency.first_partial.p50, latency.flicker,
-                   timed.partials.seconds / corpus.audio, float(np.median(timed.chunks)) if timed.chunks else None)
+        return Row(
+            key,
+            material.name,
+            *heard,
+            len(corpus.results),
+            finals["words"],
+            partials["wer"],
+            finals["wer"],
+            (latency.word_emission.p50, latency.word_emission.p95),
+            latency.first_partial.p50,
+            latency.flicker,
+            timed.partials.seconds / corpus.audio,
+            float(np.median(timed.chunks)) if timed.chunks else None,
+        )
 
 
 def table(rows: Sequence[Row], heard: str, command: str) -> str:
@@ -211,11 +242,21 @@ def table(rows: Sequence[Row], heard: str, command: str) -> str:
 
 def _cells(row: Row) -> list[str]:
     emission = " / ".join(figure(value, 1000, ".0f") for value in row.emission)
-    way = ["encoded again", "", "all"] if row.chunk is None else [
-        figure(row.chunk, 1000, ".0f"), figure(row.ahead, 1000, ".0f"), f"{row.past:g}"]
-    return [*way, figure(row.partial_wer, 100, ".1f"), figure(row.wer, 100, ".1f"), emission,
-            figure(row.first, 1000, ".0f"), figure(row.flicker, 100, ".1f"), figure(row.rtf, 1, ".3f"),
-            figure(row.chunk_compute, 1000, ".1f")]
+    way = (
+        ["encoded again", "", "all"]
+        if row.chunk is None
+        else [figure(row.chunk, 1000, ".0f"), figure(row.ahead, 1000, ".0f"), f"{row.past:g}"]
+    )
+    return [
+        *way,
+        figure(row.partial_wer, 100, ".1f"),
+        figure(row.wer, 100, ".1f"),
+        emission,
+        figure(row.first, 1000, ".0f"),
+        figure(row.flicker, 100, ".1f"),
+        figure(row.rtf, 1, ".3f"),
+        figure(row.chunk_compute, 1000, ".1f"),
+    ]
 
 
 def _told(row: Row) -> str:

@@ -28,8 +28,10 @@ class Chunking:
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.left < 0 or self.ahead < 0:
-            raise UsageError("Chunks: wanted at least 1 position, a past of at least 0 and at least 0 chunks ahead, "
-                             f"found {self.size}, {self.left} and {self.ahead}.")
+            raise UsageError(
+                "Chunks: wanted at least 1 position, a past of at least 0 and at least 0 chunks ahead, "
+                f"found {self.size}, {self.left} and {self.ahead}."
+            )
 
     @property
     def block(self) -> int:

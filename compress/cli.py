@@ -22,13 +22,25 @@ def group() -> None:
 
 
 @group.command()
-@click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
-              help="TOML file: what to build.")
-@click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base; "
-              "overrides the recipe.")
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    default=RECIPES / "en-tiny.toml",
+    show_default="en-tiny",
+    help="TOML file: what to build.",
+)
+@click.option(
+    "--teacher",
+    help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base; overrides the recipe.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
-@click.option("--work", type=click.Path(path_type=Path), default=Path("work"), show_default=True,
-              help="Folder for the results of stages; a build that was cut goes on from there.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("work"),
+    show_default=True,
+    help="Folder for the results of stages; a build that was cut goes on from there.",
+)
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of <name>.jsonl manifests for distillation.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
 def build(recipe: Path, teacher: str | None, out: Path, work: Path, corpus: Path | None, noise: Path | None) -> None:
@@ -82,24 +94,58 @@ def profile(name: str | None, out: Path | None, threads: int, sound: Path | None
 
 @group.command()
 @click.option("--device", "device_name", required=True, help="laptop, rpi5, rpi4, or a file of `profile --new`.")
-@click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "device.toml", show_default="device",
-              help="TOML file: settings that every trial keeps.")
-@click.option("--teacher", help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base; "
-              "overrides the recipe.")
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    default=RECIPES / "device.toml",
+    show_default="device",
+    help="TOML file: settings that every trial keeps.",
+)
+@click.option(
+    "--teacher",
+    help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base; overrides the recipe.",
+)
 @click.option("--corpus", type=click.Path(path_type=Path), required=True, help="Folder of <name>.jsonl manifests.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
-@click.option("--measure", default="librispeech-other-dev", show_default=True, metavar="NAME",
-              help="Manifest of the corpus folder that trials are measured on, never trained on.")
+@click.option(
+    "--measure",
+    default="librispeech-other-dev",
+    show_default=True,
+    metavar="NAME",
+    help="Manifest of the corpus folder that trials are measured on, never trained on.",
+)
 @click.option("--clips", type=click.IntRange(min=1), help="Measure on its first so many clips.  [default: all]")
-@click.option("--work", type=click.Path(path_type=Path), default=Path("work/search"), show_default=True,
-              help="Folder of the ledger, stages and bundles; the same command goes on.")
-@click.option("--trials", type=click.IntRange(min=1), default=20, show_default=True,
-              help="Over all runs; those set aside by their estimated size do not count.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("work/search"),
+    show_default=True,
+    help="Folder of the ledger, stages and bundles; the same command goes on.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="Over all runs; those set aside by their estimated size do not count.",
+)
 @click.option("--seconds", type=click.FloatRange(min=1), help="No new trial after so many seconds, over all runs.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def search(device_name: str, recipe: Path, teacher: str | None, corpus: Path, noise: Path | None, measure: str,
-           clips: int | None, work: Path, trials: int, seconds: float | None, seed: int, as_json: bool) -> None:
+def search(
+    device_name: str,
+    recipe: Path,
+    teacher: str | None,
+    corpus: Path,
+    noise: Path | None,
+    measure: str,
+    clips: int | None,
+    work: Path,
+    trials: int,
+    seconds: float | None,
+    seed: int,
+    as_json: bool,
+) -> None:
     """Find the best model that a device holds: trials over recipes, over-budget ones cut early."""
     from compress.device_profile import load
 
@@ -117,8 +163,13 @@ def search(device_name: str, recipe: Path, teacher: str | None, corpus: Path, no
 
 
 @group.command()
-@click.option("--work", type=click.Path(path_type=Path), default=Path("work/search"), show_default=True,
-              help="Folder of a search or build: ledger.jsonl, stages.json, sensitivity.json, metrics.jsonl of runs.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("work/search"),
+    show_default=True,
+    help="Folder of a search or build: ledger.jsonl, stages.json, sensitivity.json, metrics.jsonl of runs.",
+)
 @click.option("--device", "device_name", help="Scale times to this device and draw its budgets.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Bundle whose card is shown.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"), show_default=True)
@@ -132,21 +183,42 @@ def report(work: Path, device_name: str | None, bundle: Path | None, out: Path) 
 
 
 @group.command()
-@click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
-              help="TOML file: the shipped recipe, whose stages the points have in common.")
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    default=RECIPES / "en-tiny.toml",
+    show_default="en-tiny",
+    help="TOML file: the shipped recipe, whose stages the points have in common.",
+)
 @click.option("--corpus", type=click.Path(path_type=Path), required=True, help="Folder of <name>.jsonl manifests.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
 @click.option("--manifest", type=click.Path(path_type=Path), required=True, help="Speech to measure on.")
-@click.option("--work", type=click.Path(path_type=Path), default=Path("work"), show_default=True,
-              help="Folder of stages, bundles and rows, also that of a build; the same command goes on.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("work"),
+    show_default=True,
+    help="Folder of stages, bundles and rows, also that of a build; the same command goes on.",
+)
 @click.option("--only", multiple=True, metavar="NAME", help="See to this point alone; may be given again.")
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the recogniser.")
-@click.option("--card", type=click.Path(dir_okay=False, path_type=Path),
-              help="File that gets the table too, between <!-- points --> and <!-- /points -->.")
-@click.option("--readme", type=click.Path(dir_okay=False, path_type=Path),
-              help="Another such file.")
-def compare(recipe: Path, corpus: Path, noise: Path | None, manifest: Path, work: Path, only: tuple[str, ...],
-            threads: int, card: Path | None, readme: Path | None) -> None:
+@click.option(
+    "--card",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File that gets the table too, between <!-- points --> and <!-- /points -->.",
+)
+@click.option("--readme", type=click.Path(dir_okay=False, path_type=Path), help="Another such file.")
+def compare(
+    recipe: Path,
+    corpus: Path,
+    noise: Path | None,
+    manifest: Path,
+    work: Path,
+    only: tuple[str, ...],
+    threads: int,
+    card: Path | None,
+    readme: Path | None,
+) -> None:
     """Build and measure a point for every technique, and print them as a table."""
     import shlex
 
@@ -155,8 +227,15 @@ def compare(recipe: Path, corpus: Path, noise: Path | None, manifest: Path, work
     from compress.profile import bench, processor
 
     files = tables.places(points_table.NAME, card, readme)
-    found = points.compare(points.read_points(read_recipe(recipe)), only, points.Maker(work, corpus, noise),
-                           lambda bundle: bench(str(bundle), manifest, threads), manifest, threads, _progress)
+    found = points.compare(
+        points.read_points(read_recipe(recipe)),
+        only,
+        points.Maker(work, corpus, noise),
+        lambda bundle: bench(str(bundle), manifest, threads),
+        manifest,
+        threads,
+        _progress,
+    )
     given = {"--corpus": corpus, **({"--noise": noise} if noise else {}), "--manifest": manifest}
     command = shlex.join(["device-asr-compress", "compare", *(str(word) for pair in given.items() for word in pair)])
     heard = points_table.heard(found.rows, manifest, threads, processor())
@@ -173,19 +252,43 @@ group.add_command(cost_growth)
 @group.command("sensitivity")
 @click.argument("model")
 @click.argument("manifest", type=click.Path(path_type=Path))
-@click.option("--work", type=click.Path(path_type=Path), default=Path("work"), show_default=True,
-              help="Folder of sensitivity.json, for the report; what was measured is kept there.")
-@click.option("--recipe", type=click.Path(path_type=Path), default=RECIPES / "en-tiny.toml", show_default="en-tiny",
-              help="TOML file: its [quantise] is the plan.")
-@click.option("--bits", type=click.Choice(["8", "32"]), default="32", show_default=True,
-              help="What a group of layers is given.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("work"),
+    show_default=True,
+    help="Folder of sensitivity.json, for the report; what was measured is kept there.",
+)
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path),
+    default=RECIPES / "en-tiny.toml",
+    show_default="en-tiny",
+    help="TOML file: its [quantise] is the plan.",
+)
+@click.option(
+    "--bits", type=click.Choice(["8", "32"]), default="32", show_default=True, help="What a group of layers is given."
+)
 @click.option("--each-layer", is_flag=True, help="Every layer by itself, not blocks such as an attention's four.")
 @click.option("--clips", type=click.IntRange(min=1), default=32, show_default=True, help="Of the manifest, the first.")
 @click.option("--full-context/--short-context", default=False, help="Pad clips to 30 s, or not at all.")
-@click.option("--spend", type=click.FloatRange(min=0), metavar="KB",
-              help="Print the plan, too, that spends so many more kilobytes where most words are saved.")
-def sensitivity_table(model: str, manifest: Path, work: Path, recipe: Path, bits: str, each_layer: bool, clips: int,
-                      full_context: bool, spend: float | None) -> None:
+@click.option(
+    "--spend",
+    type=click.FloatRange(min=0),
+    metavar="KB",
+    help="Print the plan, too, that spends so many more kilobytes where most words are saved.",
+)
+def sensitivity_table(
+    model: str,
+    manifest: Path,
+    work: Path,
+    recipe: Path,
+    bits: str,
+    each_layer: bool,
+    clips: int,
+    full_context: bool,
+    spend: float | None,
+) -> None:
     """WER saved by more bits for one group of layers at a time, as a Markdown table; guard-free, greedy."""
     from compress import checkpoints, sensitivity_table
     from compress.build import read_recipe
@@ -199,11 +302,18 @@ def sensitivity_table(model: str, manifest: Path, work: Path, recipe: Path, bits
     checkpoint, plan = checkpoints.load(model), QuantisationPlan.from_table(read_recipe(recipe).quantise)
     heard = [clip for clip in read_manifest(manifest) if clip.text][:clips]
     evaluate = sensitivity_table.kept(
-        lambda network: accuracy(network, checkpoint.vocabulary, heard, full_context).wer, work,
-        json.dumps([str(manifest), [[str(clip.audio), clip.text] for clip in heard], full_context]))
-    rows = sensitivity(checkpoint, plan, evaluate, width=Width(int(bits)), group=layer if each_layer else block,
-                       progress=lambda row, done, of: _progress("sensitivity", done / of,
-                                                                f"{row.name}: {100 * row.gain:+.2f} points"))
+        lambda network: accuracy(network, checkpoint.vocabulary, heard, full_context).wer,
+        work,
+        json.dumps([str(manifest), [[str(clip.audio), clip.text] for clip in heard], full_context]),
+    )
+    rows = sensitivity(
+        checkpoint,
+        plan,
+        evaluate,
+        width=Width(int(bits)),
+        group=layer if each_layer else block,
+        progress=lambda row, done, of: _progress("sensitivity", done / of, f"{row.name}: {100 * row.gain:+.2f} points"),
+    )
     work.mkdir(parents=True, exist_ok=True)
     write_json(work / SENSITIVITY, sensitivity_table.to_json(rows))
     click.echo(sensitivity_table.markdown(rows))

@@ -23,8 +23,10 @@ def read_corpus(path: Path) -> list[Clip]:
     Raises:
         ManifestError: see `read_manifest`. CorpusError: a sound cannot be read.
     """
-    return [clip if clip.duration is not None else replace(clip, duration=_duration(clip.audio))
-            for clip in read_manifest(path)]
+    return [
+        clip if clip.duration is not None else replace(clip, duration=_duration(clip.audio))
+        for clip in read_manifest(path)
+    ]
 
 
 def _duration(audio: Path) -> float:

@@ -58,8 +58,11 @@ class Decomposition:
 def linear_layers(network: Whisper) -> dict[str, nn.Linear]:
     """The linear layers that are whole, by name; the tied embedding is none of them."""
     parts = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, Factored))
-    return {name: module for name, module in network.named_modules()
-            if isinstance(module, nn.Linear) and not name.startswith(parts)}
+    return {
+        name: module
+        for name, module in network.named_modules()
+        if isinstance(module, nn.Linear) and not name.startswith(parts)
+    }
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,7 @@ def ridged(covariance: Tensor, ridge: float) -> Tensor:
 
 
 @torch.no_grad()
-def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[Batch],
-                   end: int) -> dict[str, Moments]:
+def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[Batch], end: int) -> dict[str, Moments]:
     """Moments of the named layers' inputs over all positions that are not padding.
 
     A layer without bias gets the second moments and a mean of zeros: nothing could take up a mean.
@@ -137,8 +139,10 @@ def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[
         for hook in hooks:
             hook.remove()
     if batch is None or not all(counts.values()):
-        raise UsageError("Inputs of layers: wanted calibration clips with sound and text, found none; give "
-                         "--corpus with such clips, or choose a technique that needs none.")
+        raise UsageError(
+            "Inputs of layers: wanted calibration clips with sound and text, found none; give "
+            "--corpus with such clips, or choose a technique that needs none."
+        )
     moments = {}
     for name, count in counts.items():
         mean = sums[name] / count

@@ -52,7 +52,9 @@ def lower(programs: Mapping[str, ExportedProgram]) -> bytes:
     manager = to_edge_transform_and_lower(dict(programs), partitioner=[XnnpackPartitioner()])
     left = undelegated_heavy_ops(manager, list(programs))
     if left:
-        raise DelegationError(f"Wanted every heavy operation in the delegate, found outside it: {', '.join(left)}; "
-                              "rewrite the module with operations that XNNPACK takes.")
+        raise DelegationError(
+            f"Wanted every heavy operation in the delegate, found outside it: {', '.join(left)}; "
+            "rewrite the module with operations that XNNPACK takes."
+        )
     planning = MemoryPlanningPass(alloc_graph_input=False, alloc_graph_output=True)
     return bytes(manager.to_executorch(ExecutorchBackendConfig(memory_planning_pass=planning)).buffer)

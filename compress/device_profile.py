@@ -95,12 +95,19 @@ def misses(measured: Measured, device: DeviceProfile) -> tuple[Miss, ...]:
     found = (
         ("size", measured.bytes / 1e6, device.size_mb, " MB"),
         ("memory", measured.memory and measured.memory / 2**20, device.memory_mb, " MiB"),
-        ("finalisation", measured.finalisation and measured.finalisation * 1000 * device.speed_factor,
-         device.finalisation_ms, " ms"),
+        (
+            "finalisation",
+            measured.finalisation and measured.finalisation * 1000 * device.speed_factor,
+            device.finalisation_ms,
+            " ms",
+        ),
         ("RTF", measured.rtf and measured.rtf * device.speed_factor, device.rtf, ""),
     )
-    return tuple(Miss(name, value, allowed, unit) for name, value, allowed, unit in found
-                 if value is not None and value > allowed)
+    return tuple(
+        Miss(name, value, allowed, unit)
+        for name, value, allowed, unit in found
+        if value is not None and value > allowed
+    )
 
 
 def shipped() -> dict[str, Path]:
@@ -119,13 +126,17 @@ def load(name_or_path: str) -> DeviceProfile:
     if name_or_path not in known and path.suffix != ".toml":
         near = difflib.get_close_matches(name_or_path, known, 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"No device {name_or_path!r}: wanted one of {', '.join(known)}, or a .toml file that "
-                         f"`device-asr-compress profile --new NAME` wrote.{hint}")
+        raise UsageError(
+            f"No device {name_or_path!r}: wanted one of {', '.join(known)}, or a .toml file that "
+            f"`device-asr-compress profile --new NAME` wrote.{hint}"
+        )
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UsageError(f"Device file {path} does not exist; `device-asr-compress profile --new NAME --out {path}` "
-                         "measures this machine and writes one.") from None
+        raise UsageError(
+            f"Device file {path} does not exist; `device-asr-compress profile --new NAME --out {path}` "
+            "measures this machine and writes one."
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"Device file {path} cannot be read: {error}.") from None
     return from_table(values, str(path))
@@ -150,9 +161,14 @@ def from_table(values: Mapping[str, Any], where: str) -> DeviceProfile:
 
 def to_toml(device: DeviceProfile) -> str:
     """The profile as a file that `load` reads."""
-    units = {"threads": "of the recogniser", "memory_mb": "MiB, peak of the process", "size_mb": "MB of the bundle",
-             "finalisation_ms": "p95 of the computation, without the hang-over", "rtf": "all computation",
-             "speed_factor": "the device's time / the measuring machine's"}
+    units = {
+        "threads": "of the recogniser",
+        "memory_mb": "MiB, peak of the process",
+        "size_mb": "MB of the bundle",
+        "finalisation_ms": "p95 of the computation, without the hang-over",
+        "rtf": "all computation",
+        "speed_factor": "the device's time / the measuring machine's",
+    }
     lines = []
     for field in fields(device):
         # a JSON text is a TOML basic string, and JSON's numbers are TOML's

@@ -58,11 +58,21 @@ class Verdict:
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noises: Sequence[np.ndarray],
-            recipe: DistillRecipe, work: Path, report: Callable[[dict[str, Any]], None], *,
-            judge: Callable[[Checkpoint], Verdict] | None = None, device: str = "cpu",
-            bfloat16: bool | None = None, labels: Path | None = None,
-            masks: Mapping[str, Tensor] | None = None) -> Checkpoint:
+def distill(
+    teacher: Checkpoint,
+    student: Checkpoint,
+    clips: Sequence[Clip],
+    noises: Sequence[np.ndarray],
+    recipe: DistillRecipe,
+    work: Path,
+    report: Callable[[dict[str, Any]], None],
+    *,
+    judge: Callable[[Checkpoint], Verdict] | None = None,
+    device: str = "cpu",
+    bfloat16: bool | None = None,
+    labels: Path | None = None,
+    masks: Mapping[str, Tensor] | None = None,
+) -> Checkpoint:
     """Trains `student` on the teacher's labels, written in its own vocabulary; returns its averaged weights.
 
     Args:
@@ -84,20 +94,42 @@ def distill(teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noi
     if not usable:
         raise CorpusError(f"Wanted clips of {SHORTEST} to {LONGEST:g} s, found none among {len(clips)}.")
     work.mkdir(parents=True, exist_ok=True)
-    run = _Training(teacher, student, usable, noises, recipe, work, labels, device,
-                    has_bfloat16(device) if bfloat16 is None else bfloat16, masks or {})
+    run = _Training(
+        teacher,
+        student,
+        usable,
+        noises,
+        recipe,
+        work,
+        labels,
+        device,
+        has_bfloat16(device) if bfloat16 is None else bfloat16,
+        masks or {},
+    )
     run.resume()
     run.train(report, judge)
     if run.learned == 0:
-        raise CorpusError(f"None of the {len(usable)} clips has a teacher's text that ends, repeats nothing and fits "
-                          "the given text; wanted speech in the teacher's language.")
+        raise CorpusError(
+            f"None of the {len(usable)} clips has a teacher's text that ends, repeats nothing and fits "
+            "the given text; wanted speech in the teacher's language."
+        )
     return run.result()
 
 
 class _Training:
-    def __init__(self, teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip], noises: Sequence[np.ndarray],
-                 recipe: DistillRecipe, work: Path, labels: Path | None, device: str,
-                 bfloat16: bool, masks: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        teacher: Checkpoint,
+        student: Checkpoint,
+        clips: Sequence[Clip],
+        noises: Sequence[np.ndarray],
+        recipe: DistillRecipe,
+        work: Path,
+        labels: Path | None,
+        device: str,
+        bfloat16: bool,
+        masks: Mapping[str, Tensor],
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.clips, self.work = recipe, clips, work
         self.student, self.device, self.bfloat16 = student, device, bfloat16
@@ -109,14 +141,24 @@ class _Training:
         self.network.frontend = TrainingFrontend(self.network.frontend, recipe.augment.masked)
         self.guide, self.tutor = self._guide(), self._tutor(teacher)
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(_trained(self.network, recipe.only), lr=recipe.rate,
-                                           weight_decay=recipe.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            _trained(self.network, recipe.only), lr=recipe.rate, weight_decay=recipe.weight_decay
+        )
         self.step, self.audio, self.learned, self.judged, self.ended = 0, 0.0, 0, 0, False
         self.total = len(self.loader.steps(0)) * recipe.epochs
         names = [[str(clip.audio), clip.text, clip.duration] for clip in clips]
-        self.identity = hashlib.sha256(json.dumps(
-            [identity(recipe), names, len(noises), fingerprint(teacher), fingerprint(student),
-             {name: float(mask.sum()) for name, mask in masks.items()}]).encode()).hexdigest()
+        self.identity = hashlib.sha256(
+            json.dumps(
+                [
+                    identity(recipe),
+                    names,
+                    len(noises),
+                    fingerprint(teacher),
+                    fingerprint(student),
+                    {name: float(mask.sum()) for name, mask in masks.items()},
+                ]
+            ).encode()
+        ).hexdigest()
 
     def _guide(self) -> Whisper | None:
         """The network as the training began, where the streaming states are led to its own."""
@@ -133,8 +175,10 @@ class _Training:
             return None
         wide, narrow = teacher.dims.state, self.student.dims.state
         if wide != narrow:
-            raise UsageError(f"distill.hidden: wanted a student whose states are as wide as the teacher's, {wide}, "
-                             f"found {narrow}; leave it at 0.")
+            raise UsageError(
+                f"distill.hidden: wanted a student whose states are as wide as the teacher's, {wide}, "
+                f"found {narrow}; leave it at 0."
+            )
         return teacher.network().to(self.device).requires_grad_(False)
 
     def result(self) -> Checkpoint:
@@ -146,26 +190,42 @@ class _Training:
         through = "" if self.recipe.qat is None else f", through {self.recipe.qat.bits}-bit rounding"
         kept = f", {keep:.0%} of the weights before" if keep else ""
         zeros = f", zeros kept in {len(self.masks)} matrices" if self.masks else ""
-        note = (f"short-context distillation: {len(self.clips)} clips, {self.step} steps, {self.audio / 3600:.1f} h of "
-                f"sound, seed {self.recipe.seed}{through}{zeros}{kept}")
-        return Checkpoint(self.student.dims, weights, self.student.vocabulary, self.student.alignment_heads,
-                          (*self.student.provenance, note))
+        note = (
+            f"short-context distillation: {len(self.clips)} clips, {self.step} steps, {self.audio / 3600:.1f} h of "
+            f"sound, seed {self.recipe.seed}{through}{zeros}{kept}"
+        )
+        return Checkpoint(
+            self.student.dims,
+            weights,
+            self.student.vocabulary,
+            self.student.alignment_heads,
+            (*self.student.provenance, note),
+        )
 
     # -- state on disk -----------------------------------------------------------------------------
 
     def save(self) -> None:
         path = self.work / "state.pt"
         temporary = path.with_suffix(".partial")
-        state = {"identity": self.identity, "step": self.step, "audio": self.audio, "learned": self.learned,
-                 "judged": self.judged, "ended": self.ended, "network": self.network.state_dict(),
-                 "averaged": self.averaged, "optimiser": self.optimiser.state_dict()}
+        state = {
+            "identity": self.identity,
+            "step": self.step,
+            "audio": self.audio,
+            "learned": self.learned,
+            "judged": self.judged,
+            "ended": self.ended,
+            "network": self.network.state_dict(),
+            "averaged": self.averaged,
+            "optimiser": self.optimiser.state_dict(),
+        }
         try:
             torch.save(state, temporary)
         except (OSError, RuntimeError) as error:  # a full disk is a RuntimeError of torch's writer
             temporary.unlink(missing_ok=True)
             why = error.strerror if isinstance(error, OSError) else "the disk may be full"
-            raise OutputError(f"{path} cannot be written ({why}); make room and run again: it goes on from the last "
-                              "saved step.") from None
+            raise OutputError(
+                f"{path} cannot be written ({why}); make room and run again: it goes on from the last saved step."
+            ) from None
         os.replace(temporary, path)
 
     def resume(self) -> None:
@@ -174,8 +234,10 @@ class _Training:
         if path.exists():
             state = torch.load(path, weights_only=True, map_location=self.device)
             if state.get("identity") != self.identity:
-                raise UsageError(f"{path} is of a run with another recipe, corpus or model; remove it, "
-                                 "or choose another work folder.")
+                raise UsageError(
+                    f"{path} is of a run with another recipe, corpus or model; remove it, "
+                    "or choose another work folder."
+                )
             for name in ("step", "audio", "learned", "judged", "ended", "averaged"):
                 setattr(self, name, state[name])
             self.network.load_state_dict(state["network"])
@@ -200,9 +262,13 @@ class _Training:
                 for number, prepared in self.loader.ahead((epoch * len(groups) + k + 1, groups[k]) for k in todo):
                     values, seconds, words = self._learn(prepared, number)
                     self.step, now = number, time.monotonic()
-                    values.update(step=number, of=self.total, speed=round(seconds / (now - at), 2),
-                                  words=round(words / (now - at), 2),
-                                  left=round((now - began) / (number - first) * (self.total - number)))
+                    values.update(
+                        step=number,
+                        of=self.total,
+                        speed=round(seconds / (now - at), 2),
+                        words=round(words / (now - at), 2),
+                        left=round((now - began) / (number - first) * (self.total - number)),
+                    )
                     at = now
                     _write(metrics, values)
                     report(values)
@@ -212,8 +278,10 @@ class _Training:
                 if judge is not None and self.judged <= epoch:
                     verdict = judge(self.result())
                     self.judged, self.ended = epoch + 1, verdict.decision != "train on"
-                    _write(metrics, {"step": self.step, "decision": verdict.decision, "reason": verdict.reason,
-                                     **verdict.metrics})
+                    _write(
+                        metrics,
+                        {"step": self.step, "decision": verdict.decision, "reason": verdict.reason, **verdict.metrics},
+                    )
                     self.save()
         self.save()
 
@@ -236,8 +304,10 @@ class _Training:
             loss += float(part.detach())
             parts.update({name: float(term.detach()) * share for name, term in terms.items()})
         if not math.isfinite(loss):
-            raise TrainingError(f"The loss of step {number} is {loss}; lower distill.rate (now {recipe.rate:g}) and "
-                                "run again: it goes on from the last saved step.")
+            raise TrainingError(
+                f"The loss of step {number} is {loss}; lower distill.rate (now {recipe.rate:g}) and "
+                "run again: it goes on from the last saved step."
+            )
         rate = recipe.rate * schedule(number, recipe.warmup, self.total)
         for options in self.optimiser.param_groups:
             options["lr"] = rate
@@ -278,8 +348,7 @@ class _Training:
         if streaming is not None and streaming.ctc > 0 and symbols is not None:
             terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), lengths, batch.spoken)
         if led is not None and streaming is not None:
-            terms["hidden"] = streaming.hidden * distance(
-                states, led[:, at.clamp(max=count - 1)], padding(at, lengths))
+            terms["hidden"] = streaming.hidden * distance(states, led[:, at.clamp(max=count - 1)], padding(at, lengths))
         if taught is not None:
             terms["states"] = recipe.hidden * distance(audio, taught, mask)
         return terms

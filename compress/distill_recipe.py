@@ -48,14 +48,19 @@ class Streaming:
         for name in ("sizes", "left", "ahead"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 0 <= self.share <= 1 or min(self.ctc, self.hidden) < 0:
-            raise UsageError(f"distill.streaming: wanted share in [0, 1], ctc and hidden of at least 0, found "
-                             f"{self.share}, {self.ctc} and {self.hidden}.")
+            raise UsageError(
+                f"distill.streaming: wanted share in [0, 1], ctc and hidden of at least 0, found "
+                f"{self.share}, {self.ctc} and {self.hidden}."
+            )
         if not self.sizes or min(self.sizes) < 1 or len(self.left) != 2 or not 0 <= self.left[0] <= self.left[1]:
-            raise UsageError(f"distill.streaming: wanted sizes of at least 1 position and left = [fewest, most], "
-                             f"found {list(self.sizes)} and {list(self.left)}.")
+            raise UsageError(
+                f"distill.streaming: wanted sizes of at least 1 position and left = [fewest, most], "
+                f"found {list(self.sizes)} and {list(self.left)}."
+            )
         if not self.ahead or min(self.ahead) < 0:
-            raise UsageError(f"distill.streaming.ahead: wanted numbers of chunks of at least 0, found "
-                             f"{list(self.ahead)}.")
+            raise UsageError(
+                f"distill.streaming.ahead: wanted numbers of chunks of at least 0, found {list(self.ahead)}."
+            )
 
     def draw(self, rng: np.random.Generator) -> Chunking | None:
         """How the next batch is heard."""
@@ -134,15 +139,19 @@ class DistillRecipe:
         letters = 0.0 if self.streaming is None else self.streaming.ctc
         weights = (self.soft, self.hard, self.hidden)
         if min(*weights, self.warmup) < 0 or sum(weights) + letters == 0:
-            raise UsageError("distill: wanted soft, hard, hidden, warmup of at least 0 and one of soft, hard, hidden, "
-                             f"streaming.ctc above it, found soft {self.soft}, hard {self.hard}, hidden {self.hidden}, "
-                             f"warmup {self.warmup}.")
+            raise UsageError(
+                "distill: wanted soft, hard, hidden, warmup of at least 0 and one of soft, hard, hidden, "
+                f"streaming.ctc above it, found soft {self.soft}, hard {self.hard}, hidden {self.hidden}, "
+                f"warmup {self.warmup}."
+            )
         if self.qat is not None and self.qat.activations != "dynamic":
-            raise UsageError("distill.qat: wanted activations = \"dynamic\", found static: those ranges are measured "
-                             "on the exported program.")
+            raise UsageError(
+                'distill.qat: wanted activations = "dynamic", found static: those ranges are measured '
+                "on the exported program."
+            )
         for name in ("evaluate_clips", "patience"):
             check_count(f"distill.{name}", getattr(self, name))
         if self.wer_budget is not None and not 0 <= self.wer_budget < 1:
             raise UsageError(f"distill.wer_budget: wanted a share in [0, 1) such as 0.15, found {self.wer_budget}.")
         if self.wer_budget is not None and self.evaluate is None:
-            raise UsageError("distill.wer_budget: wanted evaluate = \"<manifest>\" to measure WER on, found none.")
+            raise UsageError('distill.wer_budget: wanted evaluate = "<manifest>" to measure WER on, found none.')

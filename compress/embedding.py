@@ -70,7 +70,9 @@ def locate(data: bytes, table: Sequence[Tensor]) -> dict[str, Any]:
     for name, tensor in zip(NAMES, table, strict=False):
         offset = data.find(tensor.numpy().tobytes())
         if offset < 0:
-            raise TieError(f"Wanted the bytes of {name} {tuple(tensor.shape)} in the program, found none: the "
-                           "delegate stores weights in another form, so the embedding cannot be tied.")
+            raise TieError(
+                f"Wanted the bytes of {name} {tuple(tensor.shape)} in the program, found none: the "
+                "delegate stores weights in another form, so the embedding cannot be tied."
+            )
         found[name] = {"offset": offset, "shape": list(tensor.shape), "dtype": str(tensor.numpy().dtype)}
     return found

@@ -49,8 +49,13 @@ class Accuracy:
     clips: int
 
 
-def heard(network: Whisper, vocabulary: Vocabulary, clips: Sequence[Clip],
-          padded: bool = True, chunking: Chunking | None = None) -> Iterator[tuple[Clip, Label]]:
+def heard(
+    network: Whisper,
+    vocabulary: Vocabulary,
+    clips: Sequence[Clip],
+    padded: bool = True,
+    chunking: Chunking | None = None,
+) -> Iterator[tuple[Clip, Label]]:
     """What a network says of each clip, padded to 30 s or not at all, whole or in chunks; greedy, without guards."""
     for at in range(0, len(clips), BATCH):
         group = clips[at : at + BATCH]
@@ -64,8 +69,9 @@ def heard(network: Whisper, vocabulary: Vocabulary, clips: Sequence[Clip],
         yield from zip(group, labels, strict=True)
 
 
-def texts(checkpoint: Checkpoint, clips: Sequence[Clip], padded: bool = True,
-          chunking: Chunking | None = None) -> Iterator[tuple[Clip, str]]:
+def texts(
+    checkpoint: Checkpoint, clips: Sequence[Clip], padded: bool = True, chunking: Chunking | None = None
+) -> Iterator[tuple[Clip, str]]:
     """Greedy fp32 text of each clip, see `heard`."""
     for clip, label in heard(checkpoint.network(), checkpoint.vocabulary, clips, padded, chunking):
         yield clip, checkpoint.vocabulary.decode(label.tokens.tolist()).strip()
@@ -77,15 +83,18 @@ def accuracy(network: Whisper, vocabulary: Vocabulary, clips: Sequence[Clip], pa
     Raises:
         CorpusError: the texts hold no word.
     """
-    found = word_errors((clip.text or "", vocabulary.decode(label.tokens.tolist()).strip())
-                        for clip, label in heard(network, vocabulary, clips, padded))
+    found = word_errors(
+        (clip.text or "", vocabulary.decode(label.tokens.tolist()).strip())
+        for clip, label in heard(network, vocabulary, clips, padded)
+    )
     if found.wer is None:
         raise CorpusError(f"Wanted clips with texts to measure WER on, found none among {len(clips)}.")
     return Accuracy(found.wer, found.loops, found.clips)
 
 
-def ctc_texts(checkpoint: Checkpoint, clips: Sequence[Clip],
-              chunking: Chunking | None = None) -> Iterator[tuple[Clip, str]]:
+def ctc_texts(
+    checkpoint: Checkpoint, clips: Sequence[Clip], chunking: Chunking | None = None
+) -> Iterator[tuple[Clip, str]]:
     """What the CTC head hears in each clip, best path, fp32, whole or in chunks."""
     network = checkpoint.network()
     if network.ctc is None:
@@ -114,8 +123,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--json", action="store_true", help="one JSON object a clip")
     parser.add_argument("--short-context", action="store_true", help="no padding to 30 s")
-    parser.add_argument("--chunks", metavar="SIZE,LEFT,AHEAD", help="heard in chunks of so many positions of 20 "
-                        "ms, with so many of the past and so many chunks ahead")
+    parser.add_argument(
+        "--chunks",
+        metavar="SIZE,LEFT,AHEAD",
+        help="heard in chunks of so many positions of 20 ms, with so many of the past and so many chunks ahead",
+    )
     parser.add_argument("--ctc", action="store_true", help="what the CTC head hears")
     parser.add_argument("--wer", action="store_true", help="print the errors only")
     parser.add_argument("--limit", type=int, help="only the first clips")
@@ -124,8 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checkpoint = checkpoints.load("tiny.en" if options.model == "teacher" else options.model)
         clips = read_manifest(options.manifest)[: options.limit]
         chunking = Chunking(*map(int, options.chunks.split(","))) if options.chunks else None
-        found = (ctc_texts(checkpoint, clips, chunking) if options.ctc else
-                 texts(checkpoint, clips, not (options.short_context or chunking), chunking))
+        found = (
+            ctc_texts(checkpoint, clips, chunking)
+            if options.ctc
+            else texts(checkpoint, clips, not (options.short_context or chunking), chunking)
+        )
         if options.wer:
             errors = word_errors([(clip.text or "", text) for clip, text in found])
             print(json.dumps({**asdict(errors), "wer": errors.wer}))

@@ -51,8 +51,13 @@ class SpeechProgram:
     parity: Mapping[str, Mapping[str, float]]
 
 
-def export_speech(checkpoint: Checkpoint, plan: QuantisationPlan | None = None, sample: np.ndarray | None = None,
-                  clips: Sequence[Spoken] = (), chunking: Chunking | None = None) -> SpeechProgram:
+def export_speech(
+    checkpoint: Checkpoint,
+    plan: QuantisationPlan | None = None,
+    sample: np.ndarray | None = None,
+    clips: Sequence[Spoken] = (),
+    chunking: Chunking | None = None,
+) -> SpeechProgram:
     """Quantises and exports a checkpoint; one with a CTC head gets the method `stream` too.
 
     Args:
@@ -107,8 +112,11 @@ def export_stream(checkpoint: Checkpoint, plan: QuantisationPlan, chunking: Chun
     return SpeechProgram(data, {"stream": signature(checkpoint.dims, chunking)}, {}, {})
 
 
-def _programs(checkpoint: Checkpoint, plan: QuantisationPlan, chunking: Chunking,
-              ) -> tuple[tuple[EncodeProgram, DecodeProgram], StreamProgram | None, set[nn.Module]]:
+def _programs(
+    checkpoint: Checkpoint,
+    plan: QuantisationPlan,
+    chunking: Chunking,
+) -> tuple[tuple[EncodeProgram, DecodeProgram], StreamProgram | None, set[nn.Module]]:
     """`encode` and `decode`, `stream` where there is a CTC head, and the layers whose activations will be static.
 
     All are quantised but for those; `stream` and `encode` share the encoder, and so their weights in the file. Where
@@ -136,23 +144,34 @@ def _exportable(checkpoint: Checkpoint) -> Whisper:
     return network
 
 
-def _fixed(checkpoint: Checkpoint, programs: tuple[EncodeProgram, DecodeProgram], table: list[Tensor],
-           static: Collection[nn.Module], clips: Sequence[Spoken]) -> tuple[nn.Module, nn.Module]:
+def _fixed(
+    checkpoint: Checkpoint,
+    programs: tuple[EncodeProgram, DecodeProgram],
+    table: list[Tensor],
+    static: Collection[nn.Module],
+    clips: Sequence[Spoken],
+) -> tuple[nn.Module, nn.Module]:
     """The programs with static activations in the linear layers `static`."""
     encode, decode = programs
     names = [[name for name, child in program.named_modules() if child in static] for program in programs]
     return (
         fix_ranges(encode, *_encode_arguments(checkpoint), names[0], encode_calls(clips, checkpoint.dims)),
-        fix_ranges(decode, *_decode_arguments(checkpoint, table), names[1],
-                   decode_calls(clips, encode, decode, table, _caches(checkpoint), TOKENS_PER_CALL)),
+        fix_ranges(
+            decode,
+            *_decode_arguments(checkpoint, table),
+            names[1],
+            decode_calls(clips, encode, decode, table, _caches(checkpoint), TOKENS_PER_CALL),
+        ),
     )
 
 
 def _caches(checkpoint: Checkpoint) -> tuple[list[Tensor], list[Tensor]]:
     """Empty caches of every decoder layer: keys (heads, head_dim, CACHE), values (heads, CACHE, head_dim)."""
     dims = checkpoint.dims
-    return ([torch.zeros(x.heads, dims.head_dim, CACHE) for x in dims.decoder],
-            [torch.zeros(x.heads, CACHE, dims.head_dim) for x in dims.decoder])
+    return (
+        [torch.zeros(x.heads, dims.head_dim, CACHE) for x in dims.decoder],
+        [torch.zeros(x.heads, CACHE, dims.head_dim) for x in dims.decoder],
+    )
 
 
 def _encode_arguments(checkpoint: Checkpoint) -> tuple[tuple[Any, ...], Any]:
@@ -173,8 +192,15 @@ def _decode_arguments(checkpoint: Checkpoint, table: list[Tensor]) -> tuple[tupl
     example = (torch.arange(EXAMPLE_TOKENS), torch.tensor([0]), copies, *_caches(checkpoint), cross_keys, cross_values)
     positions = Dim("positions", min=2, max=1500)
     count = Dim("tokens", min=1, max=TOKENS_PER_CALL)
-    return example, ({0: count}, None, [None] * len(table), [None] * layers, [None] * layers,
-                     [{2: positions}] * layers, [{1: positions}] * layers)
+    return example, (
+        {0: count},
+        None,
+        [None] * len(table),
+        [None] * layers,
+        [None] * layers,
+        [{2: positions}] * layers,
+        [{1: positions}] * layers,
+    )
 
 
 def _describe(checkpoint: Checkpoint, table: list[Tensor]) -> dict[str, Any]:
@@ -190,23 +216,32 @@ def _describe(checkpoint: Checkpoint, table: list[Tensor]) -> dict[str, Any]:
     own += [tensor(f"self_values_{i}", [dims.decoder[i].heads, CACHE, dims.head_dim]) for i in layers]
     new = [tensor(f"new_keys_{i}", [dims.decoder[i].heads, dims.head_dim, "tokens"]) for i in layers]
     new += [tensor(f"new_values_{i}", [dims.decoder[i].heads, "tokens", dims.head_dim]) for i in layers]
-    tied = [tensor(name, list(part.shape), str(part.numpy().dtype))
-            for name, part in zip(embedding.NAMES, table, strict=False)]
+    tied = [
+        tensor(name, list(part.shape), str(part.numpy().dtype))
+        for name, part in zip(embedding.NAMES, table, strict=False)
+    ]
     heads = len(checkpoint.alignment_heads)
     return {
         "encode": {"inputs": [tensor("pcm", [1, "320 * positions"])], "outputs": cross},
         "decode": {
-            "inputs": [tensor("tokens", ["tokens"], "int64"), tensor("position", [1], "int64"),
-                       *tied, *own, *cross],
-            "outputs": [tensor("logits", ["tokens", dims.vocab]),
-                        tensor("alignment", [heads, "tokens", "positions"]), *new],
+            "inputs": [tensor("tokens", ["tokens"], "int64"), tensor("position", [1], "int64"), *tied, *own, *cross],
+            "outputs": [
+                tensor("logits", ["tokens", dims.vocab]),
+                tensor("alignment", [heads, "tokens", "positions"]),
+                *new,
+            ],
         },
     }
 
 
-def _parity(checkpoint: Checkpoint, data: bytes, described: Mapping[str, Any],
-            exact: tuple[nn.Module, nn.Module, list[Tensor]], quantised: tuple[nn.Module, nn.Module, list[Tensor]],
-            sample: np.ndarray | None) -> dict[str, dict[str, float]]:
+def _parity(
+    checkpoint: Checkpoint,
+    data: bytes,
+    described: Mapping[str, Any],
+    exact: tuple[nn.Module, nn.Module, list[Tensor]],
+    quantised: tuple[nn.Module, nn.Module, list[Tensor]],
+    sample: np.ndarray | None,
+) -> dict[str, dict[str, float]]:
     """fp32 against quantised against .pte on one phrase; decode is given the same inputs in all three.
 
     exact, quantised: `encode`, `decode` and its table.
@@ -230,8 +265,9 @@ def _parity(checkpoint: Checkpoint, data: bytes, described: Mapping[str, Any],
     return report
 
 
-def _stream_parity(data: bytes, described: Mapping[str, Any], exact: StreamProgram, quantised: StreamProgram,
-                   sample: np.ndarray | None) -> dict[str, float]:
+def _stream_parity(
+    data: bytes, described: Mapping[str, Any], exact: StreamProgram, quantised: StreamProgram, sample: np.ndarray | None
+) -> dict[str, float]:
     """The same of the CTC logits that stay, of all chunks, each program with a state of its own."""
     pcm, size = _sound(sample), described["inputs"][0]["shape"][1]
     heard: list[list[Any]] = [[], [], []]
@@ -266,12 +302,14 @@ def _session(data: bytes, described: Mapping[str, Any]) -> Iterator[Any]:
     with tempfile.NamedTemporaryFile(suffix=".pte") as file:
         file.write(data)
         file.flush()
-        yield Session(Path(file.name), {name: [i["name"] for i in method["inputs"]]
-                                        for name, method in described.items()})
+        yield Session(
+            Path(file.name), {name: [i["name"] for i in method["inputs"]] for name, method in described.items()}
+        )
 
 
 def _difference(fp32: Any, quantised: Any, pte: Any) -> dict[str, float]:
     """Root mean square of the differences relative to the fp32 values, and the largest absolute one."""
+
     def flat(tensors: Any) -> np.ndarray:
         return np.concatenate([np.asarray(t, dtype=np.float64).reshape(-1) for t in tensors])
 

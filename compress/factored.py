@@ -30,8 +30,13 @@ def factor(network: nn.Module, ranks: Iterable[tuple[str, int]]) -> None:
     linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
     for name, rank in ranks:
         if name not in linears:
-            raise DeviceAsrError(f"Factored layer {name}: wanted a linear layer of the network, found none; "
-                                 "the ranks do not fit the other dims.")
+            raise DeviceAsrError(
+                f"Factored layer {name}: wanted a linear layer of the network, found none; "
+                "the ranks do not fit the other dims."
+            )
         linear, (parent, _, own) = linears[name], name.rpartition(".")
-        setattr(network.get_submodule(parent), own,
-                Factored(linear.in_features, linear.out_features, rank, linear.bias is not None))
+        setattr(
+            network.get_submodule(parent),
+            own,
+            Factored(linear.in_features, linear.out_features, rank, linear.bias is not None),
+        )

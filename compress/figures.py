@@ -12,8 +12,16 @@ from compress.ledger import Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STYLE = {"svg.hashsalt": "device-asr", "svg.fonttype": "none", "font.family": "sans-serif", "axes.grid": True,
-         "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True}
+STYLE = {
+    "svg.hashsalt": "device-asr",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+}
 MOST_LAYERS = 40  # of the sensitivity's bars; the most sensitive come first
 SMOOTHED = 50  # steps a point of a loss curve: one step's loss says little
 
@@ -37,8 +45,13 @@ def pareto(rows: Sequence[Row], device: DeviceProfile | None) -> str:
         timed = [i for i, row in enumerate(shown) if row.finalisation is not None]
         untimed = [i for i in range(len(shown)) if i not in timed]
         axes.scatter([points[i][0] for i in untimed], [points[i][1] for i in untimed], color="0.6")
-        drawn = axes.scatter([points[i][0] for i in timed], [points[i][1] for i in timed], zorder=3, cmap="viridis_r",
-                             c=[1000 * factor * shown[i].finalisation for i in timed])
+        drawn = axes.scatter(
+            [points[i][0] for i in timed],
+            [points[i][1] for i in timed],
+            zorder=3,
+            cmap="viridis_r",
+            c=[1000 * factor * shown[i].finalisation for i in timed],
+        )
         front = [points[i] for i in pareto_front(points)]
         axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color="0.4", linewidth=1)
         for (x, y), row in zip(points, shown, strict=True):
@@ -72,11 +85,16 @@ def sensitivity(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def losses(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     """Loss against step, each point the mean of `SMOOTHED` steps, one line a run."""
+
     def draw(axes: Axes) -> None:
         for name, points in curves.items():
             blocks = [points[at : at + SMOOTHED] for at in range(0, len(points), SMOOTHED)]
-            axes.plot([block[-1][0] for block in blocks], [sum(loss for _, loss in b) / len(b) for b in blocks],
-                      marker="." if len(blocks) < 20 else None, label=name)
+            axes.plot(
+                [block[-1][0] for block in blocks],
+                [sum(loss for _, loss in b) / len(b) for b in blocks],
+                marker="." if len(blocks) < 20 else None,
+                label=name,
+            )
         axes.set(xlabel="step", ylabel=f"loss, mean of {SMOOTHED} steps")
         axes.legend(fontsize=7)
 

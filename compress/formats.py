@@ -74,13 +74,16 @@ def _ours(found: Mapping[str, Tensor], style: int, layers: Mapping[str, int], wh
     for name in _tensor_names(layers):
         theirs = their_name(name, style)
         if theirs not in found:
-            raise CheckpointError(f"{where}: tensor {theirs}: wanted it for {name}, found none; "
-                                  "the checkpoint is incomplete or not a Whisper model.")
+            raise CheckpointError(
+                f"{where}: tensor {theirs}: wanted it for {name}, found none; "
+                "the checkpoint is incomplete or not a Whisper model."
+            )
         tensor = found[theirs].to(torch.float32)
         if name in ("encoder.conv1.weight", "encoder.conv2.weight"):
             if tensor.dim() != 3 or tensor.shape[2] != 3:
-                raise CheckpointError(f"{where}: tensor {theirs}: wanted shape (out, in, 3), "
-                                      f"found {tuple(tensor.shape)}.")
+                raise CheckpointError(
+                    f"{where}: tensor {theirs}: wanted shape (out, in, 3), found {tuple(tensor.shape)}."
+                )
             tensor = conv_to_linear(tensor)
         weights[name] = tensor.contiguous()
     return weights
@@ -100,8 +103,10 @@ def _tensor_names(layers: Mapping[str, int]) -> list[str]:
 
 def _theirs(checkpoint: Checkpoint, style: int) -> dict[str, Tensor]:
     if checkpoint.dims.ranks:
-        raise CheckpointError(f"Layer {checkpoint.dims.ranks[0][0]} is factored: wanted whole layers, which are all "
-                              "that this format holds; save it in our own.")
+        raise CheckpointError(
+            f"Layer {checkpoint.dims.ranks[0][0]} is factored: wanted whole layers, which are all "
+            "that this format holds; save it in our own."
+        )
     out = {}
     for name, tensor in checkpoint.weights.items():
         conv = name in ("encoder.conv1.weight", "encoder.conv2.weight")
@@ -124,21 +129,35 @@ def load_openai(path: Path) -> Checkpoint:
         layers = {"encoder": int(dims["n_audio_layer"]), "decoder": int(dims["n_text_layer"])}
         heads = {"encoder": int(dims["n_audio_head"]), "decoder": int(dims["n_text_head"])}
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}: wanted an OpenAI .pt with dims and model_state_dict, found something else "
-                              f"({error}).") from None
+        raise CheckpointError(
+            f"{path}: wanted an OpenAI .pt with dims and model_state_dict, found something else ({error})."
+        ) from None
     folder = teacher_folder()
     config = json.loads((folder / "config.json").read_text())
-    return assemble(_ours(found, OPENAI, layers, path), heads, load_vocabulary(folder, config),
-                    config["alignment_heads"], f"OpenAI checkpoint {path.name}")
+    return assemble(
+        _ours(found, OPENAI, layers, path),
+        heads,
+        load_vocabulary(folder, config),
+        config["alignment_heads"],
+        f"OpenAI checkpoint {path.name}",
+    )
 
 
 def save_openai(checkpoint: Checkpoint, path: Path) -> None:
     """Writes the checkpoint as OpenAI's .pt; its layers must all be of one size."""
     dims, encoder, decoder = checkpoint.dims, checkpoint.dims.encoder, checkpoint.dims.decoder
-    values = {"n_mels": dims.n_mels, "n_vocab": dims.vocab, "n_audio_ctx": dims.audio_ctx,
-              "n_audio_state": dims.state, "n_audio_head": encoder[0].heads, "n_audio_layer": len(encoder),
-              "n_text_ctx": dims.text_ctx, "n_text_state": dims.state, "n_text_head": decoder[0].heads,
-              "n_text_layer": len(decoder)}
+    values = {
+        "n_mels": dims.n_mels,
+        "n_vocab": dims.vocab,
+        "n_audio_ctx": dims.audio_ctx,
+        "n_audio_state": dims.state,
+        "n_audio_head": encoder[0].heads,
+        "n_audio_layer": len(encoder),
+        "n_text_ctx": dims.text_ctx,
+        "n_text_state": dims.state,
+        "n_text_head": decoder[0].heads,
+        "n_text_layer": len(decoder),
+    }
     torch.save({"dims": values, "model_state_dict": _theirs(checkpoint, OPENAI)}, path)
 
 
@@ -157,17 +176,25 @@ def load_hugging_face(folder: Path) -> Checkpoint:
         layers = {side: int(config[f"{side}_layers"]) for side in ("encoder", "decoder")}
         heads = {side: int(config[f"{side}_attention_heads"]) for side in ("encoder", "decoder")}
     except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: wanted config.json and model.safetensors, found something broken "
-                              f"({error}).") from None
+        raise CheckpointError(
+            f"{folder}: wanted config.json and model.safetensors, found something broken ({error})."
+        ) from None
     except KeyError as error:
         raise CheckpointError(f"{folder}/config.json: wanted {error} of a Whisper model, found none.") from None
     found = {name.removeprefix("model."): tensor for name, tensor in found.items()}
     generation = folder / "generation_config.json"
     extra = json.loads(generation.read_text()) if generation.is_file() else {}
-    settings = {"suppress_ids": extra.get("suppress_tokens") or config.get("suppress_tokens") or (),
-                "suppress_ids_begin": extra.get("begin_suppress_tokens") or config.get("begin_suppress_tokens") or ()}
-    return assemble(_ours(found, HUGGING_FACE, layers, folder), heads, load_vocabulary(folder, settings),
-                    extra.get("alignment_heads") or (), f"Hugging Face folder {folder.name}")
+    settings = {
+        "suppress_ids": extra.get("suppress_tokens") or config.get("suppress_tokens") or (),
+        "suppress_ids_begin": extra.get("begin_suppress_tokens") or config.get("begin_suppress_tokens") or (),
+    }
+    return assemble(
+        _ours(found, HUGGING_FACE, layers, folder),
+        heads,
+        load_vocabulary(folder, settings),
+        extra.get("alignment_heads") or (),
+        f"Hugging Face folder {folder.name}",
+    )
 
 
 def save_hugging_face(checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> None:
@@ -175,14 +202,25 @@ def save_hugging_face(checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> 
     dims, encoder, decoder = checkpoint.dims, checkpoint.dims.encoder, checkpoint.dims.decoder
     tensors = {f"model.{name}": tensor for name, tensor in _theirs(checkpoint, HUGGING_FACE).items()}
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"model_type": "whisper", "d_model": dims.state, "num_mel_bins": dims.n_mels,
-              "vocab_size": dims.vocab, "max_source_positions": dims.audio_ctx, "max_target_positions": dims.text_ctx,
-              "encoder_layers": len(encoder), "encoder_attention_heads": encoder[0].heads,
-              "encoder_ffn_dim": encoder[0].ffn, "decoder_layers": len(decoder),
-              "decoder_attention_heads": decoder[0].heads, "decoder_ffn_dim": decoder[0].ffn}
-    generation = {"alignment_heads": checkpoint.alignment_heads,
-                  "suppress_tokens": checkpoint.vocabulary.suppress,
-                  "begin_suppress_tokens": checkpoint.vocabulary.suppress_first}
+    config = {
+        "model_type": "whisper",
+        "d_model": dims.state,
+        "num_mel_bins": dims.n_mels,
+        "vocab_size": dims.vocab,
+        "max_source_positions": dims.audio_ctx,
+        "max_target_positions": dims.text_ctx,
+        "encoder_layers": len(encoder),
+        "encoder_attention_heads": encoder[0].heads,
+        "encoder_ffn_dim": encoder[0].ffn,
+        "decoder_layers": len(decoder),
+        "decoder_attention_heads": decoder[0].heads,
+        "decoder_ffn_dim": decoder[0].ffn,
+    }
+    generation = {
+        "alignment_heads": checkpoint.alignment_heads,
+        "suppress_tokens": checkpoint.vocabulary.suppress,
+        "begin_suppress_tokens": checkpoint.vocabulary.suppress_first,
+    }
     (folder / "config.json").write_text(json.dumps(config, indent=1))
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=1))
     (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
@@ -208,9 +246,13 @@ def save(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float3
     write_pieces(folder / "vocabulary.txt", checkpoint.vocabulary.pieces)
     vocabulary = checkpoint.vocabulary
     values: dict[str, Any] = {
-        "dims": checkpoint.dims.to_json(), "alignment_heads": checkpoint.alignment_heads,
-        "provenance": checkpoint.provenance, "special": dict(vocabulary.special),
-        "suppress": vocabulary.suppress, "suppress_first": vocabulary.suppress_first}
+        "dims": checkpoint.dims.to_json(),
+        "alignment_heads": checkpoint.alignment_heads,
+        "provenance": checkpoint.provenance,
+        "special": dict(vocabulary.special),
+        "suppress": vocabulary.suppress,
+        "suppress_first": vocabulary.suppress_first,
+    }
     write_whole(folder / "checkpoint.json", json.dumps(values, indent=1))
 
 
@@ -223,10 +265,21 @@ def load_ours(folder: Path) -> Checkpoint:
     try:
         values = json.loads((folder / "checkpoint.json").read_text())
         weights = {k: v.to(torch.float32) for k, v in load_file(folder / "weights.safetensors").items()}
-        vocabulary = Vocabulary(read_pieces(folder / "vocabulary.txt"), values["special"],
-                                tuple(values["suppress"]), tuple(values["suppress_first"]))
-        return Checkpoint(Dims.from_json(values["dims"]), weights, vocabulary,
-                          tuple((int(a), int(b)) for a, b in values["alignment_heads"]), tuple(values["provenance"]))
+        vocabulary = Vocabulary(
+            read_pieces(folder / "vocabulary.txt"),
+            values["special"],
+            tuple(values["suppress"]),
+            tuple(values["suppress_first"]),
+        )
+        return Checkpoint(
+            Dims.from_json(values["dims"]),
+            weights,
+            vocabulary,
+            tuple((int(a), int(b)) for a, b in values["alignment_heads"]),
+            tuple(values["provenance"]),
+        )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(f"{folder}: wanted a checkpoint folder of device-asr-compress, found something broken "
-                              f"({error}); remove it and build again.") from None
+        raise CheckpointError(
+            f"{folder}: wanted a checkpoint folder of device-asr-compress, found something broken "
+            f"({error}); remove it and build again."
+        ) from None

@@ -18,8 +18,13 @@ EDGES: tuple[Seconds, ...] = (5, 10, 20, 40, 80, 160, 320, 600)
 TITLES = {"stream": "each chunk heard once", "reencode": "the phrase encoded again", "encoder": "of that, the encoder"}
 
 
-def measure(bundle: Bundle, config: Config, clips: Sequence[Clip], edges: Sequence[Seconds],
-            progress: Callable[[str, Mark], None]) -> dict[str, Any]:
+def measure(
+    bundle: Bundle,
+    config: Config,
+    clips: Sequence[Clip],
+    edges: Sequence[Seconds],
+    progress: Callable[[str, Mark], None],
+) -> dict[str, Any]:
     """What partials cost between every two of `edges` seconds of speech without a pause, for each policy.
 
     Args:
@@ -43,15 +48,24 @@ def measure(bundle: Bundle, config: Config, clips: Sequence[Clip], edges: Sequen
             marks.append(mark)
             progress(mode, mark)
         policies[mode] = cost(marks, edges)
-    return {"model": bundle.name, "threads": config.model.threads,
-            "longest_phrase_s": config.endpoint.longest_phrase_s, "policies": policies}
+    return {
+        "model": bundle.name,
+        "threads": config.model.threads,
+        "longest_phrase_s": config.endpoint.longest_phrase_s,
+        "policies": policies,
+    }
 
 
 def draw(found: dict[str, Any]) -> str:
     """The figure as SVG text, of what `measure` returns."""
+
     def curve(mode: str, name: str) -> list[tuple[float, float]]:
         return [(row["to"], 1000 * row[name]) for row in found["policies"][mode]]
 
-    return figures.growth({TITLES["reencode"]: curve("reencode", "partials"),
-                           TITLES["stream"]: curve("stream", "partials"),
-                           TITLES["encoder"]: curve("stream", "stream")})
+    return figures.growth(
+        {
+            TITLES["reencode"]: curve("reencode", "partials"),
+            TITLES["stream"]: curve("stream", "partials"),
+            TITLES["encoder"]: curve("stream", "stream"),
+        }
+    )

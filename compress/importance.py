@@ -43,16 +43,20 @@ def taylor_elements(checkpoint: Checkpoint, batches: Iterable[Batch]) -> dict[st
         network.zero_grad(set_to_none=True)
         loss = distillation_loss(network(pcm, wanted.tokens, lengths), wanted, SOFT, HARD) * wanted.count
         if not bool(torch.isfinite(loss)):
-            raise CorpusError(f"Importance on clips: the loss of batch {seen + 1} is {float(loss.detach())}; "
-                              "wanted finite sound and labels of this model's vocabulary.")
+            raise CorpusError(
+                f"Importance on clips: the loss of batch {seen + 1} is {float(loss.detach())}; "
+                "wanted finite sound and labels of this model's vocabulary."
+            )
         loss.backward()
         for name, parameter in parameters.items():
             if parameter.grad is not None:
                 sums[name] += (parameter.detach() * parameter.grad).abs()
         seen += 1
     if not seen:
-        raise CorpusError("Taylor importance: wanted batches of real clips, found none; "
-                          "give clips, or choose importance = \"magnitude\".")
+        raise CorpusError(
+            "Taylor importance: wanted batches of real clips, found none; "
+            'give clips, or choose importance = "magnitude".'
+        )
     return sums
 
 

@@ -39,8 +39,16 @@ class Judge:
         tell: called with each verdict in one line.
     """
 
-    def __init__(self, clips: Sequence[Clip], budget: float | None, patience: int, epochs: int, work: Path,
-                 network: Callable[[Checkpoint], Whisper], tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        budget: float | None,
+        patience: int,
+        epochs: int,
+        work: Path,
+        network: Callable[[Checkpoint], Whisper],
+        tell: Callable[[str], None],
+    ) -> None:
         self._clips, self._budget, self._patience, self._epochs = clips, budget, patience, epochs
         self._work, self._network, self._tell = work, network, tell
 
@@ -51,8 +59,10 @@ class Judge:
         if all(found.wer < wer for wer in earlier):
             formats.save(student, self._work / BEST)
         decision, reason = decide([*earlier, found.wer], self._budget, self._patience, self._epochs)
-        self._tell(f"epoch {len(earlier) + 1}: WER {found.wer:.2%}, {found.loops} of {found.clips} clips loop: "
-                   f"{decision}, {reason}")
+        self._tell(
+            f"epoch {len(earlier) + 1}: WER {found.wer:.2%}, {found.loops} of {found.clips} clips loop: "
+            f"{decision}, {reason}"
+        )
         return Verdict(decision, reason, {"wer": found.wer, "loops": found.loops, "clips": found.clips})
 
     def best(self) -> Checkpoint:
@@ -60,8 +70,9 @@ class Judge:
         return formats.load_ours(self._work / BEST)
 
 
-def decide(wers: Sequence[float], budget: float | None, patience: int,
-           epochs: int) -> tuple[Literal["qualify", "train on", "stop"], str]:
+def decide(
+    wers: Sequence[float], budget: float | None, patience: int, epochs: int
+) -> tuple[Literal["qualify", "train on", "stop"], str]:
     """The decision after an epoch, and its reason.
 
     Args:
@@ -90,8 +101,12 @@ def training_report(work: Path) -> TrainingReport:
     """What metrics.jsonl of a finished run says of it."""
     rows = _rows(work)
     losses = [row["loss"] for row in rows if isinstance(row.get("loss"), int | float)]
-    return TrainingReport(max((row["step"] for row in rows), default=0), losses[0] if losses else None,
-                          losses[-1] if losses else None, tuple(row for row in rows if "decision" in row))
+    return TrainingReport(
+        max((row["step"] for row in rows), default=0),
+        losses[0] if losses else None,
+        losses[-1] if losses else None,
+        tuple(row for row in rows if "decision" in row),
+    )
 
 
 def _rows(work: Path) -> list[dict[str, Any]]:

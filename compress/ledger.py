@@ -48,8 +48,9 @@ class Row:
 
     def measured(self) -> Measured:
         """The same figures for the comparison with a device's budgets."""
-        return Measured(self.parameters or 0, self.bytes or 0, self.wer, self.rtf, self.finalisation, self.memory,
-                        self.bundle)
+        return Measured(
+            self.parameters or 0, self.bytes or 0, self.wer, self.rtf, self.finalisation, self.memory, self.bundle
+        )
 
 
 def write(rows: Iterable[Row], path: Path) -> None:
@@ -80,13 +81,15 @@ def read(path: Path) -> list[Row]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise LedgerError(f"Ledger {path} cannot be read ({error.strerror}); `device-asr-compress search` "
-                          "writes one.") from None
+        raise LedgerError(
+            f"Ledger {path} cannot be read ({error.strerror}); `device-asr-compress search` writes one."
+        ) from None
     rows = []
     for number, line in enumerate(lines, 1):
         try:
             rows.append(from_record(json.loads(line)))
         except (ValueError, TypeError, AttributeError):
-            raise LedgerError(f"{path}, line {number}: wanted an object with trial, state and recipe, "
-                              f"found {line[:60]!r}.") from None
+            raise LedgerError(
+                f"{path}, line {number}: wanted an object with trial, state and recipe, found {line[:60]!r}."
+            ) from None
     return rows

@@ -53,8 +53,15 @@ class Loader:
     noises: background sounds, (n,) float32 at 16 kHz. labels: of the teacher.
     """
 
-    def __init__(self, teacher: Checkpoint, student: Checkpoint, clips: Sequence[Clip],
-                 noises: Sequence[np.ndarray], recipe: DistillRecipe, labels: LabelCache) -> None:
+    def __init__(
+        self,
+        teacher: Checkpoint,
+        student: Checkpoint,
+        clips: Sequence[Clip],
+        noises: Sequence[np.ndarray],
+        recipe: DistillRecipe,
+        labels: LabelCache,
+    ) -> None:
         self.clips, self.noises, self.recipe = clips, noises, recipe
         self._student, self._teacher_vocabulary, self._labels = student, teacher.vocabulary, labels
         same = student.vocabulary == teacher.vocabulary
@@ -108,8 +115,14 @@ class Loader:
         chunking = None if streaming is None else streaming.draw(rng)
         start = 0 if chunking is None else int(rng.integers(self._student.dims.audio_ctx))
         pcm, lengths = pad(heard)
-        return Batch(torch.from_numpy(pcm), torch.from_numpy(lengths), targets(kept, self._student.vocabulary),
-                     tuple(spoken), chunking, start)
+        return Batch(
+            torch.from_numpy(pcm),
+            torch.from_numpy(lengths),
+            targets(kept, self._student.vocabulary),
+            tuple(spoken),
+            chunking,
+            start,
+        )
 
 
 def cut_clip(sound: np.ndarray, text: str | None, index: int, seed: int) -> tuple[np.ndarray, str | None]:

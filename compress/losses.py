@@ -41,8 +41,14 @@ class Targets:
 
     def to(self, device: str) -> Targets:
         """The same on `device`."""
-        return Targets(self.tokens.to(device), self.text.to(device), self.best.to(device),
-                       self.logprobs.to(device), self.prompt, self.words)
+        return Targets(
+            self.tokens.to(device),
+            self.text.to(device),
+            self.best.to(device),
+            self.logprobs.to(device),
+            self.prompt,
+            self.words,
+        )
 
 
 def targets(labels: Sequence[Label], vocabulary: Vocabulary) -> Targets:
@@ -93,8 +99,9 @@ def ctc_loss(symbols: Tensor, lengths: Tensor, spoken: Sequence[Sequence[int]]) 
     counts = torch.tensor([len(ids) for ids in spoken])
     flat = torch.tensor([i for ids in spoken for i in ids], dtype=torch.int64)
     logprobs = torch.log_softmax(symbols, dim=-1).transpose(0, 1)
-    return F.ctc_loss(logprobs, flat.to(symbols.device), position_count(lengths.cpu()), counts, blank=BLANK,
-                      zero_infinity=True)
+    return F.ctc_loss(
+        logprobs, flat.to(symbols.device), position_count(lengths.cpu()), counts, blank=BLANK, zero_infinity=True
+    )
 
 
 def distance(states: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:

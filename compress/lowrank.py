@@ -78,8 +78,9 @@ class LowRankReport:
         return tuple(layer.name for layer in self.layers if layer.whole)
 
 
-def factorise(checkpoint: Checkpoint, settings: LowRankSettings,
-              calibration: Iterable[Batch] = ()) -> tuple[Checkpoint, LowRankReport]:
+def factorise(
+    checkpoint: Checkpoint, settings: LowRankSettings, calibration: Iterable[Batch] = ()
+) -> tuple[Checkpoint, LowRankReport]:
     """The checkpoint with the chosen layers as products of two; energy 1 or no layers change nothing.
 
     Args:
@@ -94,8 +95,9 @@ def factorise(checkpoint: Checkpoint, settings: LowRankSettings,
     return cut(checkpoint, decompose(checkpoint, settings, calibration), settings)
 
 
-def decompose(checkpoint: Checkpoint, settings: LowRankSettings,
-              calibration: Iterable[Batch] = ()) -> dict[str, Decomposition]:
+def decompose(
+    checkpoint: Checkpoint, settings: LowRankSettings, calibration: Iterable[Batch] = ()
+) -> dict[str, Decomposition]:
     """Singular values of the chosen layers; the costly part, the same for every rank.
 
     Raises: see `factorise`.
@@ -105,16 +107,19 @@ def decompose(checkpoint: Checkpoint, settings: LowRankSettings,
     names = patterns.choose(linears, settings.layers, "lowrank.layers")
     for name in names:
         if settings.rank is not None and settings.rank > min(linears[name].weight.shape):
-            raise UsageError(f"lowrank.rank: wanted at most {min(linears[name].weight.shape)}, the rank of {name}, "
-                             f"found {settings.rank}.")
+            raise UsageError(
+                f"lowrank.rank: wanted at most {min(linears[name].weight.shape)}, the rank of {name}, "
+                f"found {settings.rank}."
+            )
     if not settings.activations:
         return {name: decompose_weight(linears[name].weight, None, settings.ridge) for name in names}
     moments = input_moments(network, names, calibration, checkpoint.vocabulary.end)
     return {name: decompose_weight(linears[name].weight, moments[name], settings.ridge) for name in names}
 
 
-def cut(checkpoint: Checkpoint, decompositions: Mapping[str, Decomposition],
-        settings: LowRankSettings) -> tuple[Checkpoint, LowRankReport]:
+def cut(
+    checkpoint: Checkpoint, decompositions: Mapping[str, Decomposition], settings: LowRankSettings
+) -> tuple[Checkpoint, LowRankReport]:
     """The checkpoint with each decomposed layer at its rank, or whole where two factors were not smaller."""
     weights, ranks, layers = dict(checkpoint.weights), [], []
     for name, parts in decompositions.items():
@@ -122,8 +127,9 @@ def cut(checkpoint: Checkpoint, decompositions: Mapping[str, Decomposition],
         rows, columns = weights[f"{name}.weight"].shape
         before, after = rows * columns, rank * (rows + columns)
         whole = after >= before
-        layers.append(LayerRank(name, rows, columns, rank, parts.energy_of(rank), before, before if whole else after,
-                                whole))
+        layers.append(
+            LayerRank(name, rows, columns, rank, parts.energy_of(rank), before, before if whole else after, whole)
+        )
         if whole:
             continue
         weight, bias = weights.pop(f"{name}.weight"), weights.pop(f"{name}.bias", None)
@@ -135,11 +141,12 @@ def cut(checkpoint: Checkpoint, decompositions: Mapping[str, Decomposition],
     if not ranks:
         return checkpoint, LowRankReport(tuple(layers), checkpoint.parameters, checkpoint.parameters)
     amount = f"energy {settings.energy:.4g}" if settings.rank is None else f"rank {settings.rank}"
-    result = replace(checkpoint, weights=weights,
-                     dims=replace(checkpoint.dims, ranks=(*checkpoint.dims.ranks, *ranks)))
-    note = (f"low rank: {len(ranks)} of {len(layers)} chosen layers as products of two, {amount}, "
-            f"{'activation-aware' if settings.activations else 'plain'} SVD, "
-            f"{checkpoint.parameters / 1e6:.2f} to {result.parameters / 1e6:.2f} M weights")
+    result = replace(checkpoint, weights=weights, dims=replace(checkpoint.dims, ranks=(*checkpoint.dims.ranks, *ranks)))
+    note = (
+        f"low rank: {len(ranks)} of {len(layers)} chosen layers as products of two, {amount}, "
+        f"{'activation-aware' if settings.activations else 'plain'} SVD, "
+        f"{checkpoint.parameters / 1e6:.2f} to {result.parameters / 1e6:.2f} M weights"
+    )
     result = replace(result, provenance=(*checkpoint.provenance, note))
     return result, LowRankReport(tuple(layers), checkpoint.parameters, result.parameters)
 
@@ -173,9 +180,15 @@ class Outcome:
     reason: str
 
 
-def within_budget(checkpoint: Checkpoint, calibration: Iterable[Batch], settings: LowRankSettings,
-                  evaluate: Callable[[Checkpoint], float], budget: float, rounds: int = 8,
-                  report: Callable[[Round], None] = lambda _: None) -> Outcome:
+def within_budget(
+    checkpoint: Checkpoint,
+    calibration: Iterable[Batch],
+    settings: LowRankSettings,
+    evaluate: Callable[[Checkpoint], float],
+    budget: float,
+    rounds: int = 8,
+    report: Callable[[Round], None] = lambda _: None,
+) -> Outcome:
     """The smallest network whose WER stays within `budget`, by bisection over the energy that is lost.
 
     Begins with settings.energy. Bisects the logarithm of 1 - energy between LEAST_LOST and MOST_LOST:
@@ -191,8 +204,10 @@ def within_budget(checkpoint: Checkpoint, calibration: Iterable[Batch], settings
     if not 0 <= budget < math.inf:
         raise UsageError(f"WER budget: wanted a share of 0 or more, such as 0.15, found {budget}.")
     if settings.energy is None or settings.energy == 1:
-        raise UsageError(f"lowrank within a WER budget: wanted an energy below 1 to begin with, "
-                         f"found {'a rank' if settings.energy is None else settings.energy}.")
+        raise UsageError(
+            f"lowrank within a WER budget: wanted an energy below 1 to begin with, "
+            f"found {'a rank' if settings.energy is None else settings.energy}."
+        )
     if rounds < 1:
         raise UsageError(f"lowrank within a WER budget: wanted 1 round or more, found {rounds}.")
     decompositions = decompose(checkpoint, settings, calibration)
@@ -211,9 +226,13 @@ def within_budget(checkpoint: Checkpoint, calibration: Iterable[Batch], settings
     best = checkpoint, LowRankReport((), checkpoint.parameters, checkpoint.parameters)
     whole = measure(1.0, checkpoint)
     if not whole.holds:
-        return Outcome(*best, tuple(done), False,
-                       f"The network itself has a WER of {whole.wer:.2%}, above the budget of {budget:.2%}: nothing "
-                       "can be cut; raise the budget or train it first.")
+        return Outcome(
+            *best,
+            tuple(done),
+            False,
+            f"The network itself has a WER of {whole.wer:.2%}, above the budget of {budget:.2%}: nothing "
+            "can be cut; raise the budget or train it first.",
+        )
     low, high, lost = LEAST_LOST, MOST_LOST, 1 - settings.energy
     for _ in range(4 * rounds):  # cuts that are known already cost nothing, but the search must end
         if len(done) > rounds or high / low < 1.02:
@@ -230,9 +249,13 @@ def within_budget(checkpoint: Checkpoint, calibration: Iterable[Batch], settings
     if len(done) == 1:
         reason = "No chosen layer gets smaller as two factors at any energy that was tried; name larger layers."
     elif held:
-        reason = (f"{best[0].parameters / 1e6:.2f} of {checkpoint.parameters / 1e6:.2f} M weights hold the WER budget "
-                  f"of {budget:.2%}, found in {len(done) - 1} rounds.")
+        reason = (
+            f"{best[0].parameters / 1e6:.2f} of {checkpoint.parameters / 1e6:.2f} M weights hold the WER budget "
+            f"of {budget:.2%}, found in {len(done) - 1} rounds."
+        )
     else:
-        reason = (f"None of {len(done) - 1} cuts holds the WER budget of {budget:.2%} (the whole network: "
-                  f"{whole.wer:.2%}); raise the budget, name fewer layers, or train after a cut.")
+        reason = (
+            f"None of {len(done) - 1} cuts holds the WER budget of {budget:.2%} (the whole network: "
+            f"{whole.wer:.2%}); raise the budget, name fewer layers, or train after a cut."
+        )
     return Outcome(*best, tuple(done), held, reason)

@@ -30,8 +30,15 @@ class Material:
     zero; set by the build as it walks the stages, so that it holds too where their results are on disk.
     """
 
-    def __init__(self, teacher: Checkpoint, counts: Mapping[str, int | str], corpus: Path | None,
-                 noise: Path | None, labels: Path, progress: Progress) -> None:
+    def __init__(
+        self,
+        teacher: Checkpoint,
+        counts: Mapping[str, int | str],
+        corpus: Path | None,
+        noise: Path | None,
+        labels: Path,
+        progress: Progress,
+    ) -> None:
         self.teacher, self.labels, self.progress = teacher, labels, progress
         self.zeros_stay = False
         self._counts, self._corpus, self._noise = counts, corpus, noise
@@ -67,8 +74,9 @@ class Material:
             ManifestError: see `read_manifest`.
         """
         if self._corpus is None:
-            raise CorpusError(f"The recipe measures on {name}: wanted a folder of manifests, found none; "
-                              "give --corpus FOLDER.")
+            raise CorpusError(
+                f"The recipe measures on {name}: wanted a folder of manifests, found none; give --corpus FOLDER."
+            )
         path = self._corpus / f"{name}.jsonl"
         clips = [clip for clip in read_corpus(path) if clip.text][:count]
         if not clips:
@@ -94,9 +102,11 @@ def choose_clips(corpus: Path | None, counts: Mapping[str, int | str]) -> list[C
         rng.shuffle(clips)
         chosen += clips if count == "all" else clips[: int(count)]
     if not chosen:
-        raise CorpusError(f"{corpus}: wanted clips of {SHORTEST:g} to {LONGEST:g} s in "
-                          f"{', '.join(f'{name}.jsonl' for name in counts) or 'manifests'}, found none; the recipe's "
-                          "[corpus] names them.")
+        raise CorpusError(
+            f"{corpus}: wanted clips of {SHORTEST:g} to {LONGEST:g} s in "
+            f"{', '.join(f'{name}.jsonl' for name in counts) or 'manifests'}, found none; the recipe's "
+            "[corpus] names them."
+        )
     for clip in chosen:
         check_sound(clip)
     return chosen

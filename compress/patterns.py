@@ -34,8 +34,11 @@ def choose(names: Iterable[str], patterns: Iterable[str], where: str, what: str 
 
 def _nearest(names: Iterable[str], pattern: str) -> str:
     """The nearest of the names and of those they lie under, written as the pattern is."""
-    above = {".".join(parts[:depth]): None for parts in (name.split(".") for name in names)
-             for depth in range(1, len(parts) + 1)}
+    above = {
+        ".".join(parts[:depth]): None
+        for parts in (name.split(".") for name in names)
+        for depth in range(1, len(parts) + 1)
+    }
     stem = pattern.removesuffix(".*")
     near = difflib.get_close_matches(stem, above, 1, cutoff=0.0)
-    return f"the nearest is {near[0] + pattern[len(stem):]!r}" if near else "the network has none"
+    return f"the nearest is {near[0] + pattern[len(stem) :]!r}" if near else "the network has none"

@@ -64,17 +64,25 @@ def read_point(path: Path, base: Recipe) -> Point:
     if until not in (*counts, *names):
         near = difflib.get_close_matches(str(until), names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise UsageError(f"Point {path}: wanted shared = {ALL}, {START}, {NONE} or a stage of {base.name} "
-                         f"({', '.join(names)}), found {until!r}{hint}")
+        raise UsageError(
+            f"Point {path}: wanted shared = {ALL}, {START}, {NONE} or a stage of {base.name} "
+            f"({', '.join(names)}), found {until!r}{hint}"
+        )
     count = counts[until] if until in counts else names.index(until) + 1
-    given = {"teacher": base.teacher, "language": base.language, "corpus": base.corpus, "quantise": base.quantise,
-             "stream": base.stream}
+    given = {
+        "teacher": base.teacher,
+        "language": base.language,
+        "corpus": base.corpus,
+        "quantise": base.quantise,
+        "stream": base.stream,
+    }
     given["start"] = None if until == NONE else base.start
     try:
         return Point(replace(base, stages=base.stages[:count], start=given["start"]), Recipe(**{**given, **values}))
     except TypeError as error:
-        raise UsageError(f"Point {path}: wanted the keys name, description, shared, corpus, stages, stream and "
-                         f"quantise ({error}).") from None
+        raise UsageError(
+            f"Point {path}: wanted the keys name, description, shared, corpus, stages, stream and quantise ({error})."
+        ) from None
 
 
 def read_points(base: Recipe, folder: Path = POINTS) -> list[Point]:
@@ -159,8 +167,15 @@ class Comparison:
             raise PointsError(f"The table lacks what failed: {why}. The same command tries that again.")
 
 
-def compare(points: Sequence[Point], only: Sequence[str], make: Maker, measure: Measure, manifest: Path, threads: int,
-            progress: Progress) -> Comparison:
+def compare(
+    points: Sequence[Point],
+    only: Sequence[str],
+    make: Maker,
+    measure: Measure,
+    manifest: Path,
+    threads: int,
+    progress: Progress,
+) -> Comparison:
     """Builds and measures each point that is not yet; one that fails does not stop the others.
 
     Args:
@@ -202,8 +217,11 @@ def compare(points: Sequence[Point], only: Sequence[str], make: Maker, measure: 
         except Exception as error:  # of a library too: hours of the other points are not lost to one
             failed[point.name] = _sentence(error)
             tell("failed", 1.0, failed[point.name])
-    keys = [row_key(make.bundle(name), manifest, threads) for name in names
-            if (make.bundle(name) / "manifest.json").is_file()]
+    keys = [
+        row_key(make.bundle(name), manifest, threads)
+        for name in names
+        if (make.bundle(name) / "manifest.json").is_file()
+    ]
     return Comparison(tuple(rows[key] for key in keys if key in rows), failed)
 
 

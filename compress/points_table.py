@@ -17,8 +17,18 @@ from device_asr.errors import DeviceAsrError
 
 NAME = "points"  # of its markers
 READ_AT_ONCE = 1 << 20  # bytes
-HEAD = ("point", "parameters, M", "not zero, M", "bundle, MB", "packed, MB", "WER, %", "sub / del / ins", "RTF",
-        "finalisation, ms, p50 / p95", "without the hang-over")
+HEAD = (
+    "point",
+    "parameters, M",
+    "not zero, M",
+    "bundle, MB",
+    "packed, MB",
+    "WER, %",
+    "sub / del / ins",
+    "RTF",
+    "finalisation, ms, p50 / p95",
+    "without the hang-over",
+)
 
 
 class PointsError(DeviceAsrError):
@@ -87,9 +97,18 @@ def to_row(key: str, bundle: Path, nonzero: int, record: Mapping[str, Any]) -> R
     found = record["corpora"][0]
     times = [(found[name]["p50"], found[name]["p95"]) for name in ("finalisation", "finalisation_no_hangover")]
     names = ("clips", "words", "substitutions", "deletions", "insertions", "wer", "rtf")
-    return Row(key, str(contents["name"]), str(contents["description"]), int(contents["parameters"]), nonzero,
-               sum(int(entry["bytes"]) for entry in contents["files"].values()), packed_bytes(bundle),
-               **{name: found[name] for name in names}, finalisation=times[0], compute=times[1])
+    return Row(
+        key,
+        str(contents["name"]),
+        str(contents["description"]),
+        int(contents["parameters"]),
+        nonzero,
+        sum(int(entry["bytes"]) for entry in contents["files"].values()),
+        packed_bytes(bundle),
+        **{name: found[name] for name in names},
+        finalisation=times[0],
+        compute=times[1],
+    )
 
 
 def read_rows(path: Path) -> dict[str, Row]:
@@ -113,14 +132,16 @@ def write_rows(rows: Iterable[Row], path: Path) -> None:
 
 def table(rows: Sequence[Row], heard: str, command: str) -> str:
     """The rows as Markdown, under a sentence with what was heard and the command that made them."""
+
     def cells(row: Row) -> list[str]:
         sizes = [f"{value / 1e6:.1f}" for value in (row.parameters, row.nonzero, row.bytes, row.packed)]
         errors = f"{row.substitutions} / {row.deletions} / {row.insertions}"
         times = [" / ".join(figure(value, 1000, ".0f") for value in pair) for pair in (row.finalisation, row.compute)]
         return [row.title, *sizes, figure(row.wer, 100, ".1f"), errors, figure(row.rtf, 1, ".3f"), *times]
 
-    return "\n".join([f"On {heard}, streaming path; packed: through zlib. `{command}`", "",
-                      *tables.markdown(HEAD, map(cells, rows))])
+    return "\n".join(
+        [f"On {heard}, streaming path; packed: through zlib. `{command}`", "", *tables.markdown(HEAD, map(cells, rows))]
+    )
 
 
 def heard(rows: Sequence[Row], manifest: Path, threads: int, machine: str) -> str:

@@ -29,8 +29,12 @@ class Sines(nn.Module):
         table = sinusoids(count + self.BLOCK, state)
         coarse, fine = table[:: self.BLOCK][:blocks], table[: self.BLOCK]
         half = state // 2
-        for name, tensor in (("sin_coarse", coarse[:, None, :half]), ("cos_coarse", coarse[:, None, half:]),
-                             ("sin_fine", fine[None, :, :half]), ("cos_fine", fine[None, :, half:])):
+        for name, tensor in (
+            ("sin_coarse", coarse[:, None, :half]),
+            ("cos_coarse", coarse[:, None, half:]),
+            ("sin_fine", fine[None, :, :half]),
+            ("cos_fine", fine[None, :, half:]),
+        ):
             self.register_buffer(name, tensor.contiguous())
 
     def forward(self, count: int) -> Tensor:
@@ -81,9 +85,16 @@ class DecodeProgram(nn.Module):
         self.register_buffer("slots", torch.arange(cache))
         self.alignment = [[head for layer, head in alignment_heads if layer == i] for i in range(len(self.layers))]
 
-    def forward(self, tokens: Tensor, position: Tensor, table: list[Tensor],
-                self_keys: list[Tensor], self_values: list[Tensor],
-                cross_keys: list[Tensor], cross_values: list[Tensor]) -> tuple[Tensor, ...]:
+    def forward(
+        self,
+        tokens: Tensor,
+        position: Tensor,
+        table: list[Tensor],
+        self_keys: list[Tensor],
+        self_values: list[Tensor],
+        cross_keys: list[Tensor],
+        cross_values: list[Tensor],
+    ) -> tuple[Tensor, ...]:
         """Args:
             tokens: (n,) int64. position: (1,) int64, index of the first of them.
             table: the tied embedding, see `embedding.stored_form`.
@@ -108,8 +119,9 @@ class DecodeProgram(nn.Module):
             keys, values = layer.attention.keys_values(normed)
             new_keys.append(keys)
             new_values.append(values)
-            mixed, _ = layer.attention(normed, torch.cat([self_keys[i], keys], 2),
-                                       torch.cat([self_values[i], values], 1), mask)
+            mixed, _ = layer.attention(
+                normed, torch.cat([self_keys[i], keys], 2), torch.cat([self_values[i], values], 1), mask
+            )
             x, weights = layer.finish(x + mixed, cross_keys[i], cross_values[i], None)
             aligned += [weights[head : head + 1] for head in self.alignment[i]]
         logits = self.logits(self.norm(x)).squeeze(0)

@@ -46,8 +46,9 @@ class MagnitudeSettings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", (self.layers,) if isinstance(self.layers, str) else tuple(self.layers))
         if (self.amount is None) == (self.threshold is None):
-            raise UsageError(f"prune: wanted either amount or threshold, found amount {self.amount} and threshold "
-                             f"{self.threshold}.")
+            raise UsageError(
+                f"prune: wanted either amount or threshold, found amount {self.amount} and threshold {self.threshold}."
+            )
         if self.amount is not None and not 0 <= self.amount < 1:
             raise UsageError(f"prune.amount: wanted a share in [0, 1), found {self.amount}.")
         if self.threshold is not None and not 0 <= self.threshold < float("inf"):
@@ -130,16 +131,20 @@ def magnitude(checkpoint: Checkpoint, settings: MagnitudeSettings) -> tuple[Chec
     for name, module in modules.items():
         # -0.0, where a negative weight met a mask, becomes 0.0: equal, but packed as other bytes
         weights[f"{name}.weight"] = module.weight.detach() + 0.0
-    rows = tuple(LayerSparsity(name, module.weight.numel(), int((module.weight == 0).sum()))
-                 for name, module in modules.items())
+    rows = tuple(
+        LayerSparsity(name, module.weight.numel(), int((module.weight == 0).sum())) for name, module in modules.items()
+    )
     result = replace(checkpoint, weights=weights)
     before, after = packed_bytes(checkpoint), packed_bytes(result)
     zeros = sum(int((tensor == 0).sum()) for tensor in result.learned.values())
     report = MagnitudeReport(rows, checkpoint.parameters, zeros, before[0], before[1], after[1])
     if settings.amount == 0:
         return checkpoint, report
-    how = (f"up to {settings.threshold:g}" if settings.amount is None
-           else f"the smallest {settings.amount:.0%} ({settings.scope})")
+    how = (
+        f"up to {settings.threshold:g}"
+        if settings.amount is None
+        else f"the smallest {settings.amount:.0%} ({settings.scope})"
+    )
     note = f"magnitude pruning, weights {how} in {len(rows)} layers: {report.sparsity:.1%} of them are zero"
     return replace(result, provenance=(*checkpoint.provenance, note)), report
 
@@ -171,8 +176,11 @@ def masks(checkpoint: Checkpoint) -> dict[str, Tensor]:
     Not of positions, whose sines are zero at 0, nor of a matrix of zeros alone: it is yet to be trained.
     """
     matrices = {name: tensor for name, tensor in checkpoint.weights.items() if name.endswith(".weight")}
-    return {name: tensor != 0 for name, tensor in matrices.items()
-            if tensor.dim() == 2 and 0 < int((tensor != 0).sum()) < tensor.numel()}
+    return {
+        name: tensor != 0
+        for name, tensor in matrices.items()
+        if tensor.dim() == 2 and 0 < int((tensor != 0).sum()) < tensor.numel()
+    }
 
 
 @torch.no_grad()
@@ -188,6 +196,8 @@ def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
     for name, mask in masks.items():
         if name not in parameters or parameters[name].shape != mask.shape:
             found = tuple(parameters[name].shape) if name in parameters else "no parameter"
-            raise UsageError(f"Mask of {name}: wanted a parameter of shape {tuple(mask.shape)}, found {found}; "
-                             "make the masks from the checkpoint that is trained.")
+            raise UsageError(
+                f"Mask of {name}: wanted a parameter of shape {tuple(mask.shape)}, found {found}; "
+                "make the masks from the checkpoint that is trained."
+            )
         parameters[name].mul_(mask.to(parameters[name].device))

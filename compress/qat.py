@@ -112,8 +112,10 @@ def simulate(checkpoint: Checkpoint, plan: QuantisationPlan) -> Whisper:
 
 def _only_dynamic(plan: QuantisationPlan) -> None:
     if plan.activations != "dynamic":
-        raise UsageError("Fake quantisation knows dynamic activations only: static ranges are measured on the exported "
-                         "graph. Wanted activations = \"dynamic\" here; export_speech measures a static plan.")
+        raise UsageError(
+            "Fake quantisation knows dynamic activations only: static ranges are measured on the exported "
+            'graph. Wanted activations = "dynamic" here; export_speech measures a static plan.'
+        )
 
 
 def _activation_config() -> Any:
@@ -126,8 +128,12 @@ def _weight_config(width: Width) -> Any:
     from torchao.quantization.qat import IntxFakeQuantizeConfig
 
     granularity = {"granularity": "per_channel"} if width.group is None else {"group_size": width.group}
-    return IntxFakeQuantizeConfig(torch.int8 if width.bits == 8 else torch.int4, is_symmetric=True,
-                                  scale_precision=torch.float32 if width.bits == 8 else torch.bfloat16, **granularity)
+    return IntxFakeQuantizeConfig(
+        torch.int8 if width.bits == 8 else torch.int4,
+        is_symmetric=True,
+        scale_precision=torch.float32 if width.bits == 8 else torch.bfloat16,
+        **granularity,
+    )
 
 
 def _weight_rounding(width: Width) -> nn.Module:

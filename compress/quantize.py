@@ -36,8 +36,10 @@ class Width:
         if self.bits not in BITS:
             raise UsageError(f"Weight bits: wanted {', '.join(map(str, BITS[:-1]))} or {FLOAT}, found {self.bits!r}.")
         if self.group is not None and (self.bits != 4 or self.group not in GROUPS):
-            raise UsageError(f"Weight group: wanted {', '.join(map(str, GROUPS))} with 4 bits, or none; found "
-                             f"{self.group!r} with {self.bits} bits.")
+            raise UsageError(
+                f"Weight group: wanted {', '.join(map(str, GROUPS))} with 4 bits, or none; found "
+                f"{self.group!r} with {self.bits} bits."
+            )
 
     def fits(self, columns: int) -> bool:
         """Whether a row of so many columns can be stored so: whole groups, two 4-bit numbers a byte."""
@@ -98,8 +100,10 @@ class QuantisationPlan:
             widths |= dict.fromkeys(choose(columns, [pattern], "quantise.layers"), width)
         for name, width in widths.items():
             if not width.fits(columns[name]):
-                raise UsageError(f"Quantisation: {name} has {columns[name]} columns, which are not whole groups of "
-                                 f"{width.group or 2}; choose another group, or 8 bits.")
+                raise UsageError(
+                    f"Quantisation: {name} has {columns[name]} columns, which are not whole groups of "
+                    f"{width.group or 2}; choose another group, or 8 bits."
+                )
         return widths
 
     def static_layers(self, network: nn.Module) -> list[str]:
@@ -121,8 +125,10 @@ class QuantisationPlan:
         table: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "layers"}
         table = {key: value for key, value in table.items() if value is not None}
         if self.layers:
-            table["layers"] = [{"name": pattern, "bits": width.bits, **({"group": width.group} if width.group else {})}
-                               for pattern, width in self.layers]
+            table["layers"] = [
+                {"name": pattern, "bits": width.bits, **({"group": width.group} if width.group else {})}
+                for pattern, width in self.layers
+            ]
         return table
 
     @classmethod
@@ -135,8 +141,9 @@ class QuantisationPlan:
         _known(table, [f.name for f in fields(cls)], "quantise")
         overrides = table.get("layers", ())
         if not isinstance(overrides, list | tuple) or not all(isinstance(entry, Mapping) for entry in overrides):
-            raise UsageError("quantise.layers: wanted a list of tables with name, bits and group, found "
-                             f"{overrides!r}.")
+            raise UsageError(
+                f"quantise.layers: wanted a list of tables with name, bits and group, found {overrides!r}."
+            )
         layers = []
         for entry in overrides:
             _known(entry, ["name", "bits", "group"], "quantise.layers")
@@ -181,8 +188,9 @@ def report(network: Whisper, plan: QuantisationPlan) -> QuantisationReport:
     stored: dict[int, int] = {}
     for name, width in every.items():
         stored[width.bits] = stored.get(width.bits, 0) + width.bytes(*sizes[name])
-    return QuantisationReport(counts, sum(4 * rows * columns for rows, columns in sizes.values()),
-                              sum(stored.values()), stored)
+    return QuantisationReport(
+        counts, sum(4 * rows * columns for rows, columns in sizes.values()), sum(stored.values()), stored
+    )
 
 
 # -- for good --------------------------------------------------------------------------------------
@@ -206,8 +214,9 @@ def quantise(network: Whisper, plan: QuantisationPlan) -> Whisper:
     return network
 
 
-def quantise_linears(module: nn.Module, bits: int = 8, group: int | None = None,
-                     only: tuple[str, ...] | None = None) -> nn.Module:
+def quantise_linears(
+    module: nn.Module, bits: int = 8, group: int | None = None, only: tuple[str, ...] | None = None
+) -> nn.Module:
     """Replaces the weights of every linear layer that is still float, in place.
 
     One scale per output channel, or per `group` input columns. Activations are int8, asymmetric, per
@@ -236,7 +245,8 @@ def quantise_linears(module: nn.Module, bits: int = 8, group: int | None = None,
         weight_dtype=torch.int8 if bits == 8 else torch.int4,
         weight_granularity=PerAxis(0) if group is None else PerGroup(group),
         weight_scale_dtype=torch.bfloat16 if bits == 4 else None,  # as XNNPACK keeps them
-        weight_mapping_type=MappingType.SYMMETRIC)
+        weight_mapping_type=MappingType.SYMMETRIC,
+    )
 
     def chosen(child: nn.Module, name: str) -> bool:
         return isinstance(child, nn.Linear) and not is_quantised(child) and (only is None or name in only)

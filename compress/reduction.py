@@ -42,8 +42,10 @@ class Reduction:
         side, own = ("decoder", "cross") if part == "cross" else (part, "attention")
         scores = self._scores(side, own)
         if part == "cross" and self.checkpoint.alignment_heads:
-            _, layer, head = max((float(scores[f"decoder.layers.{layer}.cross"][head]), layer, head)
-                                 for layer, head in self.checkpoint.alignment_heads)
+            _, layer, head = max(
+                (float(scores[f"decoder.layers.{layer}.cross"][head]), layer, head)
+                for layer, head in self.checkpoint.alignment_heads
+            )
             scores[f"decoder.layers.{layer}.cross"][head] = torch.inf  # word times are read off it
         self._cut(scores, choose(scores, amount, count, scope, 1))
 
@@ -72,8 +74,9 @@ class Reduction:
             every = tuple((i, head) for i in last for head in range(dims.decoder[i].cross_heads))
             pairs = tuple((kept.index(i), head) for i, head in pairs if i in kept) or every
         self.elements = take_layers(self.elements, side, kept)
-        self.checkpoint = replace(self.checkpoint, dims=dims, alignment_heads=pairs,
-                                  weights=take_layers(self.checkpoint.weights, side, kept))
+        self.checkpoint = replace(
+            self.checkpoint, dims=dims, alignment_heads=pairs, weights=take_layers(self.checkpoint.weights, side, kept)
+        )
         self.removed.append(Removed(name, len(own), len(kept)))
 
     def state(self, count: int) -> None:
@@ -104,12 +107,17 @@ class Reduction:
     def _take(self, kept: Mapping[str, Sequence[int]], pairs: tuple[tuple[int, int], ...]) -> None:
         dims = self.checkpoint.dims
         self.elements = take(self.elements, dims, kept)
-        self.checkpoint = replace(self.checkpoint, dims=taken(dims, kept), alignment_heads=pairs,
-                                  weights=take(self.checkpoint.weights, dims, kept))
+        self.checkpoint = replace(
+            self.checkpoint,
+            dims=taken(dims, kept),
+            alignment_heads=pairs,
+            weights=take(self.checkpoint.weights, dims, kept),
+        )
 
 
-def choose(scores: Mapping[str, Tensor], amount: float | None, count: int | None, scope: str,
-           multiple: int) -> dict[str, list[int]]:
+def choose(
+    scores: Mapping[str, Tensor], amount: float | None, count: int | None, scope: str, multiple: int
+) -> dict[str, list[int]]:
     """The units that stay of each part, in their order: the best by (units,) scores.
 
     Args:

@@ -59,17 +59,25 @@ def gather(work: Path, device: DeviceProfile | None, bundle: Path | None) -> Mat
     if not work.is_dir():
         raise ReportError(f"{work}: wanted the --work folder of a search or build, found no folder.")
     rows = ledger.read(work / LEDGER) if (work / LEDGER).is_file() else []
-    curves = {str(path.parent.relative_to(work)): curve for path in sorted(work.rglob(METRICS))
-              if (curve := read_curve(path))}
+    curves = {
+        str(path.parent.relative_to(work)): curve for path in sorted(work.rglob(METRICS)) if (curve := read_curve(path))
+    }
     text = ""
     if bundle is not None:
         try:
             text = (bundle / "CARD.md").read_text(encoding="utf-8")
         except OSError as error:
-            raise ReportError(f"{bundle / 'CARD.md'} cannot be read ({error.strerror}); wanted a bundle's "
-                              "folder.") from None
-    return Material(rows, device, _read_list(work / SENSITIVITY, ("layer", "saved")),
-                    _read_list(work / STAGES, ("name",)), curves, text)
+            raise ReportError(
+                f"{bundle / 'CARD.md'} cannot be read ({error.strerror}); wanted a bundle's folder."
+            ) from None
+    return Material(
+        rows,
+        device,
+        _read_list(work / SENSITIVITY, ("layer", "saved")),
+        _read_list(work / STAGES, ("name",)),
+        curves,
+        text,
+    )
 
 
 def _read_list(path: Path, keys: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -100,13 +108,23 @@ def read_curve(path: Path) -> list[tuple[int, float]]:
 def page(material: Material) -> str:
     """The report as HTML."""
     found = outcome(list(material.rows), material.device) if material.device and material.rows else None
-    parts = [f"<!doctype html><html lang=en><meta charset=utf-8><title>device-asr-compress report</title>"
-             f"<style>{CSS}</style><h1>What each megabyte costs in words</h1>"]
+    parts = [
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>device-asr-compress report</title>"
+        f"<style>{CSS}</style><h1>What each megabyte costs in words</h1>"
+    ]
     if found is not None:
-        parts.append(f"<p><strong>{html.escape(found.sentence)}</strong></p><p>Times are this machine's times "
-                     f"{found.device.speed_factor:g}: {html.escape(found.device.source)}</p>")
-    parts += [_pareto(material), _trials(material, found), _stages(material), _sensitivity(material),
-              _curves(material), _card(material)]
+        parts.append(
+            f"<p><strong>{html.escape(found.sentence)}</strong></p><p>Times are this machine's times "
+            f"{found.device.speed_factor:g}: {html.escape(found.device.source)}</p>"
+        )
+    parts += [
+        _pareto(material),
+        _trials(material, found),
+        _stages(material),
+        _sensitivity(material),
+        _curves(material),
+        _card(material),
+    ]
     return "\n".join(parts) + "\n"
 
 
@@ -120,8 +138,11 @@ def _image(svg: str, alt: str) -> str:
 
 def _pareto(material: Material) -> str:
     shown = any(row.state == "complete" and row.wer is not None for row in material.rows)
-    body = _image(figures.pareto(material.rows, material.device), "size, WER and finalisation of every trial") \
-        if shown else ""
+    body = (
+        _image(figures.pareto(material.rows, material.device), "size, WER and finalisation of every trial")
+        if shown
+        else ""
+    )
     return _section("Size, WER, latency", body, "No trial was measured yet: device-asr-compress search.")
 
 
@@ -132,9 +153,20 @@ def _trials(material: Material, found: Outcome | None) -> str:
     settings = sorted({key for row in worked for key in row.recipe})
     head = ["trial", *settings, "M parameters", "MB", "WER %", "RTF", "finalisation ms", "s spent", "state"]
     best = found.best.trial if found and found.best else None
-    body = [(_cells([str(row.trial), *(str(row.recipe.get(key, "-")) for key in settings), *_figures(figures_of(row),
-             material.device), f"{row.state}: {row.reason}" if row.reason else row.state]), row.trial == best)
-            for row in worked]
+    body = [
+        (
+            _cells(
+                [
+                    str(row.trial),
+                    *(str(row.recipe.get(key, "-")) for key in settings),
+                    *_figures(figures_of(row), material.device),
+                    f"{row.state}: {row.reason}" if row.reason else row.state,
+                ]
+            ),
+            row.trial == best,
+        )
+        for row in worked
+    ]
     rows = "".join(f"<tr{' class=best' if is_best else ''}>{cells}</tr>" for cells, is_best in body)
     aside = len(material.rows) - len(worked)
     note = f"<p>{aside} more were set aside by their estimated size or as repetitions.</p>" if aside else ""
@@ -145,8 +177,9 @@ def _stages(material: Material) -> str:
     head = ["stage", "M parameters", "MB", "WER %", "RTF", "finalisation ms", "s spent", "MB saved", "WER points"]
     rows, before = [], None
     for stage in material.stages:
-        rows.append(f"<tr>{_cells([str(stage['name']), *_figures(stage, material.device), *_bought(before, stage)])}"
-                    "</tr>")
+        rows.append(
+            f"<tr>{_cells([str(stage['name']), *_figures(stage, material.device), *_bought(before, stage)])}</tr>"
+        )
         before = stage
     body = f"<table><tr>{_cells(head, 'th')}</tr>{''.join(rows)}</table>" if rows else ""
     return _section("What each stage cost and bought", body, f"No {STAGES} in the work folder.")
@@ -154,11 +187,14 @@ def _stages(material: Material) -> str:
 
 def _bought(before: Mapping[str, Any] | None, stage: Mapping[str, Any]) -> list[str]:
     """Bytes saved and WER paid against the stage before."""
+
     def both(key: str) -> bool:
         return before is not None and before.get(key) is not None and stage.get(key) is not None
 
-    return [f"{(before['bytes'] - stage['bytes']) / 1e6:.1f}" if both("bytes") else "-",
-            f"{100 * (stage['wer'] - before['wer']):+.1f}" if both("wer") else "-"]
+    return [
+        f"{(before['bytes'] - stage['bytes']) / 1e6:.1f}" if both("bytes") else "-",
+        f"{100 * (stage['wer'] - before['wer']):+.1f}" if both("wer") else "-",
+    ]
 
 
 def _sensitivity(material: Material) -> str:
@@ -188,8 +224,14 @@ def _figures(values: Mapping[str, Any], device: DeviceProfile | None) -> list[st
         value = values.get(key)
         return "-" if value is None else format(value * scale, form)
 
-    return [show("parameters", 1e-6, ".1f"), show("bytes", 1e-6, ".1f"), show("wer", 100, ".1f"),
-            show("rtf", factor, ".3f"), show("finalisation", 1000 * factor, ".0f"), show("seconds", 1, ".0f")]
+    return [
+        show("parameters", 1e-6, ".1f"),
+        show("bytes", 1e-6, ".1f"),
+        show("wer", 100, ".1f"),
+        show("rtf", factor, ".3f"),
+        show("finalisation", 1000 * factor, ".0f"),
+        show("seconds", 1, ".0f"),
+    ]
 
 
 def _cells(values: Sequence[str], tag: str = "td") -> str:
@@ -220,10 +262,20 @@ def measured_card(row: Row, device: DeviceProfile, manifest: str, command: str) 
     if NOT_MEASURED not in text:
         return
     found = _figures(figures_of(row), None)
-    names = ["parameters (M)", "bundle (MB)", "WER (%)", "RTF, all computation",
-             "finalisation, p95, without the hang-over (ms)", "seconds spent on the trial"]
-    lines = [card.MEASURED, f"On {manifest}, streaming path, {device.threads} threads of this machine; `{command}`. "
-             f"{device.name} is taken to need {device.speed_factor:g} times as long.", ""]
+    names = [
+        "parameters (M)",
+        "bundle (MB)",
+        "WER (%)",
+        "RTF, all computation",
+        "finalisation, p95, without the hang-over (ms)",
+        "seconds spent on the trial",
+    ]
+    lines = [
+        card.MEASURED,
+        f"On {manifest}, streaming path, {device.threads} threads of this machine; `{command}`. "
+        f"{device.name} is taken to need {device.speed_factor:g} times as long.",
+        "",
+    ]
     lines += [f"* {name}: {value}" for name, value in zip(names, found, strict=True)]
     contents = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     card.write_card(path, contents, "\n".join(lines) + "\n")

@@ -64,8 +64,9 @@ class RoundReport:
     layers: tuple[LayerRounding, ...]
 
 
-def round_weights(checkpoint: Checkpoint, settings: RoundSettings, calibration: Iterable[Batch],
-                  zeros_stay: bool = False) -> tuple[Checkpoint, RoundReport]:
+def round_weights(
+    checkpoint: Checkpoint, settings: RoundSettings, calibration: Iterable[Batch], zeros_stay: bool = False
+) -> tuple[Checkpoint, RoundReport]:
     """The checkpoint with its 4-bit layers on their grid; a plan without any changes nothing.
 
     Args:
@@ -76,8 +77,11 @@ def round_weights(checkpoint: Checkpoint, settings: RoundSettings, calibration: 
         UsageError: the plan does not fit the network, or no calibration batch.
     """
     network = checkpoint.network()
-    widths = {name: width for name, width in settings.plan.widths(network).items()
-              if width.bits == 4 and name.startswith(("encoder.", "decoder."))}
+    widths = {
+        name: width
+        for name, width in settings.plan.widths(network).items()
+        if width.bits == 4 and name.startswith(("encoder.", "decoder."))
+    }
     if not widths:
         return checkpoint, RoundReport(())
     moments = input_moments(network, widths, calibration, checkpoint.vocabulary.end)
@@ -89,18 +93,23 @@ def round_weights(checkpoint: Checkpoint, settings: RoundSettings, calibration: 
         codes, scales = compensated(weight, covariance, group, settings.ridge, zeros_stay)
         rounded = (codes * scales.double().unsqueeze(2)).flatten(1)
         energy = _energy(weight, covariance) or 1.0
-        layers.append(LayerRounding(name, _energy(weight - nearest(weight, group), covariance) / energy,
-                                    _energy(weight - rounded, covariance) / energy))
+        layers.append(
+            LayerRounding(
+                name,
+                _energy(weight - nearest(weight, group), covariance) / energy,
+                _energy(weight - rounded, covariance) / energy,
+            )
+        )
         weights[f"{name}.weight"] = on_grid(codes, scales)
         if (bias := weights.get(f"{name}.bias")) is not None:  # takes up what the mean input loses
             weights[f"{name}.bias"] = (bias + (weight - rounded) @ moments[name].mean).float()
     note = f"{len(widths)} layers rounded to 4 bits, errors compensated (GPTQ)"
-    return (replace(checkpoint, weights=weights, provenance=(*checkpoint.provenance, note)),
-            RoundReport(tuple(layers)))
+    return (replace(checkpoint, weights=weights, provenance=(*checkpoint.provenance, note)), RoundReport(tuple(layers)))
 
 
-def compensated(weight: Tensor, covariance: Tensor, group: int, ridge: float,
-                zeros_stay: bool = False) -> tuple[Tensor, Tensor]:
+def compensated(
+    weight: Tensor, covariance: Tensor, group: int, ridge: float, zeros_stay: bool = False
+) -> tuple[Tensor, Tensor]:
     """Codes and scales of one layer.
 
     Args:

@@ -93,15 +93,21 @@ class Outcome:
         what += f" on {self.device.name})"
         if self.holds:
             return f"Best within the budgets of {self.device.name}: {what}; {tried}."
-        return (f"Nothing holds the budgets of {self.device.name}; nearest is {what}, which misses "
-                f"{', '.join(str(miss) for miss in self.missed)}; {tried}.")
+        return (
+            f"Nothing holds the budgets of {self.device.name}; nearest is {what}, which misses "
+            f"{', '.join(str(miss) for miss in self.missed)}; {tried}."
+        )
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return {"device": asdict(self.device), "holds": self.holds, "sentence": self.sentence,
-                "best": self.best and asdict(self.best),
-                "missed": [{**asdict(miss), "excess": miss.excess} for miss in self.missed],
-                "trials": len(self.rows)}
+        return {
+            "device": asdict(self.device),
+            "holds": self.holds,
+            "sentence": self.sentence,
+            "best": self.best and asdict(self.best),
+            "missed": [{**asdict(miss), "excess": miss.excess} for miss in self.missed],
+            "trials": len(self.rows),
+        }
 
 
 def outcome(rows: list[Row], device: DeviceProfile) -> Outcome:
@@ -130,7 +136,8 @@ def check_possible(space: Space, teacher: Dims, device: DeviceProfile) -> None:
             f"Device {device.name} allows {device.size_mb:g} MB, but the smallest network of this search "
             f"({least.vocabulary} pieces, {least.encoder_layers} + {least.decoder_layers} layers, {least.bits} bits, "
             f"{size.parameters / 1e6:.1f} M parameters) takes about {size.bytes / 1e6:.1f} MB; raise size_mb, or give "
-            "a smaller teacher.")
+            "a smaller teacher."
+        )
 
 
 def _over(size: Size, device: DeviceProfile) -> tuple[Miss, ...]:
@@ -138,8 +145,15 @@ def _over(size: Size, device: DeviceProfile) -> tuple[Miss, ...]:
     return misses(Measured(size.parameters, size.bytes), device)
 
 
-def search(device: DeviceProfile, space: Space, teacher: Dims, evaluate: Evaluate, work: Path, plan: Plan,
-           report: Callable[[Row], None] = lambda row: None) -> Outcome:
+def search(
+    device: DeviceProfile,
+    space: Space,
+    teacher: Dims,
+    evaluate: Evaluate,
+    work: Path,
+    plan: Plan,
+    report: Callable[[Row], None] = lambda row: None,
+) -> Outcome:
     """Tries recipes until the plan is done or nothing new is left; goes on where an earlier run was cut.
 
     The first trials are whole networks, see `Space.whole`. The sampler (TPE) minimises WER plus every budget's
@@ -183,8 +197,9 @@ def search(device: DeviceProfile, space: Space, teacher: Dims, evaluate: Evaluat
 def _done(rows: list[Row], plan: Plan) -> bool:
     worked = [row for row in rows if row.worked]
     spent = sum(row.seconds for row in rows)
-    return ((plan.trials is not None and len(worked) >= plan.trials)
-            or (plan.seconds is not None and spent >= plan.seconds))
+    return (plan.trials is not None and len(worked) >= plan.trials) or (
+        plan.seconds is not None and spent >= plan.seconds
+    )
 
 
 def _exhausted(rows: list[Row], space: Space) -> bool:
@@ -192,8 +207,7 @@ def _exhausted(rows: list[Row], space: Space) -> bool:
     return len({tuple(row.recipe.values()) for row in rows}) == math.prod(map(len, space.to_json().values()))
 
 
-def _try(trial: Trial, study: Study, device: DeviceProfile, space: Space, teacher: Dims,
-         evaluate: Evaluate) -> float:
+def _try(trial: Trial, study: Study, device: DeviceProfile, space: Space, teacher: Dims, evaluate: Evaluate) -> float:
     """One trial: its score; the row is kept with it, whatever comes.
 
     Raises:
@@ -270,9 +284,13 @@ def _open(work: Path, identity: Mapping[str, Any], seed: int) -> Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = work / STORAGE
     try:
-        study = optuna.create_study(storage=f"sqlite:///{path.resolve()}", study_name=STUDY, load_if_exists=True,
-                                    direction="minimize",
-                                    pruner=optuna.pruners.PercentilePruner(WORST_QUARTER, n_startup_trials=WARM_UP))
+        study = optuna.create_study(
+            storage=f"sqlite:///{path.resolve()}",
+            study_name=STUDY,
+            load_if_exists=True,
+            direction="minimize",
+            pruner=optuna.pruners.PercentilePruner(WORST_QUARTER, n_startup_trials=WARM_UP),
+        )
         # seeded by where it stands: one seed for all would draw the first trials again after every kill
         study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
         wanted = json.loads(json.dumps(identity))
@@ -280,12 +298,15 @@ def _open(work: Path, identity: Mapping[str, Any], seed: int) -> Study:
         if found is None:
             study.set_user_attr("identity", wanted)
     except DatabaseError as error:
-        raise OutputError(f"{path} cannot be used ({error.orig}); free some of the disk, or choose another "
-                          "--work.") from None
+        raise OutputError(
+            f"{path} cannot be used ({error.orig}); free some of the disk, or choose another --work."
+        ) from None
     if found is not None and found != wanted:
         other = next(key for key in {**wanted, **found} if wanted.get(key) != found.get(key))
-        raise UsageError(f"{work} holds a search with another {other} ({_short(found.get(other))} instead of "
-                         f"{_short(wanted.get(other))}); choose another --work.")
+        raise UsageError(
+            f"{work} holds a search with another {other} ({_short(found.get(other))} instead of "
+            f"{_short(wanted.get(other))}); choose another --work."
+        )
     return study
 
 
@@ -296,8 +317,11 @@ def _short(value: Any) -> str:
 
 def rows_of(study: Study) -> list[Row]:
     """The rows of all trials that came to an end, oldest first."""
-    return [ledger.from_record(trial.user_attrs["row"]) for trial in study.get_trials(deepcopy=False)
-            if "row" in trial.user_attrs and trial.state.is_finished()]
+    return [
+        ledger.from_record(trial.user_attrs["row"])
+        for trial in study.get_trials(deepcopy=False)
+        if "row" in trial.user_attrs and trial.state.is_finished()
+    ]
 
 
 def _take_up(study: Study) -> None:
@@ -312,7 +336,7 @@ def _take_up(study: Study) -> None:
     later = [trial.params or trial.system_attrs.get("fixed_params") for trial in trials]
     for trial in trials:
         lost = trial.state in (TrialState.RUNNING, TrialState.FAIL) and "row" not in trial.user_attrs
-        if lost and trial.params and trial.params not in later[trial.number + 1:]:
+        if lost and trial.params and trial.params not in later[trial.number + 1 :]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 study.enqueue_trial(trial.params)

@@ -49,9 +49,15 @@ def block(name: str) -> str:
     return name.rsplit(".", 1)[0] if ".layers." in name else name
 
 
-def sensitivity(checkpoint: Checkpoint, plan: QuantisationPlan, evaluate: Callable[[Whisper], float], *,
-                width: Width | None = None, group: Callable[[str], str] = layer,
-                progress: Callable[[SensitivityRow, int, int], None] | None = None) -> list[SensitivityRow]:
+def sensitivity(
+    checkpoint: Checkpoint,
+    plan: QuantisationPlan,
+    evaluate: Callable[[Whisper], float],
+    *,
+    width: Width | None = None,
+    group: Callable[[str], str] = layer,
+    progress: Callable[[SensitivityRow, int, int], None] | None = None,
+) -> list[SensitivityRow]:
     """Evaluates the plan once with each group of layers given `width`, and says what that gains.
 
     Networks are simulated (see `qat.simulate`), so a row costs one evaluation and no export.

@@ -57,16 +57,24 @@ def fingerprint(network: Whisper, measured_on: str) -> str:
 
 def to_json(rows: Sequence[SensitivityRow]) -> list[dict[str, Any]]:
     """For sensitivity.json, see `compress.report`; extra_bytes and bits beside what that reads."""
-    return [{"layer": row.name, "saved": row.gain, "extra_bytes": row.extra_bytes, "bits": row.width.bits}
-            for row in rows]
+    return [
+        {"layer": row.name, "saved": row.gain, "extra_bytes": row.extra_bytes, "bits": row.width.bits} for row in rows
+    ]
 
 
 def markdown(rows: Sequence[SensitivityRow]) -> str:
     """The rows as a table, WER in percent, the largest gain per byte first."""
-    lines = [f"WER as planned: {100 * rows[0].planned:.2f} %", "",
-             "| layers | bits | KB more | WER % | points saved |", "|---|---|---|---|---|"]
-    lines += [f"| {row.name} | {row.width.bits} | {row.extra_bytes / 1e3:.0f} | {100 * row.score:.2f} | "
-              f"{100 * row.gain:+.2f} |" for row in rows]
+    lines = [
+        f"WER as planned: {100 * rows[0].planned:.2f} %",
+        "",
+        "| layers | bits | KB more | WER % | points saved |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row.name} | {row.width.bits} | {row.extra_bytes / 1e3:.0f} | {100 * row.score:.2f} | "
+        f"{100 * row.gain:+.2f} |"
+        for row in rows
+    ]
     return "\n".join(lines)
 
 

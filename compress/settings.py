@@ -10,8 +10,15 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from device_asr.errors import UsageError
 
-_WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "nothing",
-          Mapping: "a table", Any: "anything"}
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    type(None): "nothing",
+    Mapping: "a table",
+    Any: "anything",
+}
 
 
 def check_types(kind: type, values: Mapping[str, Any], where: str) -> None:

@@ -37,8 +37,9 @@ def weights_path() -> Path:
     folder = Path(next(iter(spec.submodule_search_locations or ()))) if spec else None
     path = folder / "data" / "silero_vad.jit" if folder else None
     if path is None or not path.is_file():
-        raise CheckpointError("The VAD's weights (silero_vad.jit) are not installed; run: "
-                              "pip install 'device-asr[compress]'")
+        raise CheckpointError(
+            "The VAD's weights (silero_vad.jit) are not installed; run: pip install 'device-asr[compress]'"
+        )
     return path
 
 
@@ -96,9 +97,11 @@ def load_silero(path: Path | None = None) -> SileroStep:
     step = SileroStep()
     try:
         raw = {name.removeprefix("_model."): tensor for name, tensor in torch.jit.load(path).state_dict().items()}
-        state = {"stft.weight": raw["stft.forward_basis_buffer"].squeeze(1),
-                 "output.weight": raw["decoder.decoder.2.weight"].squeeze(-1),
-                 "output.bias": raw["decoder.decoder.2.bias"]}
+        state = {
+            "stft.weight": raw["stft.forward_basis_buffer"].squeeze(1),
+            "output.weight": raw["decoder.decoder.2.weight"].squeeze(-1),
+            "output.bias": raw["decoder.decoder.2.bias"],
+        }
         for ours, theirs in (("input_gates", "ih"), ("state_gates", "hh")):
             state[f"{ours}.weight"] = raw[f"decoder.rnn.weight_{theirs}"]
             state[f"{ours}.bias"] = raw[f"decoder.rnn.bias_{theirs}"]
@@ -121,6 +124,7 @@ def export_vad(step: SileroStep) -> bytes:
 
 def describe() -> dict:
     """The method's signature for the manifest."""
+
     def tensors(entries: Sequence[tuple[str, int]]) -> list[dict]:
         return [{"name": name, "shape": [1, width], "dtype": "float32"} for name, width in entries]
 

@@ -44,8 +44,14 @@ class Stages:
         digest = hashlib.sha256(json.dumps([stage, *inputs], sort_keys=True, default=str).encode()).hexdigest()[:12]
         return self.work / f"{stage}-{digest}"
 
-    def walk(self, tables: Sequence[Mapping[str, Any]], corpus: Mapping[str, int | str], material: Material,
-             checkpoint: Checkpoint, key: str) -> tuple[Checkpoint, str]:
+    def walk(
+        self,
+        tables: Sequence[Mapping[str, Any]],
+        corpus: Mapping[str, int | str],
+        material: Material,
+        checkpoint: Checkpoint,
+        key: str,
+    ) -> tuple[Checkpoint, str]:
         """Runs a recipe's stages after `checkpoint`, or finds their results, and the key for what comes after them.
 
         Args:
@@ -59,16 +65,21 @@ class Stages:
             technique, settings = settings_of(table)
             inputs = (key, identity(settings), dict(corpus) if technique.learns(settings) else None)
 
-            def run(folder: Path, technique: Technique = technique, settings: Any = settings,
-                    before: Checkpoint = checkpoint) -> tuple[Checkpoint, Any]:
+            def run(
+                folder: Path,
+                technique: Technique = technique,
+                settings: Any = settings,
+                before: Checkpoint = checkpoint,
+            ) -> tuple[Checkpoint, Any]:
                 return technique.run(before, settings, material, folder)
 
             checkpoint, key = self.checkpoint(table["do"], inputs, run)
             material.zeros_stay |= technique.zeros
         return checkpoint, key
 
-    def checkpoint(self, stage: str, inputs: tuple[Any, ...],
-                   make: Callable[[Path], tuple[Checkpoint, Any]]) -> tuple[Checkpoint, str]:
+    def checkpoint(
+        self, stage: str, inputs: tuple[Any, ...], make: Callable[[Path], tuple[Checkpoint, Any]]
+    ) -> tuple[Checkpoint, str]:
         """The stage's checkpoint, made where it is not there yet, and the key for stages after it."""
         folder = self.folder(stage, *inputs)
         if (folder / "checkpoint.json").is_file():

@@ -38,8 +38,18 @@ class StreamProgram(nn.Module):
         self.register_buffer("seen", torch.arange(-chunking.left, chunking.block), persistent=False)
         self.register_buffer("scales", frequencies(network.dims.state), persistent=False)
 
-    def forward(self, pcm: Tensor, position: Tensor, tail: Tensor, loudest: Tensor, mel: Tensor, frame: Tensor,
-                waiting: list[Tensor], keys: list[Tensor], values: list[Tensor]) -> tuple[Tensor, ...]:
+    def forward(
+        self,
+        pcm: Tensor,
+        position: Tensor,
+        tail: Tensor,
+        loudest: Tensor,
+        mel: Tensor,
+        frame: Tensor,
+        waiting: list[Tensor],
+        keys: list[Tensor],
+        values: list[Tensor],
+    ) -> tuple[Tensor, ...]:
         """Args:
             pcm: (1, 320 * size) float32. position: (1,) int64, of the block's first one, counted from 0; below 0
                 before there is a whole look-ahead: those positions are no part of the sound.
@@ -79,9 +89,19 @@ class StreamProgram(nn.Module):
             x = x + layer.ffn(layer.ffn_norm(x))
         audio = self.encoder.norm(x)
         cross = [attention.keys_values(audio) for attention in self.cross]
-        return (self.ctc(audio).squeeze(0), *(k for k, _ in cross), *(v for _, v in cross),
-                position + size, sound[:, -TAIL:], loudest, heard[:, -2:], first[:, -1:],
-                *([block[:, size:]] if waiting else []), *new_keys, *new_values)
+        return (
+            self.ctc(audio).squeeze(0),
+            *(k for k, _ in cross),
+            *(v for _, v in cross),
+            position + size,
+            sound[:, -TAIL:],
+            loudest,
+            heard[:, -2:],
+            first[:, -1:],
+            *([block[:, size:]] if waiting else []),
+            *new_keys,
+            *new_values,
+        )
 
     def state_of(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """The state among the outputs of `forward`, as it takes it."""
@@ -101,12 +121,17 @@ def example(dims: Dims, chunking: Chunking) -> tuple[Any, ...]:
     """The arguments of `StreamProgram.forward` before any sound; its first chunk is noise."""
     silence = torch.full((1, 1, dims.n_mels), (START_LOUDEST - DYNAMIC_RANGE + 4.0) * 0.25)
     ahead = chunking.block - chunking.size
-    return (torch.randn(1, SAMPLES_PER_POSITION * chunking.size) * 0.1,
-            torch.tensor([-ahead]), torch.zeros(1, TAIL), torch.full((1, 1, 1), START_LOUDEST),
-            torch.cat([torch.zeros(1, 1, dims.n_mels), silence], dim=1), torch.zeros(1, 1, dims.state),
-            [torch.zeros(1, ahead, dims.state)] if ahead else [],
-            [torch.zeros(x.heads, dims.head_dim, chunking.left) for x in dims.encoder],
-            [torch.zeros(x.heads, chunking.left, dims.head_dim) for x in dims.encoder])
+    return (
+        torch.randn(1, SAMPLES_PER_POSITION * chunking.size) * 0.1,
+        torch.tensor([-ahead]),
+        torch.zeros(1, TAIL),
+        torch.full((1, 1, 1), START_LOUDEST),
+        torch.cat([torch.zeros(1, 1, dims.n_mels), silence], dim=1),
+        torch.zeros(1, 1, dims.state),
+        [torch.zeros(1, ahead, dims.state)] if ahead else [],
+        [torch.zeros(x.heads, dims.head_dim, chunking.left) for x in dims.encoder],
+        [torch.zeros(x.heads, chunking.left, dims.head_dim) for x in dims.encoder],
+    )
 
 
 def flattened(arguments: tuple[Any, ...]) -> list[Tensor]:
@@ -130,7 +155,8 @@ def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
     encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
     mel = example(dims, chunking)[4]
     state = [
-        tensor("position", [1], "int64", start=size - block), tensor("tail", [1, TAIL], start=0.0),
+        tensor("position", [1], "int64", start=size - block),
+        tensor("tail", [1, TAIL], start=0.0),
         tensor("loudest", [1, 1, 1], start=START_LOUDEST),
         tensor("mel", list(mel.shape), start=mel[0, :, 0].tolist()),
         tensor("frame", [1, 1, dims.state], start=0.0),
@@ -141,6 +167,10 @@ def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
     outputs = [tensor("symbols", [block, dims.ctc])]
     outputs += [tensor(f"cross_keys_{i}", [x.cross_heads, dims.head_dim, block]) for i, x in decoder]
     outputs += [tensor(f"cross_values_{i}", [x.cross_heads, block, dims.head_dim]) for i, x in decoder]
-    return {"inputs": [tensor("pcm", [1, SAMPLES_PER_POSITION * size]), *state],
-            "outputs": [*outputs, *({k: v for k, v in item.items() if k != "start"} for item in state)],
-            "state": [item["name"] for item in state], "delay": DELAY, "ahead": block - size}
+    return {
+        "inputs": [tensor("pcm", [1, SAMPLES_PER_POSITION * size]), *state],
+        "outputs": [*outputs, *({k: v for k, v in item.items() if k != "start"} for item in state)],
+        "state": [item["name"] for item in state],
+        "delay": DELAY,
+        "ahead": block - size,
+    }

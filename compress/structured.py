@@ -111,8 +111,9 @@ class StructureReport:
     parameters_after: int
 
 
-def prune_heads(checkpoint: Checkpoint, settings: HeadSettings,
-                batches: Iterable[Batch] = ()) -> tuple[Checkpoint, StructureReport]:
+def prune_heads(
+    checkpoint: Checkpoint, settings: HeadSettings, batches: Iterable[Batch] = ()
+) -> tuple[Checkpoint, StructureReport]:
     """The network with only its most important attention heads; one head that follows the words stays.
 
     Args:
@@ -121,6 +122,7 @@ def prune_heads(checkpoint: Checkpoint, settings: HeadSettings,
     Raises:
         UsageError: more heads wanted than a layer has. CorpusError: no batch.
     """
+
     def steps(work: Reduction) -> None:
         for part in settings.parts:
             work.heads(part, settings.amount, settings.heads, settings.scope)
@@ -128,12 +130,14 @@ def prune_heads(checkpoint: Checkpoint, settings: HeadSettings,
     return _reduce(checkpoint, "heads", steps, settings.importance, batches)
 
 
-def prune_ffn(checkpoint: Checkpoint, settings: FfnSettings,
-              batches: Iterable[Batch] = ()) -> tuple[Checkpoint, StructureReport]:
+def prune_ffn(
+    checkpoint: Checkpoint, settings: FfnSettings, batches: Iterable[Batch] = ()
+) -> tuple[Checkpoint, StructureReport]:
     """The network with only its most important feed-forward channels.
 
     Args, Raises: see `prune_heads`.
     """
+
     def steps(work: Reduction) -> None:
         for side in settings.parts:
             work.ffn(side, settings.amount, settings.ffn, settings.scope)
@@ -141,12 +145,14 @@ def prune_ffn(checkpoint: Checkpoint, settings: FfnSettings,
     return _reduce(checkpoint, "feed-forward channels", steps, settings.importance, batches)
 
 
-def prune_layers(checkpoint: Checkpoint, settings: LayerSettings,
-                 batches: Iterable[Batch] = ()) -> tuple[Checkpoint, StructureReport]:
+def prune_layers(
+    checkpoint: Checkpoint, settings: LayerSettings, batches: Iterable[Batch] = ()
+) -> tuple[Checkpoint, StructureReport]:
     """The network with only some of its layers; where none that follows the words is left, see `Reduction.layers`.
 
     Args, Raises: see `prune_heads`.
     """
+
     def steps(work: Reduction) -> None:
         for side in settings.parts:
             work.layers(side, settings.amount, settings.layers, spaced=settings.importance == "spaced")
@@ -154,8 +160,9 @@ def prune_layers(checkpoint: Checkpoint, settings: LayerSettings,
     return _reduce(checkpoint, "layers", steps, settings.importance, batches)
 
 
-def narrow(checkpoint: Checkpoint, settings: NarrowSettings,
-           batches: Iterable[Batch] = ()) -> tuple[Checkpoint, StructureReport]:
+def narrow(
+    checkpoint: Checkpoint, settings: NarrowSettings, batches: Iterable[Batch] = ()
+) -> tuple[Checkpoint, StructureReport]:
     """A network of the wanted sizes with the weights of the most important parts.
 
     A residual channel counts by its share of every tensor that reads or writes it. The encoder's stream,
@@ -164,6 +171,7 @@ def narrow(checkpoint: Checkpoint, settings: NarrowSettings,
 
     Args, Raises: see `prune_heads`; UsageError too where state is wider than the network.
     """
+
     def steps(work: Reduction) -> None:
         for side, count in (("encoder", settings.encoder_layers), ("decoder", settings.decoder_layers)):
             if count is not None:
@@ -178,8 +186,9 @@ def narrow(checkpoint: Checkpoint, settings: NarrowSettings,
     return _reduce(checkpoint, "sizes", steps, settings.importance, batches)
 
 
-def _reduce(checkpoint: Checkpoint, what: str, steps: Callable[[Reduction], None], importance: str,
-            batches: Iterable[Batch]) -> tuple[Checkpoint, StructureReport]:
+def _reduce(
+    checkpoint: Checkpoint, what: str, steps: Callable[[Reduction], None], importance: str, batches: Iterable[Batch]
+) -> tuple[Checkpoint, StructureReport]:
     """Runs the steps on one measurement of importance, and tells what they did."""
     method = "magnitude" if importance == "spaced" else importance
     work = Reduction(checkpoint, elements(checkpoint, method, batches))
@@ -192,8 +201,9 @@ def _reduce(checkpoint: Checkpoint, what: str, steps: Callable[[Reduction], None
     return replace(result, provenance=(*checkpoint.provenance, note)), report
 
 
-def _check(settings: HeadSettings | FfnSettings | LayerSettings, count: str, parts: tuple[str, ...],
-           methods: tuple[str, ...]) -> None:
+def _check(
+    settings: HeadSettings | FfnSettings | LayerSettings, count: str, parts: tuple[str, ...], methods: tuple[str, ...]
+) -> None:
     """What the settings of heads, channels and layers have in common."""
     amount, absolute = settings.amount, getattr(settings, count)
     if (amount is None) == (absolute is None):
@@ -202,8 +212,9 @@ def _check(settings: HeadSettings | FfnSettings | LayerSettings, count: str, par
         raise UsageError(f"{count}.amount: wanted a share in [0, 1), found {amount}.")
     if absolute is not None:
         check_count(count, absolute)
-    object.__setattr__(settings, "parts",
-                       (settings.parts,) if isinstance(settings.parts, str) else tuple(settings.parts))
+    object.__setattr__(
+        settings, "parts", (settings.parts,) if isinstance(settings.parts, str) else tuple(settings.parts)
+    )
     if not settings.parts:
         raise UsageError(f"{count}.parts: wanted some of {', '.join(parts)}, found none.")
     for part in settings.parts:
@@ -220,5 +231,3 @@ def _check_multiple(name: str, count: int | None) -> None:
 def _check_choice(name: str, found: str, wanted: tuple[str, ...]) -> None:
     if found not in wanted:
         raise UsageError(f"{name}: wanted {', '.join(wanted[:-1])} or {wanted[-1]}, found {found!r}.")
-
-

@@ -41,8 +41,10 @@ def read_rows(path: Path, make: Callable[[Mapping[str, Any]], R]) -> dict[str, R
         try:
             row = make(json.loads(line))
         except (ValueError, TypeError, KeyError, AttributeError):
-            raise TableError(f"{path}, line {number}: wanted a row of this command, found {line[:60]!r}; remove the "
-                             "line, and what it stood for is measured again.") from None
+            raise TableError(
+                f"{path}, line {number}: wanted a row of this command, found {line[:60]!r}; remove the "
+                "line, and what it stood for is measured again."
+            ) from None
         rows[row.key] = row
     return rows
 
@@ -65,8 +67,9 @@ def write(path: Path, text: str) -> None:
     try:
         write_whole(path, text)
     except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}; make room and run the same command, it goes "
-                          "on.") from None
+        raise OutputError(
+            f"{path} cannot be written: {error.strerror}; make room and run the same command, it goes on."
+        ) from None
 
 
 def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -94,8 +97,9 @@ def check_markers(path: Path, name: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}.") from None
     if (text.count(begin), text.count(end)) != (1, 1) or text.index(end) < text.index(begin):
-        raise UsageError(f"{path}: wanted {begin} and after it {end}, once each, around the place of the table; "
-                         "write them there.")
+        raise UsageError(
+            f"{path}: wanted {begin} and after it {end}, once each, around the place of the table; write them there."
+        )
     return text
 
 
@@ -104,7 +108,7 @@ def put_table(files: Iterable[Path], name: str, markdown: str) -> None:
     begin, end = _markers(name)
     for path in files:
         text = check_markers(path, name)
-        before, after = text[: text.index(begin) + len(begin)], text[text.index(end):]
+        before, after = text[: text.index(begin) + len(begin)], text[text.index(end) :]
         write(path, f"{before}\n{markdown}\n{after}")
 
 

@@ -47,8 +47,9 @@ class Label:
 
 
 @torch.no_grad()
-def greedy(network: Whisper, vocabulary: Vocabulary, pcm: Tensor, lengths: Tensor | None = None,
-           longest: int = LONGEST) -> list[Label]:
+def greedy(
+    network: Whisper, vocabulary: Vocabulary, pcm: Tensor, lengths: Tensor | None = None, longest: int = LONGEST
+) -> list[Label]:
     """Greedy decoding of a batch with cached keys and values.
 
     Args:
@@ -58,8 +59,9 @@ def greedy(network: Whisper, vocabulary: Vocabulary, pcm: Tensor, lengths: Tenso
 
 
 @torch.no_grad()
-def greedy_of(network: Whisper, vocabulary: Vocabulary, audio: Tensor, mask: Tensor | None,
-              longest: int = LONGEST) -> list[Label]:
+def greedy_of(
+    network: Whisper, vocabulary: Vocabulary, audio: Tensor, mask: Tensor | None, longest: int = LONGEST
+) -> list[Label]:
     """The same of the encoder's states (batch, positions, state) and their mask."""
     decoder, batch = network.decoder, audio.shape[0]
     cross = [layer.cross.keys_values(audio) for layer in decoder.layers]
@@ -102,8 +104,14 @@ def greedy_of(network: Whisper, vocabulary: Vocabulary, audio: Tensor, mask: Ten
     labels = []
     for row in range(batch):
         kept = [(ids[row].numpy(), lps[row].numpy()) for ids, lps, alive in steps if alive[row]]
-        labels.append(Label(np.array(tokens[row], np.int32), np.stack([k[0] for k in kept]),
-                            np.stack([k[1] for k in kept]), not bool(running[row])))
+        labels.append(
+            Label(
+                np.array(tokens[row], np.int32),
+                np.stack([k[0] for k in kept]),
+                np.stack([k[1] for k in kept]),
+                not bool(running[row]),
+            )
+        )
     return labels
 
 
@@ -160,8 +168,16 @@ def trusted(label: Label, vocabulary: Vocabulary, given: str | None) -> bool:
 
 def fingerprint(checkpoint: Checkpoint) -> str:
     """16 hex digits of all weights and token ids: checkpoints that could answer otherwise never share it."""
-    digest = hashlib.sha256(repr((checkpoint.dims, sorted(checkpoint.vocabulary.special.items()),
-                                  checkpoint.vocabulary.suppress, checkpoint.vocabulary.suppress_first)).encode())
+    digest = hashlib.sha256(
+        repr(
+            (
+                checkpoint.dims,
+                sorted(checkpoint.vocabulary.special.items()),
+                checkpoint.vocabulary.suppress,
+                checkpoint.vocabulary.suppress_first,
+            )
+        ).encode()
+    )
     digest.update(b"\n".join(checkpoint.vocabulary.pieces))
     for name in sorted(checkpoint.weights):
         digest.update(name.encode() + checkpoint.weights[name].contiguous().numpy().tobytes())
@@ -208,8 +224,9 @@ class LabelCache:
         from compress.vocabulary import encoder
 
         network, vocabulary = self.load(), self._teacher.vocabulary
-        pcm = torch.from_numpy(np.stack([np.pad(clip[:CONTEXT], (0, CONTEXT - min(len(clip), CONTEXT)))
-                                         for clip in clips])).to(self._device)
+        pcm = torch.from_numpy(
+            np.stack([np.pad(clip[:CONTEXT], (0, CONTEXT - min(len(clip), CONTEXT))) for clip in clips])
+        ).to(self._device)
         with torch.no_grad(), precision(self._device, self._bfloat16):
             audio, _ = network.encode(pcm)
             labels = greedy_of(network, vocabulary, audio, None)

@@ -61,8 +61,9 @@ class VocabularySettings:
             raise UsageError(f"vocabulary.size: wanted a whole number of pieces, found {self.size!r}.")
 
 
-def _vocabulary(checkpoint: Checkpoint, settings: VocabularySettings, material: Material,
-                folder: Path) -> tuple[Checkpoint, Any]:
+def _vocabulary(
+    checkpoint: Checkpoint, settings: VocabularySettings, material: Material, folder: Path
+) -> tuple[Checkpoint, Any]:
     return vocabulary.prune(checkpoint, settings.size)
 
 
@@ -85,27 +86,31 @@ class AdapterSettings:
         check_count("adapters.rank", self.rank)
 
 
-def _adapters(checkpoint: Checkpoint, settings: AdapterSettings, material: Material,
-              folder: Path) -> tuple[Checkpoint, Any]:
+def _adapters(
+    checkpoint: Checkpoint, settings: AdapterSettings, material: Material, folder: Path
+) -> tuple[Checkpoint, Any]:
     dims = checkpoint.dims
     narrowest = min(min(dims.state, layer.heads * dims.head_dim, layer.ffn) for layer in dims.encoder)
     if settings.rank > narrowest:
-        raise UsageError(f"adapters.rank: wanted at most {narrowest}, the encoder's narrowest layer, found "
-                         f"{settings.rank}.")
+        raise UsageError(
+            f"adapters.rank: wanted at most {narrowest}, the encoder's narrowest layer, found {settings.rank}."
+        )
     return add_adapters(checkpoint, settings.rank), None
 
 
 # -- pruning -----------------------------------------------------------------------------------------
 
 
-def _magnitude(checkpoint: Checkpoint, settings: prune.MagnitudeSettings, material: Material,
-               folder: Path) -> tuple[Checkpoint, prune.MagnitudeReport]:
+def _magnitude(
+    checkpoint: Checkpoint, settings: prune.MagnitudeSettings, material: Material, folder: Path
+) -> tuple[Checkpoint, prune.MagnitudeReport]:
     return prune.magnitude(checkpoint, settings)
 
 
 def _structured(cut: Callable[[Checkpoint, Any, Iterable[Any]], tuple[Checkpoint, StructureReport]]) -> Run:
-    def run(checkpoint: Checkpoint, settings: Any, material: Material,
-            folder: Path) -> tuple[Checkpoint, StructureReport]:
+    def run(
+        checkpoint: Checkpoint, settings: Any, material: Material, folder: Path
+    ) -> tuple[Checkpoint, StructureReport]:
         if not _taylor(settings):
             return cut(checkpoint, settings, ())
         found = material.labelled(checkpoint.vocabulary, IMPORTANCE_CLIPS)
@@ -140,8 +145,10 @@ class LowRankStage(LowRankSettings):
         if self.wer_budget is not None and not 0 <= self.wer_budget < 1:
             raise UsageError(f"lowrank.wer_budget: wanted a share in [0, 1) such as 0.15, found {self.wer_budget}.")
         if self.wer_budget is not None and self.energy in (None, 1):
-            raise UsageError("lowrank.wer_budget: wanted an energy below 1 to begin with, found "
-                             f"{'a rank' if self.energy is None else self.energy}.")
+            raise UsageError(
+                "lowrank.wer_budget: wanted an energy below 1 to begin with, found "
+                f"{'a rank' if self.energy is None else self.energy}."
+            )
         for name in ("rounds", "clips"):
             check_count(f"lowrank.{name}", getattr(self, name))
 
@@ -156,8 +163,9 @@ class LowRankSearch:
     report: LowRankReport
 
 
-def _lowrank(checkpoint: Checkpoint, settings: LowRankStage, material: Material,
-             folder: Path) -> tuple[Checkpoint, LowRankReport | LowRankSearch]:
+def _lowrank(
+    checkpoint: Checkpoint, settings: LowRankStage, material: Material, folder: Path
+) -> tuple[Checkpoint, LowRankReport | LowRankSearch]:
     found = material.labelled(checkpoint.vocabulary, CALIBRATION_CLIPS) if settings.activations else ()
     calibration = labelled.token_batches(found, checkpoint.vocabulary)
     if settings.wer_budget is None:
@@ -168,8 +176,9 @@ def _lowrank(checkpoint: Checkpoint, settings: LowRankStage, material: Material,
         return accuracy(cut.network(), cut.vocabulary, clips, settings.padded).wer
 
     def tell(one: Round) -> None:
-        material.progress("lowrank", None, f"energy {one.energy:.4f}: {one.parameters / 1e6:.2f} M parameters, "
-                                           f"WER {one.wer:.2%}")
+        material.progress(
+            "lowrank", None, f"energy {one.energy:.4f}: {one.parameters / 1e6:.2f} M parameters, WER {one.wer:.2%}"
+        )
 
     outcome = lowrank.within_budget(checkpoint, calibration, settings, wer, settings.wer_budget, settings.rounds, tell)
     if not outcome.rounds[0].holds:
@@ -180,37 +189,59 @@ def _lowrank(checkpoint: Checkpoint, settings: LowRankStage, material: Material,
 # -- rounding ----------------------------------------------------------------------------------------
 
 
-def _round(checkpoint: Checkpoint, settings: RoundSettings, material: Material,
-           folder: Path) -> tuple[Checkpoint, RoundReport]:
+def _round(
+    checkpoint: Checkpoint, settings: RoundSettings, material: Material, folder: Path
+) -> tuple[Checkpoint, RoundReport]:
     found = material.labelled(checkpoint.vocabulary, settings.clips)
-    return round_weights(checkpoint, settings, labelled.token_batches(found, checkpoint.vocabulary),
-                         material.zeros_stay)
+    return round_weights(
+        checkpoint, settings, labelled.token_batches(found, checkpoint.vocabulary), material.zeros_stay
+    )
 
 
 # -- training ----------------------------------------------------------------------------------------
 
 
-def _distill(checkpoint: Checkpoint, settings: DistillRecipe, material: Material,
-             folder: Path) -> tuple[Checkpoint, TrainingReport]:
+def _distill(
+    checkpoint: Checkpoint, settings: DistillRecipe, material: Material, folder: Path
+) -> tuple[Checkpoint, TrainingReport]:
     def report(values: dict[str, Any]) -> None:
-        material.progress("distill", values["step"] / values["of"],
-                          f"loss {values['loss']}, {values['speed']:.1f} s of sound and {values['words']:.1f} words a "
-                          f"second, {values['left'] / 60:.0f} min left")
+        material.progress(
+            "distill",
+            values["step"] / values["of"],
+            f"loss {values['loss']}, {values['speed']:.1f} s of sound and {values['words']:.1f} words a "
+            f"second, {values['left'] / 60:.0f} min left",
+        )
 
     judge = None
     if settings.evaluate is not None:
-        judge = Judge(material.measured(settings.evaluate, settings.evaluate_clips), settings.wer_budget,
-                      settings.patience, settings.epochs, folder,
-                      lambda student: simulate(student, settings.qat) if settings.qat else student.network(),
-                      lambda verdict: material.progress("distill", 1.0, verdict))
-    student = distill(material.teacher, checkpoint, material.clips, material.noises, settings, folder, report,
-                      judge=judge, labels=material.labels,
-                      masks=prune.masks(checkpoint) if material.zeros_stay else None)
+        judge = Judge(
+            material.measured(settings.evaluate, settings.evaluate_clips),
+            settings.wer_budget,
+            settings.patience,
+            settings.epochs,
+            folder,
+            lambda student: simulate(student, settings.qat) if settings.qat else student.network(),
+            lambda verdict: material.progress("distill", 1.0, verdict),
+        )
+    student = distill(
+        material.teacher,
+        checkpoint,
+        material.clips,
+        material.noises,
+        settings,
+        folder,
+        report,
+        judge=judge,
+        labels=material.labels,
+        masks=prune.masks(checkpoint) if material.zeros_stay else None,
+    )
     done = training_report(folder)
     if judge is not None:
         student, last = judge.best(), done.verdicts[-1]
-        note = (f"judged on {last['clips']} clips of {settings.evaluate}, short context, no guards: "
-                f"{last['decision']}, {last['reason']}")
+        note = (
+            f"judged on {last['clips']} clips of {settings.evaluate}, short context, no guards: "
+            f"{last['decision']}, {last['reason']}"
+        )
         student = replace(student, provenance=(*student.provenance, note))
     return student, done
 
@@ -239,20 +270,29 @@ def settings_of(table: Mapping[str, Any]) -> tuple[Technique, Any]:
     values = dict(table)
     name = values.pop("do", None)
     if name not in TECHNIQUES:
-        raise UsageError(f"Recipe, a table of [[stages]]: wanted do = one of {', '.join(TECHNIQUES)}, "
-                         f"found {name!r}{_nearest(name, TECHNIQUES)}")
+        raise UsageError(
+            f"Recipe, a table of [[stages]]: wanted do = one of {', '.join(TECHNIQUES)}, "
+            f"found {name!r}{_nearest(name, TECHNIQUES)}"
+        )
     technique = TECHNIQUES[name]
     known = [f.name for f in fields(technique.settings)]
     for key in values:
         if key not in known:
-            raise UsageError(f"Recipe, stage {name}: wanted settings of {', '.join(known) or 'no name'}, found {key!r}"
-                             f"{_nearest(key, known)}")
+            raise UsageError(
+                f"Recipe, stage {name}: wanted settings of {', '.join(known) or 'no name'}, found {key!r}"
+                f"{_nearest(key, known)}"
+            )
     check_types(technique.settings, values, f"Recipe, stage {name}")
-    lacking = [f.name for f in fields(technique.settings)
-               if f.default is MISSING and f.default_factory is MISSING and f.name not in values]
+    lacking = [
+        f.name
+        for f in fields(technique.settings)
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in values
+    ]
     if lacking:
-        raise UsageError(f"Recipe, stage {name}: wanted settings of {', '.join(known)}, found no "
-                         f"{' and no '.join(lacking)}, which must be given.")
+        raise UsageError(
+            f"Recipe, stage {name}: wanted settings of {', '.join(known)}, found no "
+            f"{' and no '.join(lacking)}, which must be given."
+        )
     return technique, technique.settings(**values)
 
 

@@ -35,8 +35,10 @@ def load() -> ModuleType:
     except OSError as error:
         reason = error
     except ImportError as error:
-        raise TorchaudioError(f"torchaudio is wanted for augmentation and cannot be imported ({error}); "
-                              "run: pip install 'device-asr[compress]'") from None
+        raise TorchaudioError(
+            f"torchaudio is wanted for augmentation and cannot be imported ({error}); "
+            "run: pip install 'device-asr[compress]'"
+        ) from None
     for name in [name for name in sys.modules if name.split(".")[0] == "torchaudio"]:
         del sys.modules[name]  # the half-imported package
     sys.modules[EXTENSION] = _stand_in(str(reason))
@@ -44,8 +46,10 @@ def load() -> ModuleType:
         return importlib.import_module("torchaudio")
     except (ImportError, OSError, AttributeError) as error:
         del sys.modules[EXTENSION]
-        raise TorchaudioError(f"torchaudio cannot be used, with its compiled part ({reason}) or without it "
-                              f"({error}); wanted torchaudio 2.11 beside torch 2.13.") from None
+        raise TorchaudioError(
+            f"torchaudio cannot be used, with its compiled part ({reason}) or without it "
+            f"({error}); wanted torchaudio 2.11 beside torch 2.13."
+        ) from None
 
 
 def _stand_in(reason: str) -> ModuleType:
@@ -54,8 +58,11 @@ def _stand_in(reason: str) -> ModuleType:
     def fail_if_no_align(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def fail(*_arguments: Any, **_options: Any) -> Any:
-            raise TorchaudioError(f"{function.__name__} wants torchaudio's compiled part, which could not be "
-                                  f"loaded ({reason}); install the torch that torchaudio was built for.")
+            raise TorchaudioError(
+                f"{function.__name__} wants torchaudio's compiled part, which could not be "
+                f"loaded ({reason}); install the torch that torchaudio was built for."
+            )
+
         return fail
 
     module.fail_if_no_align = fail_if_no_align  # type: ignore[attr-defined]

@@ -52,7 +52,7 @@ def text_loss(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
         sound = torch.from_numpy(read_clip(clip))[: pcm.shape[1]]
         pcm[0, : len(sound)] = sound
         with torch.no_grad():
-            logits = network(pcm, torch.tensor([[*vocabulary.prompt, *ids[:-1]]]))[0, len(vocabulary.prompt) - 1:]
+            logits = network(pcm, torch.tensor([[*vocabulary.prompt, *ids[:-1]]]))[0, len(vocabulary.prompt) - 1 :]
         nats += float(F.cross_entropy(logits, torch.tensor(ids), reduction="sum"))
         characters += len(clip.text)
     if not characters:
@@ -108,8 +108,12 @@ class Trials:
 
     def space(self) -> Space:
         """What the build knows how to vary of this teacher."""
-        return space_of(self.first.dims, len(self.first.vocabulary.pieces), structure=STRUCTURE in TECHNIQUES,
-                        distil=any(table["do"] == "distill" for table in self.base.stages))
+        return space_of(
+            self.first.dims,
+            len(self.first.vocabulary.pieces),
+            structure=STRUCTURE in TECHNIQUES,
+            distil=any(table["do"] == "distill" for table in self.base.stages),
+        )
 
     def recipe(self, candidate: Candidate) -> Recipe:
         """The base recipe with the candidate's settings in it."""
@@ -117,17 +121,25 @@ class Trials:
         stages = [{"do": "vocabulary", "size": candidate.vocabulary}]
         if STRUCTURE in TECHNIQUES:
             layer = student_dims(self.first.dims, candidate).decoder[0]
-            stages.append({"do": STRUCTURE, "encoder_layers": candidate.encoder_layers,
-                           "decoder_layers": candidate.decoder_layers, "heads": layer.heads, "ffn": layer.ffn,
-                           # without training, a head of six less: loss 0.4 so, 5.0 by magnitude (importance.py)
-                           "importance": "taylor" if self.base.corpus else "magnitude"})
+            stages.append(
+                {
+                    "do": STRUCTURE,
+                    "encoder_layers": candidate.encoder_layers,
+                    "decoder_layers": candidate.decoder_layers,
+                    "heads": layer.heads,
+                    "ffn": layer.ffn,
+                    # without training, a head of six less: loss 0.4 so, 5.0 by magnitude (importance.py)
+                    "importance": "taylor" if self.base.corpus else "magnitude",
+                }
+            )
         stages += [table for table in self.base.stages if table["do"] not in varied]
         if candidate.epochs:
             training = [table for table in self.base.stages if table["do"] == "distill"][-1]
             rounding = {"qat": quantise} if candidate.bits == 4 else {}  # 44 steps of it: 23.5 -> 19.0 % WER
             stages.append({**training, "epochs": candidate.epochs, **rounding})
-        return replace(self.base, name=f"{self.base.name}-{candidate.key}", stages=stages, quantise=quantise,
-                       base=False)
+        return replace(
+            self.base, name=f"{self.base.name}-{candidate.key}", stages=stages, quantise=quantise, base=False
+        )
 
     def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
         """The candidate's bundle as measured; one that an earlier run built is measured, not built.
@@ -152,8 +164,9 @@ class Trials:
 
     def _loss(self, recipe: Recipe) -> float:
         """fp32 loss of the network as pruned, before it is trained."""
-        material = Material(self.teacher, recipe.corpus, self.corpus, self.noise, self.work / "build" / "labels",
-                            self.progress)
+        material = Material(
+            self.teacher, recipe.corpus, self.corpus, self.noise, self.work / "build" / "labels", self.progress
+        )
         checkpoint = self.first
         for table in recipe.stages:
             technique, settings = settings_of(table)
@@ -163,8 +176,9 @@ class Trials:
         return text_loss(checkpoint, [clip for clip in self.clips if clip.text][:LOSS_CLIPS])
 
 
-def run(trials: Trials, device: DeviceProfile, count: int | None, seconds: float | None, seed: int,
-        command: str) -> Outcome:
+def run(
+    trials: Trials, device: DeviceProfile, count: int | None, seconds: float | None, seed: int, command: str
+) -> Outcome:
     """Searches with real trials; the best bundle's card gets its figures and the `command` that made them.
 
     Raises:
@@ -173,19 +187,26 @@ def run(trials: Trials, device: DeviceProfile, count: int | None, seconds: float
     trials.check()
     space = trials.space()
     heard = hashlib.sha256(trials.manifest.read_bytes()).hexdigest()[:16]
-    settings = {"recipe": identity(replace(trials.base, base=False)), "corpus": str(trials.corpus),
-                "noise": str(trials.noise), "measured on": [trials.manifest.name, heard, trials.limit]}
+    settings = {
+        "recipe": identity(replace(trials.base, base=False)),
+        "corpus": str(trials.corpus),
+        "noise": str(trials.noise),
+        "measured on": [trials.manifest.name, heard, trials.limit],
+    }
 
     def report(row: Row) -> None:
         if row.worked:
             size = Measured(row.parameters or 0, row.bytes or 0)
             wer = "" if row.wer is None else f", WER {100 * row.wer:.1f} %"
             why = f": {row.reason}" if row.reason else ""
-            trials.progress(f"trial {row.trial}", 1.0, f"{size.parameters / 1e6:.1f} M parameters, "
-                            f"{size.bytes / 1e6:.1f} MB, {row.seconds:.0f} s, {row.state}{wer}{why}")
+            trials.progress(
+                f"trial {row.trial}",
+                1.0,
+                f"{size.parameters / 1e6:.1f} M parameters, "
+                f"{size.bytes / 1e6:.1f} MB, {row.seconds:.0f} s, {row.state}{wer}{why}",
+            )
 
-    found = search(device, space, trials.first.dims, trials, trials.work,
-                   Plan(count, seconds, settings, seed), report)
+    found = search(device, space, trials.first.dims, trials, trials.work, Plan(count, seconds, settings, seed), report)
     if found.best is not None:
         measured_card(found.best, device, f"{trials.manifest.stem} ({len(trials.clips)} clips)", command)
     return found

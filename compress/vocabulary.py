@@ -28,7 +28,7 @@ CAPITALISED = 0.05  # share of an ordinary word's occurrences with a capital
 CAPITALISED_NAME = 0.5  # the same for words whose capitalised piece was merged before the other
 AFTER_SPACE = 0.97  # share of words that follow a space
 NUMBERS = tuple(str(n) for n in (*range(100), *range(1900, 2031)))
-SIGNS = (",", ".", "?", "!", "'", "-", ":", ";", "\"", "%", "$", " $", "...", " -", " \"", ".\"", ",\"", "?\"")
+SIGNS = (",", ".", "?", "!", "'", "-", ":", ";", '"', "%", "$", " $", "...", " -", ' "', '."', ',"', '?"')
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,11 @@ def prune(checkpoint: Checkpoint, size: int, texts: Iterable[str] = ()) -> tuple
     weights = dict(checkpoint.weights)
     weights["decoder.embedding.weight"] = weights["decoder.embedding.weight"][torch.tensor(rows)].clone()
     note = f"vocabulary pruned from {old.size} to {vocabulary.size} tokens"
-    pruned = replace(checkpoint, dims=replace(checkpoint.dims, vocab=vocabulary.size), weights=weights,
-                     vocabulary=vocabulary, provenance=(*checkpoint.provenance, note))
+    pruned = replace(
+        checkpoint,
+        dims=replace(checkpoint.dims, vocab=vocabulary.size),
+        weights=weights,
+        vocabulary=vocabulary,
+        provenance=(*checkpoint.provenance, note),
+    )
     return pruned, VocabularyReport(old.size, vocabulary.size, checkpoint.parameters, pruned.parameters)

@@ -200,8 +200,9 @@ class DecoderLayer(nn.Module):
         self.ffn_norm = LayerNorm(dims.state)
         self.ffn = FeedForward(dims.state, layer.ffn)
 
-    def finish(self, x: Tensor, cross_keys: Tensor, cross_values: Tensor,
-               cross_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    def finish(
+        self, x: Tensor, cross_keys: Tensor, cross_values: Tensor, cross_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Cross-attention and feed-forward after self-attention; also the cross-attention weights."""
         mixed, weights = self.cross(self.cross_norm(x), cross_keys, cross_values, cross_mask)
         x = x + mixed
@@ -226,8 +227,9 @@ class Encoder(nn.Module):
         """(batch, 2 n, n_mels) -> (batch, n, state): both convolutions, without positions."""
         batch, _, width = mel.shape
         edge = mel.new_zeros(batch, 1, width)
-        x = F.gelu(self.conv1(torch.cat([torch.cat([edge, mel[:, :-1]], 1), mel,
-                                         torch.cat([mel[:, 1:], edge], 1)], dim=2)))
+        x = F.gelu(
+            self.conv1(torch.cat([torch.cat([edge, mel[:, :-1]], 1), mel, torch.cat([mel[:, 1:], edge], 1)], dim=2))
+        )
         state = x.shape[2]
         pairs = x.reshape(batch, -1, 2 * state)  # stride 2: frames (2 i, 2 i + 1) side by side
         before = torch.cat([x.new_zeros(batch, 1, state), pairs[:, :-1, state:]], dim=1)
@@ -354,8 +356,9 @@ class Whisper(nn.Module):
         """The encoder that hears in chunks: with the adapters where there are some; it shares `encoder`'s weights."""
         return self.encoder if self.adapters is None else adapted(self.encoder, self.adapters)
 
-    def encode(self, pcm: Tensor, lengths: Tensor | None = None, chunking: Chunking | None = None,
-               start: int = 0) -> tuple[Tensor, Tensor | None]:
+    def encode(
+        self, pcm: Tensor, lengths: Tensor | None = None, chunking: Chunking | None = None, start: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
         """Encoder states of padded clips.
 
         Args:

@@ -45,8 +45,9 @@ def token_starts(attention: np.ndarray) -> np.ndarray:
     return starts
 
 
-def align_words(hypothesis: Hypothesis, vocabulary: Vocabulary, origin: float,
-                active: Sequence[bool], frame: float) -> tuple[Word, ...]:
+def align_words(
+    hypothesis: Hypothesis, vocabulary: Vocabulary, origin: float, active: Sequence[bool], frame: float
+) -> tuple[Word, ...]:
     """Words with start, end and confidence.
 
     Args:

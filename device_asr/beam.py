@@ -38,8 +38,11 @@ Way = tuple[Text, int, float]  # a text, the token that it may go on with, and t
 def search(decoder: Decoder, encoded: Encoded, greedy: Hypothesis, width: int) -> Hypothesis:
     """The likeliest of the first `width` texts that end, or the greedy one."""
     earliest = _reach(greedy) - CUT_SHORT
-    texts = [found for found in _ended(decoder, encoded, greedy, width)
-             if found.tokens and _reach(found) >= earliest and not decoder.compresses(found.tokens)]
+    texts = [
+        found
+        for found in _ended(decoder, encoded, greedy, width)
+        if found.tokens and _reach(found) >= earliest and not decoder.compresses(found.tokens)
+    ]
     return max([greedy, *texts], key=_mean)
 
 
@@ -53,8 +56,9 @@ def _ended(decoder: Decoder, encoded: Encoded, greedy: Hypothesis, width: int) -
         for text, token, logprob in _ways(decoder, texts, width):
             if token == decoder.vocabulary.end:
                 alignment = text.run.alignment(len(text.tokens))
-                ended.append(replace(greedy, tokens=text.tokens, logprobs=text.logprobs, alignment=alignment,
-                                     ending=logprob))
+                ended.append(
+                    replace(greedy, tokens=text.tokens, logprobs=text.logprobs, alignment=alignment, ending=logprob)
+                )
             else:
                 further.append((text, token, logprob))
             if len(further) == width:

@@ -78,18 +78,27 @@ class Biasing:
                 rest = []
         return " ".join((*self._committed, *rest)), " ".join(self._committed)
 
-    def _uncommitted(self, hypothesis: Hypothesis, active: Sequence[bool],
-                     frame: float) -> tuple[tuple[Word, ...], list[int]]:
+    def _uncommitted(
+        self, hypothesis: Hypothesis, active: Sequence[bool], frame: float
+    ) -> tuple[tuple[Word, ...], list[int]]:
         """Words behind the committed ones, and for each the number of the hypothesis' tokens up to its end.
 
         Aligning the whole phrase each time takes 14 ms at 10 s and 50 ms at 20 s (8 heads); the last 3 s take 2 ms.
         """
         first, skip = self._given, int(self._aligned / frame)
-        rest = Hypothesis(hypothesis.tokens[first:], hypothesis.logprobs[first:], hypothesis.no_speech,
-                          hypothesis.alignment[:, first:, round(skip * frame / SECONDS_PER_FRAME) :], hypothesis.looped)
+        rest = Hypothesis(
+            hypothesis.tokens[first:],
+            hypothesis.logprobs[first:],
+            hypothesis.no_speech,
+            hypothesis.alignment[:, first:, round(skip * frame / SECONDS_PER_FRAME) :],
+            hypothesis.looped,
+        )
         decode = self._vocabulary.decode
-        tokens = [first + group[-1] + 1 for group in self._vocabulary.words(rest.tokens)
-                  if decode(rest.tokens[k] for k in group).strip()]
+        tokens = [
+            first + group[-1] + 1
+            for group in self._vocabulary.words(rest.tokens)
+            if decode(rest.tokens[k] for k in group).strip()
+        ]
         return align_words(rest, self._vocabulary, skip * frame, active[skip:], frame), tokens
 
     def final(self, words: Sequence[Word], sound: np.ndarray, start: float) -> tuple[Word, ...]:
@@ -119,8 +128,7 @@ class Biasing:
     def _free(self, spotter: Spotter) -> list[Spotted]:
         """Words that were spotted, those left out that lie in what is committed already."""
         until = round((self._until + self._encoder.delay) / SECONDS_PER_FRAME)
-        return [one for one in spotter.found(ended=True)
-                if until - one.start < SHARED * (one.end - one.start)]
+        return [one for one in spotter.found(ended=True) if until - one.start < SHARED * (one.end - one.start)]
 
 
 def biasing(bundle: Bundle, session: Any, partials: Partials, config: Config) -> Biasing | None:
@@ -134,8 +142,10 @@ def biasing(bundle: Bundle, session: Any, partials: Partials, config: Config) ->
         return None
     methods = bundle.manifest["programs"]["speech"]["methods"]
     if "stream" not in methods:
-        raise UsageError(f"Hotwords want a model with the method stream, found {', '.join(methods)} in {bundle.name}; "
-                         "choose another --model, or leave out --hotwords (decoding.hotwords).")
+        raise UsageError(
+            f"Hotwords want a model with the method stream, found {', '.join(methods)} in {bundle.name}; "
+            "choose another --model, or leave out --hotwords (decoding.hotwords)."
+        )
     if isinstance(partials, Streaming):
         return Biasing(Spotter(words), partials.encoder, bundle.vocabulary(), shared=True)
     encoder = StreamEncoder(methods["stream"], session, capacity(config))

@@ -51,8 +51,12 @@ class Bundle:
     def vocabulary(self) -> Vocabulary:
         """The pieces and special ids."""
         entry = self.manifest["vocabulary"]
-        return Vocabulary(read_pieces(self.path / entry["file"]), dict(entry["special"]),
-                          tuple(entry["suppress"]), tuple(entry["suppress_first"]))
+        return Vocabulary(
+            read_pieces(self.path / entry["file"]),
+            dict(entry["special"]),
+            tuple(entry["suppress"]),
+            tuple(entry["suppress_first"]),
+        )
 
     def session(self, program: str, threads: int) -> Any:
         """A `runtime.Session` of "speech" or "vad"; loads ExecuTorch."""
@@ -62,8 +66,10 @@ class Bundle:
         path = self.path / entry["file"]
         methods = {name: [i["name"] for i in method["inputs"]] for name, method in entry["methods"].items()}
         # copy-on-write: mapped, never copied, and writable as torch wants an array to be
-        constants = {name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
-                     for name, c in entry.get("constants", {}).items()}
+        constants = {
+            name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
+            for name, c in entry.get("constants", {}).items()
+        }
         return Session(path, methods, constants, threads)
 
 
@@ -98,14 +104,17 @@ def locate(name_or_path: str) -> Path:
         if (path / "manifest.json").is_file():
             return path
     except OSError as error:  # a folder that may not be entered, a name that is too long
-        raise BundleError(f"{path}: the model cannot be read ({error.strerror}); check the name and who may "
-                          "read the folder.") from None
+        raise BundleError(
+            f"{path}: the model cannot be read ({error.strerror}); check the name and who may read the folder."
+        ) from None
     by_name = {p.name: p for p in find_bundles()}
     if name_or_path in by_name:
         return by_name[name_or_path]
     known = ", ".join(sorted(by_name)) or "none"
-    raise BundleError(f"No model {name_or_path!r}: wanted a folder with manifest.json or one of the models found "
-                      f"({known}); `device-asr models list` shows where they are looked for.")
+    raise BundleError(
+        f"No model {name_or_path!r}: wanted a folder with manifest.json or one of the models found "
+        f"({known}); `device-asr models list` shows where they are looked for."
+    )
 
 
 def load(name_or_path: str, verify: bool = True) -> Bundle:
@@ -118,17 +127,20 @@ def load(name_or_path: str, verify: bool = True) -> Bundle:
     try:
         manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
     except OSError as error:
-        raise BundleError(f"{path / 'manifest.json'} cannot be read ({error.strerror}); "
-                          "check who may read it.") from None
+        raise BundleError(
+            f"{path / 'manifest.json'} cannot be read ({error.strerror}); check who may read it."
+        ) from None
     except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, thousands of brackets
-        raise BundleError(f"{path / 'manifest.json'} cannot be read ({error}); "
-                          "build or copy the bundle again.") from None
+        raise BundleError(
+            f"{path / 'manifest.json'} cannot be read ({error}); build or copy the bundle again."
+        ) from None
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
         raise BundleError(f"{path}: wanted a manifest with a format number, found {found!r}; is it a model bundle?")
     if found > FORMAT:
-        raise BundleError(f"{path}: the bundle has format {found}, this program reads up to {FORMAT}; "
-                          "update device-asr.")
+        raise BundleError(
+            f"{path}: the bundle has format {found}, this program reads up to {FORMAT}; update device-asr."
+        )
     wrong = problem(manifest)
     if wrong:
         raise BundleError(f"{path / 'manifest.json'}: {wrong}; build or copy the bundle again.")
@@ -160,9 +172,12 @@ def check_files(bundle: Bundle) -> None:
         try:
             data = (bundle.path / name).read_bytes()
         except OSError as error:
-            raise BundleError(f"{bundle.path / name} cannot be read ({error.strerror}); "
-                              "check who may read it.") from None
+            raise BundleError(
+                f"{bundle.path / name} cannot be read ({error.strerror}); check who may read it."
+            ) from None
         digest = hashlib.sha256(data).hexdigest()
         if digest != entry["sha256"]:
-            raise BundleError(f"{bundle.path / name}: wanted sha256 {entry['sha256'][:16]}..., found "
-                              f"{digest[:16]}...; the file was changed or damaged, copy the bundle again.")
+            raise BundleError(
+                f"{bundle.path / name}: wanted sha256 {entry['sha256'][:16]}..., found "
+                f"{digest[:16]}...; the file was changed or damaged, copy the bundle again."
+            )

@@ -26,10 +26,19 @@ SCHEMA: dict[str, Any] = {
         "speech": {"file": FILE, "methods": {"*": _METHOD}, "constants?": _CONSTANTS},
         "vad": {"file": FILE, "methods": {"*": _METHOD}, "constants?": _CONSTANTS},
     },
-    "speech": {"samples_per_position": SIZE, "positions": SIZE, "cache": SIZE, "tokens_per_call": SIZE,
-               "layers": [{"heads": SIZE, "cross_heads": SIZE, "head_dim": SIZE}]},
-    "vocabulary": {"file": FILE, "suppress_first": [ID], "suppress": [ID],
-                   "special": {"*": ID, "end": ID, "start": ID, "no_speech": ID, "no_timestamps": ID}},
+    "speech": {
+        "samples_per_position": SIZE,
+        "positions": SIZE,
+        "cache": SIZE,
+        "tokens_per_call": SIZE,
+        "layers": [{"heads": SIZE, "cross_heads": SIZE, "head_dim": SIZE}],
+    },
+    "vocabulary": {
+        "file": FILE,
+        "suppress_first": [ID],
+        "suppress": [ID],
+        "special": {"*": ID, "end": ID, "start": ID, "no_speech": ID, "no_timestamps": ID},
+    },
 }
 REQUIRED_METHODS = {"speech": ("encode", "decode"), "vad": ("step",)}
 
@@ -55,8 +64,10 @@ def _problems(manifest: Any) -> Iterator[str]:
         for name, constant in entry.get("constants", {}).items():
             end = constant["offset"] + math.prod(constant["shape"]) * DTYPES[constant["dtype"]]
             if end > size:
-                yield f"the constant {name!r} of program {program!r} ends at byte {end} of {entry['file']}, " \
-                      f"which has {size}"
+                yield (
+                    f"the constant {name!r} of program {program!r} ends at byte {end} of {entry['file']}, "
+                    f"which has {size}"
+                )
     special = manifest["vocabulary"]["special"]
     rows = max(special.values()) + 1
     for key in ("suppress", "suppress_first"):

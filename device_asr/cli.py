@@ -101,8 +101,10 @@ def _run(arguments: list[str]) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python must not fail a second time at exit
             _say(f"{error.filename or 'standard output'}: the disk is full; free some of it and call again.")
             return 1
-        _say(f"Unexpected failure ({type(error).__name__}: {error}). Please report it with the output of "
-             f"`device-asr --debug {shlex.join(arguments)}`.")
+        _say(
+            f"Unexpected failure ({type(error).__name__}: {error}). Please report it with the output of "
+            f"`device-asr --debug {shlex.join(arguments)}`."
+        )
         return 1
 
 

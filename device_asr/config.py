@@ -20,8 +20,15 @@ APP_NAME = "device_asr"
 ENVIRONMENT_PREFIX = "DEVICE_ASR_"  # DEVICE_ASR_ENDPOINT_HANGOVER_MS=500
 
 
-def knob(default: Any, help: str, *, unit: str = "", low: float | None = None, high: float | None = None,
-         choices: tuple[str, ...] = ()) -> Any:
+def knob(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
     """A dataclass field with its unit, inclusive range or choices, and one sentence of help."""
     metadata = {"help": help, "unit": unit, "low": low, "high": high, "choices": choices}
     if isinstance(default, dict):
@@ -92,8 +99,9 @@ def _check_range(value: Any, f: Field[Any], where: str) -> None:
         raise UsageError(f"{where}: wanted {low} to {high} {unit}".rstrip() + f", found {value}.")
     if meta["choices"] and value not in meta["choices"]:
         near = difflib.get_close_matches(str(value), meta["choices"], 1, cutoff=0.0)[0]
-        raise UsageError(f"{where}: wanted one of {', '.join(meta['choices'])}, found {value!r}; "
-                         f"the nearest is {near!r}.")
+        raise UsageError(
+            f"{where}: wanted one of {', '.join(meta['choices'])}, found {value!r}; the nearest is {near!r}."
+        )
 
 
 @dataclass(frozen=True)
@@ -116,8 +124,9 @@ class AudioConfig(_Section):
 class EndpointConfig(_Section):
     _name = "endpoint"
     on: float = knob(0.5, "speech probability that opens a phrase", low=0.05, high=0.99)
-    off: float = knob(0.35, "probability under which speech is taken to pause; below `on` (hysteresis)",
-                      low=0.01, high=0.95)
+    off: float = knob(
+        0.35, "probability under which speech is taken to pause; below `on` (hysteresis)", low=0.01, high=0.95
+    )
     preroll_ms: int = knob(300, "sound kept from before the onset", unit="ms", low=0, high=2000)
     hangover_ms: int = knob(600, "pause that ends a phrase", unit="ms", low=96, high=5000)
     min_speech_ms: int = knob(96, "shorter bursts are not speech", unit="ms", low=32, high=1000)
@@ -133,43 +142,71 @@ class EndpointConfig(_Section):
 class DecodingConfig(_Section):
     _name = "decoding"
     guards: bool = knob(True, "stop loops and drop invented text")
-    tokens_per_second: float = knob(12.0, "more tokens than this per second of speech are a loop",
-                                    unit="1/s", low=2, high=50)
+    tokens_per_second: float = knob(
+        12.0, "more tokens than this per second of speech are a loop", unit="1/s", low=2, high=50
+    )
     repeat_ngram: int = knob(4, "the same n tokens this often in a row are a loop", low=2, high=20)
     compression_ratio: float = knob(2.4, "text that zlib shrinks by more is a loop", low=1, high=10)
     no_speech: float = knob(0.6, "no-speech probability above which a doubtful phrase is dropped", low=0, high=1)
     min_logprob: float = knob(-1.0, "mean log-probability under which a phrase is doubtful", low=-10, high=0)
-    hotwords: str | None = knob(None, "file of custom words: one word or phrase a line, as it is to be written, and "
-                                      "after a tab how much it is favoured (1 is usual); empty: none")
+    hotwords: str | None = knob(
+        None,
+        "file of custom words: one word or phrase a line, as it is to be written, and "
+        "after a tab how much it is favoured (1 is usual); empty: none",
+    )
 
 
 @dataclass(frozen=True)
 class PartialConfig(_Section):
     _name = "partial"
     enabled: bool = knob(True, "show text while the phrase goes on")
-    interval_ms: int = knob(480, "time between two updates; with the stream they come with the nearest chunk",
-                            unit="ms", low=96, high=5000)
-    mode: str = knob("stream", "hear each chunk once, or encode the whole phrase again; a model without the method "
-                               "`stream` can only do the latter", choices=("stream", "reencode"))
-    agreement: int = knob(2, "reencode: successive hypotheses that must agree before words are committed",
-                          low=2, high=5)
-    first_guard_ms: int = knob(160, "stream: a phrase's first word is shown when it was heard this long before the "
-                                    "last sound", unit="ms", low=0, high=2000)
+    interval_ms: int = knob(
+        480, "time between two updates; with the stream they come with the nearest chunk", unit="ms", low=96, high=5000
+    )
+    mode: str = knob(
+        "stream",
+        "hear each chunk once, or encode the whole phrase again; a model without the method "
+        "`stream` can only do the latter",
+        choices=("stream", "reencode"),
+    )
+    agreement: int = knob(
+        2, "reencode: successive hypotheses that must agree before words are committed", low=2, high=5
+    )
+    first_guard_ms: int = knob(
+        160,
+        "stream: a phrase's first word is shown when it was heard this long before the last sound",
+        unit="ms",
+        low=0,
+        high=2000,
+    )
     guard_ms: int = knob(460, "the same of the words after it", unit="ms", low=0, high=2000)
-    late_ms: int = knob(400, "an update is skipped when more sound than this is waiting", unit="ms",
-                        low=0, high=10000)
+    late_ms: int = knob(400, "an update is skipped when more sound than this is waiting", unit="ms", low=0, high=10000)
 
 
 @dataclass(frozen=True)
 class FinalConfig(_Section):
     _name = "final"
-    mode: str = knob("full", "full: a finished phrase is encoded once more, with full context; stream: its text comes "
-                             "from what was heard chunk by chunk, which a slow device has computed already",
-                     choices=("full", "stream"))
-    favour_shown: float = knob(1.0, "stream: a word of the last partial stays in the final unless another is so "
-                                    "much more likely; 0: always the likeliest", unit="nats", low=0, high=20)
-    beam: int = knob(2, "texts that are followed side by side, the likeliest of which is taken, where no partials are "
-                        "shown; 1: the likeliest token each time", low=1, high=8)
+    mode: str = knob(
+        "full",
+        "full: a finished phrase is encoded once more, with full context; stream: its text comes "
+        "from what was heard chunk by chunk, which a slow device has computed already",
+        choices=("full", "stream"),
+    )
+    favour_shown: float = knob(
+        1.0,
+        "stream: a word of the last partial stays in the final unless another is so "
+        "much more likely; 0: always the likeliest",
+        unit="nats",
+        low=0,
+        high=20,
+    )
+    beam: int = knob(
+        2,
+        "texts that are followed side by side, the likeliest of which is taken, where no partials are "
+        "shown; 1: the likeliest token each time",
+        low=1,
+        high=8,
+    )
 
 
 @dataclass(frozen=True)
@@ -177,7 +214,7 @@ class InterfaceConfig(_Section):
     _name = "interface"
     theme: str = knob("dark", "colours of the interface", choices=("dark", "light"))
     paragraph_s: float = knob(2.0, "pause that begins a new paragraph", unit="s", low=0.5, high=60)
-    keys: dict[str, str] = knob({}, "key bindings by action, such as pause = \"space\"")
+    keys: dict[str, str] = knob({}, 'key bindings by action, such as pause = "space"')
 
 
 @dataclass(frozen=True)
@@ -243,8 +280,9 @@ class Loaded:
     origins: dict[str, str]
 
 
-def load(path: Path | None = None, environ: Mapping[str, str] | None = None,
-         flags: Mapping[str, Any] | None = None) -> Loaded:
+def load(
+    path: Path | None = None, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
+) -> Loaded:
     """Defaults, then the file, then the environment, then the flags (keys `section.name`; None: not given).
 
     Raises:

@@ -60,13 +60,18 @@ class Hypothesis:
         width = positions + self.alignment.shape[2]
         alignment = np.zeros((self.alignment.shape[0], count + self.alignment.shape[1], width), np.float32)
         alignment[:, count:, positions:] = self.alignment
-        return replace(self, tokens=before.tokens[:count] + self.tokens,
-                       logprobs=before.logprobs[:count] + self.logprobs, alignment=alignment)
+        return replace(
+            self,
+            tokens=before.tokens[:count] + self.tokens,
+            logprobs=before.logprobs[:count] + self.logprobs,
+            alignment=alignment,
+        )
 
     def first(self, count: int) -> Hypothesis:
         """Its first tokens; the last row of the alignment is then that of the token behind them."""
-        return replace(self, tokens=self.tokens[:count], logprobs=self.logprobs[:count],
-                       alignment=self.alignment[:, : count + 1])
+        return replace(
+            self, tokens=self.tokens[:count], logprobs=self.logprobs[:count], alignment=self.alignment[:, : count + 1]
+        )
 
 
 class Decoder:
@@ -81,8 +86,10 @@ class Decoder:
         self.slots = int(speech["cache"])
         self.batch = int(speech["tokens_per_call"])
         layers = speech["layers"]
-        self._caches = Caches(tuple(np.zeros((x["heads"], x["head_dim"], self.slots), np.float32) for x in layers),
-                              tuple(np.zeros((x["heads"], self.slots, x["head_dim"]), np.float32) for x in layers))
+        self._caches = Caches(
+            tuple(np.zeros((x["heads"], x["head_dim"], self.slots), np.float32) for x in layers),
+            tuple(np.zeros((x["heads"], self.slots, x["head_dim"]), np.float32) for x in layers),
+        )
         ids = int(bundle.manifest["programs"]["speech"]["methods"]["decode"]["outputs"][0]["shape"][1])
         self._penalty = np.full(ids, -np.inf, np.float32)  # a teacher's time stamps are ids too, and never text
         self._penalty[: len(self.vocabulary.pieces)] = 0.0
@@ -99,9 +106,15 @@ class Decoder:
         padded[0, :samples] = pcm[:samples]
         return Encoded(tuple(self._session.run("encode", padded)), positions, samples / SAMPLE_RATE)
 
-    def decode(self, encoded: Encoded, draft: Sequence[int] = (), forced: Sequence[int] = (),
-               favour: float = 0.0, more: int | None = None,
-               enough: Callable[[np.ndarray], bool] | None = None) -> Hypothesis:
+    def decode(
+        self,
+        encoded: Encoded,
+        draft: Sequence[int] = (),
+        forced: Sequence[int] = (),
+        favour: float = 0.0,
+        more: int | None = None,
+        enough: Callable[[np.ndarray], bool] | None = None,
+    ) -> Hypothesis:
         """The greedy text of a phrase.
 
         draft: tokens that are likely (an earlier hypothesis): checked in one call, kept where they are what
@@ -114,7 +127,7 @@ class Decoder:
         limit = self.token_limit(encoded.seconds)
         if more is not None:
             limit = min(limit, max(len(draft), len(forced)) + more)
-        pending = [*forced, *draft[len(forced):]]
+        pending = [*forced, *draft[len(forced) :]]
         if tuple(draft[: len(forced)]) != tuple(forced):
             pending = list(forced)
         run, expected = self.begin(encoded), Draft(pending)
@@ -149,8 +162,9 @@ class Decoder:
         looped = looped or self.compresses(tokens)
         return Hypothesis(tuple(tokens), tuple(logprobs), no_speech, run.alignment(len(tokens)), looped, ending)
 
-    def decode_safely(self, pcm: np.ndarray, encoded: Encoded, draft: Sequence[int] = (),
-                      favour: float = 0.0, beam: int = 1) -> tuple[Encoded, Hypothesis]:
+    def decode_safely(
+        self, pcm: np.ndarray, encoded: Encoded, draft: Sequence[int] = (), favour: float = 0.0, beam: int = 1
+    ) -> tuple[Encoded, Hypothesis]:
         """Decodes; where a loop was cut, once more with silence behind the phrase, keeping the better text.
 
         beam: texts that are followed side by side, see `beam.py`; 1: the greedy one alone.
@@ -170,8 +184,9 @@ class Decoder:
         """A run of the phrase; it overwrites what the last one has in the caches."""
         return Run(self, encoded, self._caches)
 
-    def step(self, tokens: Sequence[int], position: int, caches: Caches,
-             encoded: Encoded) -> tuple[np.ndarray, np.ndarray]:
+    def step(
+        self, tokens: Sequence[int], position: int, caches: Caches, encoded: Encoded
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Feeds tokens from `position` on, fills their slots; logits (n, vocab), alignment (heads, n, positions)."""
         given = np.asarray(tokens, np.int64), np.asarray([position], np.int64)
         logits, alignment, *new = self._session.run("decode", *given, *caches.keys, *caches.values, *encoded.cross)
@@ -203,9 +218,7 @@ class Decoder:
             return 0
         times = self._config.repeat_ngram
         for n in range(1, LONGEST_NGRAM + 1):
-            if len(tokens) >= n * times and all(
-                tokens[-n:] == tokens[-n * (k + 1) : -n * k] for k in range(1, times)
-            ):
+            if len(tokens) >= n * times and all(tokens[-n:] == tokens[-n * (k + 1) : -n * k] for k in range(1, times)):
                 return n * (times - 1)
         return 0
 

@@ -41,8 +41,10 @@ def portaudio() -> Any:
         with _lock:
             import sounddevice
     except OSError as error:
-        raise DeviceError("The microphone needs the PortAudio library, which was not found; install it "
-                          f"(Debian, Ubuntu: sudo apt install libportaudio2). [{error}]") from None
+        raise DeviceError(
+            "The microphone needs the PortAudio library, which was not found; install it "
+            f"(Debian, Ubuntu: sudo apt install libportaudio2). [{error}]"
+        ) from None
     except Exception as error:  # sounddevice.PortAudioError out of Pa_Initialize, on import
         raise DeviceError(f"PortAudio did not start: {error}; is the sound system running?") from None
     return sounddevice
@@ -61,8 +63,7 @@ def refresh() -> None:
         try:
             sd._initialize()
         except sd.PortAudioError as error:
-            raise DeviceError(f"PortAudio did not start again: {error}; "
-                              "is the sound system running?") from None
+            raise DeviceError(f"PortAudio did not start again: {error}; is the sound system running?") from None
 
 
 def list_devices() -> list[Device]:
@@ -74,9 +75,16 @@ def list_devices() -> list[Device]:
         if default < 0 and hosts:
             default = hosts[0]["default_input_device"]
         return [
-            Device(info["index"], info["name"], hosts[info["hostapi"]]["name"], info["max_input_channels"],
-                   int(info["default_samplerate"]), info["index"] == default)
-            for info in sd.query_devices() if info["max_input_channels"] > 0
+            Device(
+                info["index"],
+                info["name"],
+                hosts[info["hostapi"]]["name"],
+                info["max_input_channels"],
+                int(info["default_samplerate"]),
+                info["index"] == default,
+            )
+            for info in sd.query_devices()
+            if info["max_input_channels"] > 0
         ]
 
 
@@ -86,10 +94,17 @@ def list_afresh() -> list[Device]:
     Raises:
         DeviceError: PortAudio is missing or does not start.
     """
-    program = ("import json, dataclasses; from device_asr.devices import list_devices; "
-               "print(json.dumps([dataclasses.asdict(d) for d in list_devices()]))")
-    result = subprocess.run([sys.executable, "-c", program], stdin=subprocess.DEVNULL, capture_output=True,
-                            text=True, timeout=LISTING_TIMEOUT)
+    program = (
+        "import json, dataclasses; from device_asr.devices import list_devices; "
+        "print(json.dumps([dataclasses.asdict(d) for d in list_devices()]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LISTING_TIMEOUT,
+    )
     if result.returncode:
         return list_devices()  # which raises the sentence, or gives what is known
     return [Device(**record) for record in json.loads(result.stdout.splitlines()[-1])]
@@ -119,8 +134,9 @@ def choose(devices: Sequence[Device], wanted: Sequence[str]) -> Device:
         DeviceError: there are no devices, or none that is wanted.
     """
     if not devices:
-        raise DeviceError("No microphone was found; plug one in or start the sound server, "
-                          "then look with `device-asr devices`.")
+        raise DeviceError(
+            "No microphone was found; plug one in or start the sound server, then look with `device-asr devices`."
+        )
     for name in wanted or (DEFAULT,):
         exact = [d for d in devices if d.name.casefold() == name.casefold()]
         for device in exact or devices:

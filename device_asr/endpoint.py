@@ -113,7 +113,7 @@ class Endpointer:
     def _cut(self, now: int) -> Closed:
         """Ends the phrase at the quietest point of its last seconds; the rest opens the next phrase."""
         earliest = self._start + self._longest // 2
-        recent = np.asarray(self._history)[-(now + 1 - earliest):]
+        recent = np.asarray(self._history)[-(now + 1 - earliest) :]
         dips = np.convolve(recent, np.full(CUT_SMOOTH, 1 / CUT_SMOOTH), mode="valid")
         end = now + 1 - len(recent) + int(np.argmin(dips)) + CUT_SMOOTH // 2
         self._start = self._floor = end

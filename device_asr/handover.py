@@ -15,8 +15,9 @@ TYPE_TIMEOUT = 30.0  # seconds; a tool that waits for a screen which never answe
 _END = None
 
 
-def typing_command(environ: Mapping[str, str] | None = None,
-                   which: Callable[[str], str | None] = shutil.which) -> list[str]:
+def typing_command(
+    environ: Mapping[str, str] | None = None, which: Callable[[str], str | None] = shutil.which
+) -> list[str]:
     """The command that types its standard input into the focused window.
 
     wtype under Wayland, xdotool under X11, else ydotool, which needs its daemon and no display.
@@ -35,10 +36,17 @@ def typing_command(environ: Mapping[str, str] | None = None,
         if which(command[0]):
             return command
     wanted = " or ".join(command[0] for command in candidates)
-    where = ("under Wayland" if environ.get("WAYLAND_DISPLAY") else
-             "under X11" if environ.get("DISPLAY") else "without WAYLAND_DISPLAY or DISPLAY")
-    raise DeviceAsrError(f"--type needs {wanted} {where}, and none is installed; "
-                         f"install it (Debian: sudo apt install {candidates[0][0]}) or use --exec.")
+    where = (
+        "under Wayland"
+        if environ.get("WAYLAND_DISPLAY")
+        else "under X11"
+        if environ.get("DISPLAY")
+        else "without WAYLAND_DISPLAY or DISPLAY"
+    )
+    raise DeviceAsrError(
+        f"--type needs {wanted} {where}, and none is installed; "
+        f"install it (Debian: sudo apt install {candidates[0][0]}) or use --exec."
+    )
 
 
 class Handover:
@@ -51,8 +59,9 @@ class Handover:
         timeout: seconds after which a command is killed; None: never.
     """
 
-    def __init__(self, command: str | Sequence[str], end: str, on_failure: Callable[[str], None],
-                 timeout: float | None = None) -> None:
+    def __init__(
+        self, command: str | Sequence[str], end: str, on_failure: Callable[[str], None], timeout: float | None = None
+    ) -> None:
         self.command, self.end = command, end
         self._on_failure = on_failure
         self._timeout = timeout
@@ -74,8 +83,14 @@ class Handover:
             name = self.command if isinstance(self.command, str) else self.command[0]
             try:
                 # a group of its own, so that Ctrl-C ends the listening and not the command
-                result = subprocess.run(self.command, shell=isinstance(self.command, str), text=True,
-                                        input=text + self.end, timeout=self._timeout, start_new_session=True)
+                result = subprocess.run(
+                    self.command,
+                    shell=isinstance(self.command, str),
+                    text=True,
+                    input=text + self.end,
+                    timeout=self._timeout,
+                    start_new_session=True,
+                )
             except (OSError, subprocess.TimeoutExpired) as error:
                 self._on_failure(f"{name!r} was not given {text!r}: {error}")
                 continue

@@ -36,8 +36,10 @@ class Hotword:
 
     def __post_init__(self) -> None:
         if not spoken(self.text):
-            raise UsageError(f"Hotword {self.text!r} cannot be spelled with the model's letters ({SYMBOLS.strip()}); "
-                             "write it as it is spoken in English.")
+            raise UsageError(
+                f"Hotword {self.text!r} cannot be spelled with the model's letters ({SYMBOLS.strip()}); "
+                "write it as it is spoken in English."
+            )
         if not 0 < self.weight <= 10:
             raise UsageError(f"Hotword {self.text!r}: wanted a weight above 0 and up to 10, found {self.weight}.")
 
@@ -51,8 +53,10 @@ def read_hotwords(path: Path) -> list[Hotword]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"Hotwords {path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}; "
-                         "wanted a text file with one word or phrase a line.") from None
+        raise UsageError(
+            f"Hotwords {path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}; "
+            "wanted a text file with one word or phrase a line."
+        ) from None
     found = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -61,8 +65,9 @@ def read_hotwords(path: Path) -> list[Hotword]:
         try:
             found.append(Hotword(text.strip(), float(weight) if weight.strip() else 1.0))
         except ValueError:
-            raise UsageError(f"{path}, line {number}: wanted a word and, after a tab, a number, "
-                             f"found {line[:60]!r}.") from None
+            raise UsageError(
+                f"{path}, line {number}: wanted a word and, after a tab, a number, found {line[:60]!r}."
+            ) from None
         except UsageError as error:
             raise UsageError(f"{path}, line {number}: {error}") from None
     return found
@@ -198,8 +203,11 @@ def _choose(candidates: Sequence[Spotted]) -> list[Spotted]:
     chosen: list[Spotted] = []
     for one in sorted(candidates, key=lambda c: (-c.score, c.start, c.end, c.word.text)):
         # neighbours share the space between them, which may be long
-        if all(min(one.end, other.end) - max(one.start, other.start)
-               < SHARED * min(one.end - one.start, other.end - other.start) for other in chosen):
+        if all(
+            min(one.end, other.end) - max(one.start, other.start)
+            < SHARED * min(one.end - one.start, other.end - other.start)
+            for other in chosen
+        ):
             chosen.append(one)
     return sorted(chosen, key=lambda spotted: spotted.start)
 
@@ -238,8 +246,9 @@ def replacements(words: Sequence[Word], spotted: Sequence[Spotted], origin: floa
             continue
         before = given[0].text[: len(given[0].text) - len(given[0].text.lstrip("\"'([{"))]
         after = given[-1].text[len(given[-1].text.rstrip(".,;:!?\"')]}")) :]
-        word = Word(before + one.word.text + after, given[0].start, given[-1].end,
-                    min(word.confidence for word in given))
+        word = Word(
+            before + one.word.text + after, given[0].start, given[-1].end, min(word.confidence for word in given)
+        )
         found.append(Replacement(within[0], taken, word, end))
     return found
 

@@ -43,9 +43,15 @@ class LiveSession:
         on_audio: gets each AudioChunk as it is fed (16 kHz, zeros where muted), for recording.
     """
 
-    def __init__(self, source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config,
-                 on_event: Callable[[Delivery], None], *,
-                 on_audio: Callable[[AudioChunk], None] | None = None) -> None:
+    def __init__(
+        self,
+        source: LiveSource,
+        make_recognizer: Callable[[], Recognizer],
+        config: Config,
+        on_event: Callable[[Delivery], None],
+        *,
+        on_audio: Callable[[AudioChunk], None] | None = None,
+    ) -> None:
         self.source = source
         self.config = config
         self._make_recognizer = make_recognizer
@@ -139,13 +145,25 @@ class LiveSession:
         # where nothing is heard, the last probability is of sound that is over
         speech = recognizer.speech_probability if recognizer and phase == "listening" else 0.0
         return LiveState(
-            phase=phase, device=source.name, rate=source.rate, muted=self._muted,
-            level=source.level(), speech_probability=speech,
-            overflows=source.overflows, lost=self._lost, backlog=backlog, queue=int(backlog / CHUNK),
-            behind=backlog if recognizer and backlog > BEHIND else 0.0, step=self._pace.step,
-            partial_interval=self._pace.partial_interval(), elapsed=self._fed / SAMPLE_RATE,
-            wall_elapsed=time.monotonic() - self._began if self._began else 0.0, load=self._load,
-            compute=self._compute, error=self._error)
+            phase=phase,
+            device=source.name,
+            rate=source.rate,
+            muted=self._muted,
+            level=source.level(),
+            speech_probability=speech,
+            overflows=source.overflows,
+            lost=self._lost,
+            backlog=backlog,
+            queue=int(backlog / CHUNK),
+            behind=backlog if recognizer and backlog > BEHIND else 0.0,
+            step=self._pace.step,
+            partial_interval=self._pace.partial_interval(),
+            elapsed=self._fed / SAMPLE_RATE,
+            wall_elapsed=time.monotonic() - self._began if self._began else 0.0,
+            load=self._load,
+            compute=self._compute,
+            error=self._error,
+        )
 
     def _phase(self) -> Phase:
         if self._error is not None:

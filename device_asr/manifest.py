@@ -35,16 +35,16 @@ class Clip:
 def check_entry(entry: Any) -> str | None:
     """What is wrong with one parsed line, "wanted ..., found ..."; None where nothing is."""
     if not isinstance(entry, dict):
-        return f"wanted an object with at least \"audio\", found {_short(entry)}"
+        return f'wanted an object with at least "audio", found {_short(entry)}'
     audio = entry.get("audio")
     if not isinstance(audio, str) or not audio.strip():
-        return f"wanted \"audio\" to be the path of a sound, found {_short(audio)}"
+        return f'wanted "audio" to be the path of a sound, found {_short(audio)}'
     for key in ("text", "speaker"):
         if not isinstance(entry.get(key), str | None):
-            return f"wanted \"{key}\" to be a text or null, found {_short(entry[key])}"
+            return f'wanted "{key}" to be a text or null, found {_short(entry[key])}'
     duration = entry.get("duration")
     if duration is not None and not _is_duration(duration):
-        return f"wanted \"duration\" to be seconds above 0 or null, found {_short(duration)}"
+        return f'wanted "duration" to be seconds above 0 or null, found {_short(duration)}'
     return None
 
 
@@ -91,8 +91,7 @@ def read_manifest(path: Path) -> list[Clip]:
         problem = check_entry(entry)
         if problem:
             raise ManifestError(f"{path}, line {number}: {problem}.")
-        clips.append(Clip(path.parent / entry["audio"], entry.get("text"), entry.get("speaker"),
-                          entry.get("duration")))
+        clips.append(Clip(path.parent / entry["audio"], entry.get("text"), entry.get("speaker"), entry.get("duration")))
     if not clips:
         raise ManifestError(f"Manifest {path} has no clip; wanted at least one line.")
     return clips

@@ -221,8 +221,13 @@ class Streaming:
         if encoded is None:
             return None
         before = encoded.positions - (guard if self._showing else min(guard, self._first_guard))
-        found = self._decoder.decode(encoded, self.draft[self._behind :], self._committed[self._behind :], more=MORE,
-                                     enough=lambda attention: len(attention) > 0 and heard(attention) >= before)
+        found = self._decoder.decode(
+            encoded,
+            self.draft[self._behind :],
+            self._committed[self._behind :],
+            more=MORE,
+            enough=lambda attention: len(attention) > 0 and heard(attention) >= before,
+        )
         if found.looped or not self._decoder.is_speech(found):
             return None
         return found.behind(self._last, self._behind, self._first) if self._behind else found
@@ -264,12 +269,16 @@ def policy(bundle: Bundle, session: Any, decoder: Decoder, config: Config) -> Pa
     """
     wanted = config.final.mode == "stream"
     if wanted and config.partial.enabled and config.partial.mode != "stream":
-        raise UsageError(f"final.mode = stream wants partial.mode = stream, found {config.partial.mode}; "
-                         "the frames of the stream are there only where it is heard.")
+        raise UsageError(
+            f"final.mode = stream wants partial.mode = stream, found {config.partial.mode}; "
+            "the frames of the stream are there only where it is heard."
+        )
     methods = bundle.manifest["programs"]["speech"]["methods"]
     if wanted and "stream" not in methods:
-        raise UsageError(f"final.mode = stream wants a model with the method stream, found {', '.join(methods)} in "
-                         f"{bundle.name}; choose another --model, or final.mode = full.")
+        raise UsageError(
+            f"final.mode = stream wants a model with the method stream, found {', '.join(methods)} in "
+            f"{bundle.name}; choose another --model, or final.mode = full."
+        )
     if "stream" not in methods or not (wanted or (config.partial.enabled and config.partial.mode == "stream")):
         return Reencoding(decoder, config.partial)
     return Streaming(decoder, StreamEncoder(methods["stream"], session, capacity(config)), config.partial)

@@ -54,8 +54,14 @@ class Recognizer(Protocol):
 class StreamingRecognizer:
     """Voice activity, endpointing, partials while a phrase goes on, a final at its end."""
 
-    def __init__(self, detector: VoiceActivityDetector, decoder: Decoder, config: Config,
-                 partials: Partials | None = None, custom: Biasing | None = None) -> None:
+    def __init__(
+        self,
+        detector: VoiceActivityDetector,
+        decoder: Decoder,
+        config: Config,
+        partials: Partials | None = None,
+        custom: Biasing | None = None,
+    ) -> None:
         self._custom = custom
         self._partials = partials or Reencoding(decoder, config.partial)
         self._detector, self._decoder, self._config = detector, decoder, config
@@ -195,19 +201,36 @@ class StreamingRecognizer:
         favour = final.favour_shown if self._partials.favoured else 0.0
         # with partials a beam wins 3 words of 1050 and changes 4 % of those that were shown
         beam = 1 if self._config.partial.enabled else final.beam
-        _, hypothesis = self._decoder.decode_safely(sound, encoded or self._decoder.encode(sound), self._partials.draft,
-                                                    favour, beam)
+        _, hypothesis = self._decoder.decode_safely(
+            sound, encoded or self._decoder.encode(sound), self._partials.draft, favour, beam
+        )
         if not self._decoder.is_speech(hypothesis):
             return [ended]
-        words = align_words(hypothesis, self._decoder.vocabulary, self._seconds(self._start),
-                            self._window.activity(self._start, closed.end), FRAME_S)
+        words = align_words(
+            hypothesis,
+            self._decoder.vocabulary,
+            self._seconds(self._start),
+            self._window.activity(self._start, closed.end),
+            FRAME_S,
+        )
         confidence = round(float(np.exp(hypothesis.mean_logprob)), 4)
         text = self._decoder.vocabulary.decode(hypothesis.tokens).strip()
         if self._custom:
             words = self._custom.final(words, sound, self._seconds(self._start))
             text = " ".join(word.text for word in words)
-        return [Final(self._phrase, text, self._seconds(self._onset), self._seconds(closed.speech_end), time,
-                      words, confidence, perf_counter() - began), ended]
+        return [
+            Final(
+                self._phrase,
+                text,
+                self._seconds(self._onset),
+                self._seconds(closed.speech_end),
+                time,
+                words,
+                confidence,
+                perf_counter() - began,
+            ),
+            ended,
+        ]
 
 
 class _Window:

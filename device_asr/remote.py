@@ -99,8 +99,9 @@ class RemoteRecognizer:
         self._process.join(CLOSE_TIMEOUT)
         code = self._process.exitcode or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        return DeviceAsrError(f"The recogniser's process {how}; start again, "
-                              "and if memory is short, with a smaller model.")
+        return DeviceAsrError(
+            f"The recogniser's process {how}; start again, and if memory is short, with a smaller model."
+        )
 
 
 def _serve(connection: Connection, factory: Callable[[], Recognizer]) -> None:

@@ -76,8 +76,13 @@ class Session:
         BundleError: the file is not a program, or lacks a method.
     """
 
-    def __init__(self, path: Path, methods: Mapping[str, Sequence[str]],
-                 constants: Mapping[str, np.ndarray] | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        path: Path,
+        methods: Mapping[str, Sequence[str]],
+        constants: Mapping[str, np.ndarray] | None = None,
+        threads: int = 1,
+    ) -> None:
         extension = _extension(threads)
         import torch
 
@@ -89,20 +94,23 @@ class Session:
             with _quiet_native_stderr():
                 program = extension._load_program(str(path))
         except RuntimeError as error:
-            raise BundleError(f"{path} is not a program that ExecuTorch 1.5 can load ({error}); "
-                              "build or copy the bundle again.") from None
+            raise BundleError(
+                f"{path} is not a program that ExecuTorch 1.5 can load ({error}); build or copy the bundle again."
+            ) from None
         found = {program.get_method_name(i) for i in range(program.num_methods())}
         missing = sorted(set(methods) - found)
         if missing:
-            raise BundleError(f"{path}: wanted the method {missing[0]!r}, found {sorted(found)}; "
-                              "build the bundle again.")
+            raise BundleError(
+                f"{path}: wanted the method {missing[0]!r}, found {sorted(found)}; build the bundle again."
+            )
         self._program = program  # keeps the mapped file alive
         try:
             with _quiet_native_stderr():
                 self._methods = {name: program.load_method(name) for name in methods}
         except RuntimeError as error:
-            raise BundleError(f"{path}: the method cannot be loaded ({error}); "
-                              "build or copy the bundle again.") from None
+            raise BundleError(
+                f"{path}: the method cannot be loaded ({error}); build or copy the bundle again."
+            ) from None
 
     def run(self, method: str, *arrays: np.ndarray) -> list[np.ndarray]:
         """Outputs of `method`, which later calls leave alone; `arrays` are its inputs in order, constants left out.
@@ -111,8 +119,10 @@ class Session:
         read in place, not copied.
         """
         given = iter(arrays)
-        inputs = [self._constants[name] if name in self._constants else self._from_numpy(next(given))
-                  for name in self._inputs[method]]
+        inputs = [
+            self._constants[name] if name in self._constants else self._from_numpy(next(given))
+            for name in self._inputs[method]
+        ]
         try:
             outputs = self._methods[method](inputs)
         except RuntimeError as error:

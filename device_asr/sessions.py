@@ -62,10 +62,13 @@ class SessionWriter:
             if record:
                 self._recording = Recording(self.path.with_suffix(".wav"))
         except OSError as error:
-            raise OutputError(f"The session cannot be kept in {directory}: {error.strerror}; free the disk, or set "
-                              "session.folder to a place that can be written.") from None
-        self._append({"event": "session", "version": VERSION, "started": began.isoformat(timespec="seconds"),
-                      "model": model})
+            raise OutputError(
+                f"The session cannot be kept in {directory}: {error.strerror}; free the disk, or set "
+                "session.folder to a place that can be written."
+            ) from None
+        self._append(
+            {"event": "session", "version": VERSION, "started": began.isoformat(timespec="seconds"), "model": model}
+        )
 
     @property
     def id(self) -> str:
@@ -115,11 +118,12 @@ class SessionWriter:
                 raise OutputError(f"Session {self.id} has ended and takes no more text.")
             try:
                 while data:
-                    data = data[os.write(self._descriptor, data):]
+                    data = data[os.write(self._descriptor, data) :]
                 os.fsync(self._descriptor)
             except OSError as error:
-                raise OutputError(f"{self.path} cannot be written: {error.strerror}; free the disk, "
-                                  "or save the text elsewhere.") from None
+                raise OutputError(
+                    f"{self.path} cannot be written: {error.strerror}; free the disk, or save the text elsewhere."
+                ) from None
 
 
 def _create(directory: Path, name: str) -> tuple[Path, int]:
@@ -251,11 +255,15 @@ def find(directory: Path, wanted: str) -> Session:
     if not names:
         raise UsageError(f"Wanted session {wanted!r}, and none is kept in {directory} yet.")
     if hits:
-        raise UsageError(f"Wanted one session {wanted!r}, found {len(hits)}: {', '.join(hits[:5])}"
-                         f"{' and more' if len(hits) > 5 else ''}; give more of its name.")
+        raise UsageError(
+            f"Wanted one session {wanted!r}, found {len(hits)}: {', '.join(hits[:5])}"
+            f"{' and more' if len(hits) > 5 else ''}; give more of its name."
+        )
     near = difflib.get_close_matches(wanted, [*names, "last"], 1, cutoff=0.0)[0]
-    raise UsageError(f"Wanted session {wanted!r}, found none of {len(names)} by this name; the nearest is {near!r}, "
-                     "and `device-asr history` lists them all.")
+    raise UsageError(
+        f"Wanted session {wanted!r}, found none of {len(names)} by this name; the nearest is {near!r}, "
+        "and `device-asr history` lists them all."
+    )
 
 
 def delete(session: Session) -> None:

@@ -121,8 +121,10 @@ class StreamEncoder:
         n = min(self.positions, -(-(heard + self._delay) * self.frames // self.chunk))
         if n - first < FEWEST:
             return None
-        cross = (*(np.ascontiguousarray(keys[:, :, first:n]) for keys in self._keys),
-                 *(np.ascontiguousarray(values[:, first:n]) for values in self._values))
+        cross = (
+            *(np.ascontiguousarray(keys[:, :, first:n]) for keys in self._keys),
+            *(np.ascontiguousarray(values[:, first:n]) for values in self._values),
+        )
         return Encoded(cross, n - first, heard / SAMPLE_RATE - first * self.chunk / self.frames / SAMPLE_RATE)
 
 

@@ -26,5 +26,6 @@ class VoiceActivityDetector:
     def __call__(self, frame: np.ndarray) -> float:
         """Probability in [0, 1] that `frame`, (512,) float32, holds speech."""
         probability, self._context, self._hidden, self._cell = self._session.run(
-            "step", np.ascontiguousarray(frame[None]), self._context, self._hidden, self._cell)
+            "step", np.ascontiguousarray(frame[None]), self._context, self._hidden, self._cell
+        )
         return float(probability.reshape(-1)[0])

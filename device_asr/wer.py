@@ -68,7 +68,11 @@ def word_errors(pairs: Iterable[tuple[str, str]]) -> WordErrors:
     found = jiwer.process_words(references, hypotheses)
     letters = sum(len(text) for text in references)
     return WordErrors(
-        clips=len(pairs), words=sum(len(text.split()) for text in references), substitutions=found.substitutions,
-        deletions=found.deletions, insertions=found.insertions,
+        clips=len(pairs),
+        words=sum(len(text.split()) for text in references),
+        substitutions=found.substitutions,
+        deletions=found.deletions,
+        insertions=found.insertions,
         cer=jiwer.process_characters(references, hypotheses).cer if letters else None,
-        loops=sum(is_loop(*pair) for pair in pairs))
+        loops=sum(is_loop(*pair) for pair in pairs),
+    )

@@ -10,8 +10,9 @@ from compress.checkpoints import Checkpoint
 from compress.whisper import Dims, Whisper
 from device_asr.tokenizer import Vocabulary
 
-BYTES = Vocabulary(tuple(bytes([b]) for b in range(256)),
-                   {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
+BYTES = Vocabulary(
+    tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+)
 LISTENS = 1e-3  # of what comes from other positions and from the sound: enough for gradients, too little to matter
 
 

@@ -73,8 +73,12 @@ def test_a_file_cut_in_its_header_is_one_sentence(name: str, cut: int, tmp_path:
     except AudioError as error:
         notes, pcm = [str(error)], np.zeros(0)
     assert len(notes) == 1 and name in notes[0] and len(pcm) < 300
-    assert ("cut short" in notes[0] or "not a sound that can be read" in notes[0] or "no sound in it" in notes[0]
-            or "too short for a word" in notes[0])
+    assert (
+        "cut short" in notes[0]
+        or "not a sound that can be read" in notes[0]
+        or "no sound in it" in notes[0]
+        or "too short for a word" in notes[0]
+    )
 
 
 def test_a_header_whose_sound_cannot_be_read_is_an_error(tmp_path: Path) -> None:
@@ -185,7 +189,8 @@ def test_a_letter_that_the_terminal_has_not_is_replaced(monkeypatch: pytest.Monk
 
 
 def test_a_name_that_cannot_be_opened_is_one_sentence_and_standard_output_stays_open(
-        tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name in ("a" * 250, "none/a.txt"):
         with pytest.raises(OutputError, match=r"could not be written \(.*No partial file was left"):
             Output("txt", tmp_path / name)
@@ -210,7 +215,9 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def without_the_free(path: tuple[Any, ...]) -> bool:
     """Keys that only people read may hold anything."""
     return path[0] not in ("language", "sample_rate", "parity", "provenance", "licences") and path[1:2] not in (
-        ("dims",), ("weights_bits",))
+        ("dims",),
+        ("weights_bits",),
+    )
 
 
 @pytest.mark.parametrize("damage", [None, "x", -1, 1.5, [None], {"a": None}, 10**12], ids=str)
@@ -224,16 +231,27 @@ def test_any_damage_to_a_manifest_is_told_and_never_a_crash(damage: object) -> N
     assert told > 60 and problem(MANIFEST) is None
 
 
-@pytest.mark.parametrize(("path", "value", "sentence"), [
-    (("files", "model.pte", "bytes"), "30", "wanted a whole number of 0 or more at files.model.pte.bytes, found '30'"),
-    (("programs", "vad", "file"), "x.pte", "wanted the name of a file in the bundle at programs.vad.file"),
-    (("programs", "speech", "constants", "table", "offset"), 10**9, "the constant 'table' of program 'speech' ends at"),
-    (("programs", "speech", "constants", "table", "dtype"), "int3", "wanted one of int8"),
-    (("programs", "speech", "constants"), {}, "inputs that are no constants, found"),
-    (("vocabulary", "suppress"), [99_999], ", found 99999"),
-    (("speech", "layers"), "four", "wanted a list at speech.layers, found 'four'"),
-    (("files", "../x"), {"sha256": "", "bytes": 0}, "wanted names of files beside the manifest, found '../x'"),
-])
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            ("files", "model.pte", "bytes"),
+            "30",
+            "wanted a whole number of 0 or more at files.model.pte.bytes, found '30'",
+        ),
+        (("programs", "vad", "file"), "x.pte", "wanted the name of a file in the bundle at programs.vad.file"),
+        (
+            ("programs", "speech", "constants", "table", "offset"),
+            10**9,
+            "the constant 'table' of program 'speech' ends at",
+        ),
+        (("programs", "speech", "constants", "table", "dtype"), "int3", "wanted one of int8"),
+        (("programs", "speech", "constants"), {}, "inputs that are no constants, found"),
+        (("vocabulary", "suppress"), [99_999], ", found 99999"),
+        (("speech", "layers"), "four", "wanted a list at speech.layers, found 'four'"),
+        (("files", "../x"), {"sha256": "", "bytes": 0}, "wanted names of files beside the manifest, found '../x'"),
+    ],
+)
 def test_damage_is_told_with_its_place(path: tuple[str, ...], value: object, sentence: str, tmp_path: Path) -> None:
     manifest = json.loads(json.dumps(MANIFEST))
     functools.reduce(lambda at, key: at[key], path[:-1], manifest)[path[-1]] = value
@@ -243,8 +261,21 @@ def test_damage_is_told_with_its_place(path: tuple[str, ...], value: object, sen
     assert sentence in str(error.value) and "build or copy the bundle again" in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff", "[]", "3", '{"format": "1"}', '{"format": true}',
-                                  '{"format": 0}', '{"format": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[" * 100_000,
+        "\xff",
+        "[]",
+        "3",
+        '{"format": "1"}',
+        '{"format": true}',
+        '{"format": 0}',
+        '{"format": 1}',
+    ],
+)
 def test_what_is_no_manifest_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(BundleError, match=r"cannot be read|wanted a manifest with a format number|the manifest lacks"):
@@ -266,8 +297,19 @@ def test_a_program_cut_short_is_told_even_without_checksums(tmp_path: Path) -> N
 def test_ctrl_c_or_a_kill_leaves_no_file_and_exits_with_130(number: signal.Signals, tmp_path: Path) -> None:
     letter = Path(__file__).parent.parent / "assets" / "letter.flac"
     process = subprocess.Popen(
-        [sys.executable, "-m", "device_asr.cli", "transcribe", str(letter), "--realtime", "--out",
-         str(tmp_path / "a.txt")], stderr=subprocess.PIPE, text=True)
+        [
+            sys.executable,
+            "-m",
+            "device_asr.cli",
+            "transcribe",
+            str(letter),
+            "--realtime",
+            "--out",
+            str(tmp_path / "a.txt"),
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     deadline = time.monotonic() + 60
     while not (tmp_path / "a.txt.partial").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -282,15 +324,25 @@ def test_ctrl_c_or_a_kill_leaves_no_file_and_exits_with_130(number: signal.Signa
 @pytest.mark.parametrize("arguments", [["models", "list"], ["config"]])
 def test_a_full_disk_behind_standard_output_is_one_sentence(arguments: list[str]) -> None:
     with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "device_asr.cli", *arguments], stdout=full,
-                              stderr=subprocess.PIPE, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-m", "device_asr.cli", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
     assert done.returncode == 1
     assert done.stderr == "device-asr: standard output: the disk is full; free some of it and call again.\n"
 
 
 def test_no_standard_input_is_a_usage_mistake() -> None:
-    done = subprocess.run([sys.executable, "-m", "device_asr.cli", "transcribe", "-"], capture_output=True, text=True,
-                          timeout=60, preexec_fn=lambda: os.close(0))
+    done = subprocess.run(
+        [sys.executable, "-m", "device_asr.cli", "transcribe", "-"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: os.close(0),
+    )
     assert done.returncode == 2 and "wanted raw PCM, found a terminal or nothing" in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -299,8 +351,12 @@ def test_partials_are_whole_on_a_terminal_that_does_not_know_its_width() -> None
     """A fresh pseudo-terminal reports 0 columns; each partial lost its first letter there."""
     timer = Path(__file__).parent.parent / "assets" / "timer.flac"
     screen, terminal = os.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "device_asr.cli", "transcribe", str(timer), "--realtime"],
-                               stdout=subprocess.PIPE, stderr=terminal, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "device_asr.cli", "transcribe", str(timer), "--realtime"],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+    )
     text, _ = process.communicate(timeout=60)
     os.set_blocking(screen, False)
     shown = os.read(screen, 65_536).decode()

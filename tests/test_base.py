@@ -29,10 +29,22 @@ from device_asr.errors import OutputError, UsageError  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
 
 SHIPPED = Width(4, 32)
-DIMS = Dims(n_mels=8, state=64, head_dim=16, audio_ctx=100, text_ctx=24, vocab=260,
-            encoder=(LayerDims(2, 64),), decoder=(LayerDims(2, 32, 3),))
-VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)),
-                        {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}, (3, 256), (5,))
+DIMS = Dims(
+    n_mels=8,
+    state=64,
+    head_dim=16,
+    audio_ctx=100,
+    text_ctx=24,
+    vocab=260,
+    encoder=(LayerDims(2, 64),),
+    decoder=(LayerDims(2, 32, 3),),
+)
+VOCABULARY = Vocabulary(
+    tuple(bytes([b]) for b in range(256)),
+    {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259},
+    (3, 256),
+    (5,),
+)
 EMBEDDING = "decoder.embedding.weight"
 
 
@@ -138,11 +150,14 @@ def test_other_tensors_are_told(tmp_path: Path) -> None:
         checkpoints.load(tmp_path / "none.base.safetensors")
 
 
-@pytest.mark.parametrize(("facts", "said"), [
-    ({"format": 2}, "wanted format 1 of a base, found 2"),
-    ({"format": 1}, "wanted the facts of a base, found others"),
-    ([], "wanted the facts of a base, found others"),
-])
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({"format": 2}, "wanted format 1 of a base, found 2"),
+        ({"format": 1}, "wanted the facts of a base, found others"),
+        ([], "wanted the facts of a base, found others"),
+    ],
+)
 def test_facts_of_another_kind_are_told(tmp_path: Path, facts: Any, said: str) -> None:
     tensors = {"a": torch.zeros(2)}
     save_file(tensors, tmp_path / "x.safetensors", {base.KEY: json.dumps([base.digest(facts, tensors), facts])})
@@ -184,8 +199,18 @@ def test_another_base_of_the_same_name_is_another_beginning(network: Checkpoint,
 
 
 def test_the_card_tells_how_to_begin_with_it(tmp_path: Path) -> None:
-    manifest = {"name": "x", "description": "d", "files": {}, "parameters": 1, "language": "en", "sample_rate": 16000,
-                "provenance": [], "licences": [], "parity": {}, "speech": {"weights_bits": 8}}
+    manifest = {
+        "name": "x",
+        "description": "d",
+        "files": {},
+        "parameters": 1,
+        "language": "en",
+        "sample_rate": 16000,
+        "provenance": [],
+        "licences": [],
+        "parity": {},
+        "speech": {"weights_bits": 8},
+    }
     write_card(tmp_path / "without.md", manifest, "")
     write_card(tmp_path / "with.md", {**manifest, "base": {"file": "x.base.safetensors", "bytes": 7}}, "")
     assert "--teacher models/x.base.safetensors" in (tmp_path / "with.md").read_text()

@@ -100,26 +100,33 @@ def test_texts_do_not_disturb_one_another(bundle: Path, seed: int, width: int) -
     np.testing.assert_allclose(found.alignment[:, :count], alone.alignment[:, :count], atol=1e-5)
 
 
-@pytest.mark.parametrize(("flags", "favour", "beam"), [
-    ({}, 1.0, 1),
-    ({"partial.mode": "reencode"}, 0.0, 1),
-    ({"partial.enabled": False}, 0.0, 2),
-    ({"partial.enabled": False, "final.beam": 3}, 0.0, 3)])
-def test_a_final_stays_near_what_the_stream_has_shown(bundle: Path, flags: dict[str, Any], favour: float, beam: int,
-                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("flags", "favour", "beam"),
+    [
+        ({}, 1.0, 1),
+        ({"partial.mode": "reencode"}, 0.0, 1),
+        ({"partial.enabled": False}, 0.0, 2),
+        ({"partial.enabled": False, "final.beam": 3}, 0.0, 3),
+    ],
+)
+def test_a_final_stays_near_what_the_stream_has_shown(
+    bundle: Path, flags: dict[str, Any], favour: float, beam: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A beam is for finals alone; words that were heard without their end are not favoured, timed or not."""
     asked: list[tuple[float, int]] = []
     safely = Decoder.decode_safely
 
-    def noted(self: Decoder, pcm: np.ndarray, encoded: Encoded, draft: tuple[int, ...], favour: float,
-              beam: int) -> tuple[Encoded, Hypothesis]:
+    def noted(
+        self: Decoder, pcm: np.ndarray, encoded: Encoded, draft: tuple[int, ...], favour: float, beam: int
+    ) -> tuple[Encoded, Hypothesis]:
         asked.append((favour, beam))
         return safely(self, pcm, encoded, draft, favour, beam)
 
     monkeypatch.setattr(Decoder, "decode_safely", noted)
     monkeypatch.setattr(VoiceActivityDetector, "__call__", lambda self, frame: 0.9)
     recognizer = StreamingRecognizer.from_config(
-        config.load(environ={}, flags={"model.name": str(bundle), **flags}).config)
+        config.load(environ={}, flags={"model.name": str(bundle), **flags}).config
+    )
     recognizer._partials = TimedPartials(recognizer._partials)
     recognizer._partials.heard_nothing = lambda: False  # type: ignore[method-assign]
     recognizer.feed(np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32))

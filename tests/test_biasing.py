@@ -40,12 +40,19 @@ class Scripted:
 
 
 METHOD: dict[str, Any] = {
-    "inputs": [{"name": "pcm", "shape": [1, CHUNK * POSITION], "dtype": "float32"},
-               {"name": "at", "shape": [1], "dtype": "int64", "start": 0}],
-    "outputs": [{"name": "symbols", "shape": [CHUNK, len(SYMBOLS) + 1]},
-                {"name": "cross_key_0", "shape": [1, 2, CHUNK]}, {"name": "cross_value_0", "shape": [1, CHUNK, 2]},
-                {"name": "at", "shape": [1]}],
-    "state": ["at"], "delay": 0}
+    "inputs": [
+        {"name": "pcm", "shape": [1, CHUNK * POSITION], "dtype": "float32"},
+        {"name": "at", "shape": [1], "dtype": "int64", "start": 0},
+    ],
+    "outputs": [
+        {"name": "symbols", "shape": [CHUNK, len(SYMBOLS) + 1]},
+        {"name": "cross_key_0", "shape": [1, 2, CHUNK]},
+        {"name": "cross_value_0", "shape": [1, CHUNK, 2]},
+        {"name": "at", "shape": [1]},
+    ],
+    "state": ["at"],
+    "delay": 0,
+}
 
 
 def heard(text: str) -> np.ndarray:
@@ -64,8 +71,7 @@ class Speech:
         self.words = text.split()
         said = said or "".join(c for c in text.lower() if c in SYMBOLS)
         starts = [0, *(k + 1 for k, c in enumerate(said) if c == " ")]
-        self.spans = [(LETTER * a, LETTER * (a + len(word)))
-                      for a, word in zip(starts, said.split(), strict=True)]
+        self.spans = [(LETTER * a, LETTER * (a + len(word))) for a, word in zip(starts, said.split(), strict=True)]
         self.length = LETTER * (len(said) + 1)
         self.scores = heard(said)
         self.vocabulary = Vocabulary(tuple(f" {word}".encode() for word in self.words), {"end": len(self.words)})
@@ -89,8 +95,10 @@ class Speech:
         return np.zeros(self.length * POSITION, np.float32)
 
     def final(self, at: float = 0.0) -> list[Word]:
-        return [Word(text, at + start * 0.02, at + end * 0.02, 0.5)
-                for text, (start, end) in zip(self.words, self.spans, strict=True)]
+        return [
+            Word(text, at + start * 0.02, at + end * 0.02, 0.5)
+            for text, (start, end) in zip(self.words, self.spans, strict=True)
+        ]
 
 
 def biasing(speech: Speech, *words: Hotword, shared: bool = True) -> tuple[Biasing, StreamEncoder]:
@@ -98,8 +106,9 @@ def biasing(speech: Speech, *words: Hotword, shared: bool = True) -> tuple[Biasi
     return Biasing(Spotter(words), encoder, speech.vocabulary, shared=shared), encoder
 
 
-def partials(speech: Speech, *words: Hotword, cuts: list[int] | None = None, guard: int = 2,
-             drifts: tuple[int, ...] = (0,)) -> list[tuple[str, str]]:
+def partials(
+    speech: Speech, *words: Hotword, cuts: list[int] | None = None, guard: int = 2, drifts: tuple[int, ...] = (0,)
+) -> list[tuple[str, str]]:
     """Text and committed text after every chunk, or where the cuts are."""
     custom, encoder = biasing(speech, *words)
     shown = []
@@ -158,11 +167,20 @@ def test_without_a_word_near_all_stays_as_it_was_written() -> None:
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_what_was_committed_stays(data: st.DataObject) -> None:
-    speech = Speech("Dear Prea, the knee walk city is near Prea's house in New York.",
-                    "dear priya the new york city is near priyas house in new york")
-    words = data.draw(st.lists(st.builds(Hotword, st.sampled_from(
-        ["Priya", "New York City", "York", "City Is", "Priyas House", "New York", "Dear"]),
-        st.sampled_from([0.3, 1.0, 4.0, 10.0])), max_size=5))
+    speech = Speech(
+        "Dear Prea, the knee walk city is near Prea's house in New York.",
+        "dear priya the new york city is near priyas house in new york",
+    )
+    words = data.draw(
+        st.lists(
+            st.builds(
+                Hotword,
+                st.sampled_from(["Priya", "New York City", "York", "City Is", "Priyas House", "New York", "Dear"]),
+                st.sampled_from([0.3, 1.0, 4.0, 10.0]),
+            ),
+            max_size=5,
+        )
+    )
     cuts = sorted(data.draw(st.sets(st.integers(1, speech.length), min_size=1, max_size=30)))
     drifts = data.draw(st.tuples(st.integers(-12, 12), st.integers(-12, 12), st.integers(-12, 12)))
     before = ""

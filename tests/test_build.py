@@ -38,8 +38,16 @@ from device_asr.bundle import load  # noqa: E402
 from device_asr.errors import OutputError, UsageError  # noqa: E402
 
 RATE = 16_000
-DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
-            encoder=(LayerDims(2, 64),), decoder=(LayerDims(2, 64, 2),))
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(2, 64),),
+    decoder=(LayerDims(2, 64, 2),),
+)
 Run = Callable[..., tuple[int, str]]
 
 
@@ -63,6 +71,7 @@ def place(teacher: Checkpoint, tmp_path: Path) -> Path:
 
 def recipe(place: Path, *stages: dict[str, Any], **values: Any) -> Path:
     """The recipe of a file, its stages as inline tables."""
+
     def toml(value: Any) -> str:
         if isinstance(value, list):
             return f"[{', '.join(map(toml, value))}]"
@@ -72,8 +81,10 @@ def recipe(place: Path, *stages: dict[str, Any], **values: Any) -> Path:
 
     values = {"name": "tiny", "teacher": str(place / "teacher"), "corpus": {"train": "all"}, **values}
     path = place / "recipe.toml"
-    path.write_text("\n".join(f"{key} = {toml(value)}" for key, value in values.items())
-                    + f"\nstages = [{', '.join(map(toml, stages))}]\n")
+    path.write_text(
+        "\n".join(f"{key} = {toml(value)}" for key, value in values.items())
+        + f"\nstages = [{', '.join(map(toml, stages))}]\n"
+    )
     return path
 
 
@@ -83,6 +94,7 @@ TRAINING = {"do": "distill", "epochs": 1, "batch": 2, "cut": 0.0}
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs the command as the shell does; its exit code and what it said on stderr, or on stdout where that is all."""
+
     def call(*arguments: Any) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["device-asr-compress", *map(str, arguments)])
         try:
@@ -97,8 +109,18 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def build_of(place: Path, path: Path, *more: Any) -> tuple[Any, ...]:
-    return ("build", "--recipe", path, "--out", place / "out", "--work", place / "work",
-            "--corpus", place / "corpus", *more)
+    return (
+        "build",
+        "--recipe",
+        path,
+        "--out",
+        place / "out",
+        "--work",
+        place / "work",
+        "--corpus",
+        place / "corpus",
+        *more,
+    )
 
 
 def assert_told(place: Path, told: tuple[int, str], code: int, said: str) -> None:
@@ -119,15 +141,18 @@ def test_missing_weights(place: Path, run: Run) -> None:
     assert_told(place, run(*build_of(place, recipe(place))), 1, "found something broken")
 
 
-@pytest.mark.parametrize(("rows", "said"), [
-    ([{"audio": "0.wav", "duration": 40.0}], "wanted clips of 1 to 29 s in train.jsonl, found none"),
-    ([{"audio": "gone.wav", "text": "oh no", "duration": 1.5}], "gone.wav cannot be read: it is missing"),
-    ([{"audio": "8k.wav", "text": "oh no", "duration": 1.5}], "8k.wav: wanted 16000 Hz, found 8000 Hz; resample"),
-    ([{"audio": "text.wav", "text": "oh no", "duration": 1.5}], "text.wav cannot be read"),
-    ([{"text": "oh no"}], 'line 1: wanted "audio" to be the path of a sound'),
-    ([], "has no clip"),
-    ([{"audio": "0.wav", "text": "another sentence altogether", "duration": 1.5}], "None of the 1 clips"),
-])
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"audio": "0.wav", "duration": 40.0}], "wanted clips of 1 to 29 s in train.jsonl, found none"),
+        ([{"audio": "gone.wav", "text": "oh no", "duration": 1.5}], "gone.wav cannot be read: it is missing"),
+        ([{"audio": "8k.wav", "text": "oh no", "duration": 1.5}], "8k.wav: wanted 16000 Hz, found 8000 Hz; resample"),
+        ([{"audio": "text.wav", "text": "oh no", "duration": 1.5}], "text.wav cannot be read"),
+        ([{"text": "oh no"}], 'line 1: wanted "audio" to be the path of a sound'),
+        ([], "has no clip"),
+        ([{"audio": "0.wav", "text": "another sentence altogether", "duration": 1.5}], "None of the 1 clips"),
+    ],
+)
 def test_a_corpus_without_a_usable_clip(place: Path, run: Run, rows: list[dict[str, Any]], said: str) -> None:
     soundfile.write(place / "corpus" / "8k.wav", np.zeros(12_000), 8_000)
     (place / "corpus" / "text.wav").write_text("no sound")
@@ -137,52 +162,73 @@ def test_a_corpus_without_a_usable_clip(place: Path, run: Run, rows: list[dict[s
 
 def test_a_corpus_that_is_not_there(place: Path, run: Run) -> None:
     path = recipe(place, TRAINING)
-    assert_told(place, run("build", "--recipe", path, "--out", place / "out", "--work", place / "work"), 1,
-                "wanted a folder of manifests, found none; give --corpus")
-    assert_told(place, run(*build_of(place, recipe(place, TRAINING, corpus={"other": 3}))), 1,
-                "other.jsonl does not exist")
+    assert_told(
+        place,
+        run("build", "--recipe", path, "--out", place / "out", "--work", place / "work"),
+        1,
+        "wanted a folder of manifests, found none; give --corpus",
+    )
+    assert_told(
+        place, run(*build_of(place, recipe(place, TRAINING, corpus={"other": 3}))), 1, "other.jsonl does not exist"
+    )
     path = recipe(place, {**TRAINING, "evaluate": "dev"})
     assert_told(place, run(*build_of(place, path)), 1, "dev.jsonl does not exist")
 
 
 def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
     plan = {"bits": 4, "group": 32}
-    recipe = Recipe("a", "tiny.en", stages=[{"do": "round", "plan": "quantise"}, {"do": "distill", "qat": "quantise"},
-                                            {"do": "distill", "qat": {"bits": 8}}], quantise=plan)
+    recipe = Recipe(
+        "a",
+        "tiny.en",
+        stages=[
+            {"do": "round", "plan": "quantise"},
+            {"do": "distill", "qat": "quantise"},
+            {"do": "distill", "qat": {"bits": 8}},
+        ],
+        quantise=plan,
+    )
     assert [table.get("plan", table.get("qat")) for table in recipe.stages] == [plan, plan, {"bits": 8}]
 
 
-@pytest.mark.parametrize(("table", "said"), [
-    ({"do": "magnitude", "amount": 1.0}, "prune.amount: wanted a share in [0, 1), found 1.0"),
-    ({"do": "heads", "amount": -0.1}, "heads.amount: wanted a share in [0, 1), found -0.1"),
-    ({"do": "ffn", "amount": 1}, "ffn.amount: wanted a share in [0, 1), found 1"),
-    ({"do": "ffn", "ffn": 60}, "ffn: wanted a multiple of 8, found 60"),
-    ({"do": "ffn", "ffn": 72}, "wanted at most the 64 that it has, found 72"),
-    ({"do": "heads", "heads": 3}, "wanted at most the 2 that it has, found 3"),
-    ({"do": "layers", "layers": 2}, "wanted at most the 1 that it has, found 2"),
-    ({"do": "narrow", "state": 40}, "wanted at most the 32 that it has, found 40"),
-    ({"do": "lowrank", "rank": 64}, "wanted at most 24, the rank of encoder.conv1, found 64"),
-    ({"do": "lowrank", "energy": 1.5}, "lowrank.energy: wanted a share in (0, 1], found 1.5"),
-    ({"do": "lowrank", "energy": 0.9, "wer_budget": 15}, "wanted a share in [0, 1) such as 0.15, found 15"),
-    ({**TRAINING, "evaluate": "train", "wer_budget": -1}, "wanted a share in [0, 1) such as 0.15, found -1"),
-    ({"do": "magnitude", "amount": 0.5, "layers": ["encoder.layer"]},
-     "'encoder.layer' matches no layer; the nearest is 'encoder.layers'."),
-    ({"do": "lowrank", "rank": 8, "layers": "encoder.layers.0.fnn.up"}, "the nearest is 'encoder.layers.0.ffn.up'"),
-    ({"do": "distill", "only": "encodr.*"}, "'encodr.*' matches no weight; the nearest is 'encoder.*'"),
-    ({"do": "magnitude", "amount": "half"}, "stage magnitude: wanted amount to be a number, found 'half'"),
-    ({"do": "lowrank", "rank": 8.0}, "stage lowrank: wanted rank to be a whole number, found 8.0"),
-    ({"do": "distill", "epochs": True}, "wanted epochs to be a whole number, found True"),
-    ({"do": "distill", "augment": {"noise": "much"}}, "distill.augment: wanted noise to be a number, found 'much'"),
-    ({"do": "distill", "streaming": {"sizes": 8}}, "wanted sizes to be a list, each a whole number, found 8"),
-    ({"do": "vocabulary", "size": 100}, "Vocabulary size: wanted 256 to 256 pieces, found 100"),
-    ({"do": "round"}, "stage round: wanted settings of plan, clips, ridge, found no plan"),
-    ({"do": "round", "plan": {"bits": 5}}, "Weight bits: wanted 4, 8 or 32, found 5"),
-    ({"do": "round", "plan": "quantize"}, "wanted plan to be a table, found 'quantize'"),
-    ({"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 0}, "round.clips: wanted a whole number of at least 1"),
-    ({"do": "distil"}, "did you mean 'distill'"),
-    ({"do": "distill", "epoch": 3}, "found 'epoch'; did you mean 'epochs'"),
-    ({**TRAINING, "qat": {"bits": 3}}, "wanted 4, 8 or 32, found 3"),
-])
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"do": "magnitude", "amount": 1.0}, "prune.amount: wanted a share in [0, 1), found 1.0"),
+        ({"do": "heads", "amount": -0.1}, "heads.amount: wanted a share in [0, 1), found -0.1"),
+        ({"do": "ffn", "amount": 1}, "ffn.amount: wanted a share in [0, 1), found 1"),
+        ({"do": "ffn", "ffn": 60}, "ffn: wanted a multiple of 8, found 60"),
+        ({"do": "ffn", "ffn": 72}, "wanted at most the 64 that it has, found 72"),
+        ({"do": "heads", "heads": 3}, "wanted at most the 2 that it has, found 3"),
+        ({"do": "layers", "layers": 2}, "wanted at most the 1 that it has, found 2"),
+        ({"do": "narrow", "state": 40}, "wanted at most the 32 that it has, found 40"),
+        ({"do": "lowrank", "rank": 64}, "wanted at most 24, the rank of encoder.conv1, found 64"),
+        ({"do": "lowrank", "energy": 1.5}, "lowrank.energy: wanted a share in (0, 1], found 1.5"),
+        ({"do": "lowrank", "energy": 0.9, "wer_budget": 15}, "wanted a share in [0, 1) such as 0.15, found 15"),
+        ({**TRAINING, "evaluate": "train", "wer_budget": -1}, "wanted a share in [0, 1) such as 0.15, found -1"),
+        (
+            {"do": "magnitude", "amount": 0.5, "layers": ["encoder.layer"]},
+            "'encoder.layer' matches no layer; the nearest is 'encoder.layers'.",
+        ),
+        ({"do": "lowrank", "rank": 8, "layers": "encoder.layers.0.fnn.up"}, "the nearest is 'encoder.layers.0.ffn.up'"),
+        ({"do": "distill", "only": "encodr.*"}, "'encodr.*' matches no weight; the nearest is 'encoder.*'"),
+        ({"do": "magnitude", "amount": "half"}, "stage magnitude: wanted amount to be a number, found 'half'"),
+        ({"do": "lowrank", "rank": 8.0}, "stage lowrank: wanted rank to be a whole number, found 8.0"),
+        ({"do": "distill", "epochs": True}, "wanted epochs to be a whole number, found True"),
+        ({"do": "distill", "augment": {"noise": "much"}}, "distill.augment: wanted noise to be a number, found 'much'"),
+        ({"do": "distill", "streaming": {"sizes": 8}}, "wanted sizes to be a list, each a whole number, found 8"),
+        ({"do": "vocabulary", "size": 100}, "Vocabulary size: wanted 256 to 256 pieces, found 100"),
+        ({"do": "round"}, "stage round: wanted settings of plan, clips, ridge, found no plan"),
+        ({"do": "round", "plan": {"bits": 5}}, "Weight bits: wanted 4, 8 or 32, found 5"),
+        ({"do": "round", "plan": "quantize"}, "wanted plan to be a table, found 'quantize'"),
+        (
+            {"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 0},
+            "round.clips: wanted a whole number of at least 1",
+        ),
+        ({"do": "distil"}, "did you mean 'distill'"),
+        ({"do": "distill", "epoch": 3}, "found 'epoch'; did you mean 'epochs'"),
+        ({**TRAINING, "qat": {"bits": 3}}, "wanted 4, 8 or 32, found 3"),
+    ],
+)
 def test_settings_that_cannot_be(place: Path, run: Run, table: dict[str, Any], said: str) -> None:
     assert_told(place, run(*build_of(place, recipe(place, table))), 2, said)
 
@@ -194,11 +240,14 @@ def test_a_budget_that_the_network_itself_does_not_hold(place: Path, run: Run, t
     assert_told(place, run(*build_of(place, recipe(place, table))), 1, "above the budget of 1.00%: nothing can be cut")
 
 
-@pytest.mark.parametrize(("plan", "said"), [
-    ({"bits": 7}, "Weight bits: wanted 4, 8 or 32, found 7"),
-    ({"bit": 8}, "quantise: no setting 'bit'; the nearest is bits"),
-    ({"layers": [{"name": "encoder.layers.0.fnn.up", "bits": 4}]}, "the nearest is 'encoder.layers.0.ffn.up'"),
-])
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ({"bits": 7}, "Weight bits: wanted 4, 8 or 32, found 7"),
+        ({"bit": 8}, "quantise: no setting 'bit'; the nearest is bits"),
+        ({"layers": [{"name": "encoder.layers.0.fnn.up", "bits": 4}]}, "the nearest is 'encoder.layers.0.ffn.up'"),
+    ],
+)
 def test_a_plan_that_cannot_be(place: Path, run: Run, plan: dict[str, Any], said: str) -> None:
     path = recipe(place, name="tiny", quantise=plan)
     assert_told(place, run(*build_of(place, path)), 2, said)
@@ -243,10 +292,13 @@ def full_disk(size: int = 60_000) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.parametrize(("table", "said"), [
-    ({"do": "heads", "heads": 1}, "weights.safetensors cannot be written"),
-    ({**TRAINING, "save_every": 1e-6}, "state.pt cannot be written"),
-])
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"do": "heads", "heads": 1}, "weights.safetensors cannot be written"),
+        ({**TRAINING, "save_every": 1e-6}, "state.pt cannot be written"),
+    ],
+)
 def test_a_full_disk(place: Path, run: Run, table: dict[str, Any], said: str) -> None:
     path = recipe(place, table)
     with full_disk():
@@ -257,15 +309,15 @@ def test_a_full_disk(place: Path, run: Run, table: dict[str, Any], said: str) ->
 
 
 @pytest.mark.parametrize("size", [2_000, 60_000])  # in the program, in the base after it
-def test_a_bundle_that_does_not_fit_leaves_nothing_and_the_former_one(teacher: Checkpoint, tmp_path: Path,
-                                                                       size: int) -> None:
+def test_a_bundle_that_does_not_fit_leaves_nothing_and_the_former_one(
+    teacher: Checkpoint, tmp_path: Path, size: int
+) -> None:
     speech, path = SpeechProgram(b"x" * 50_000, {}, {}, {}), tmp_path / "models" / "tiny"
     made = Recipe("tiny", "nowhere", base=True)
     write_bundle(made, teacher, speech, b"vad", path)
     before = {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()}
     assert {file.name for file in before} >= {"tiny.base.safetensors", "model.pte", "manifest.json"}
-    with (full_disk(size),
-          pytest.raises(OutputError, match=r"tiny\S* cannot be written .*make room and run again")):
+    with full_disk(size), pytest.raises(OutputError, match=r"tiny\S* cannot be written .*make room and run again"):
         write_bundle(made, teacher, speech, b"vad", path)
     assert {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()} == before
 
@@ -305,25 +357,47 @@ def test_a_build_that_is_killed_goes_on(place: Path, run: Run) -> None:
 # -- what is told of a plan ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("plan", "said"), [
-    (QuantisationPlan(), "Linear layers: int8 with a scale a row; token embedding: int8 with a scale a row; int8 "
-                         "activations with ranges of each token; matrices by width: 0.04 MB int8."),
-    (QuantisationPlan(32, embedding=32),
-     "Linear layers: fp32; token embedding: fp32; matrices by width: 0.13 MB fp32."),
-    (QuantisationPlan(4, 32, layers=QuantisationPlan.from_table(
-        {"layers": [{"name": "encoder.conv1", "bits": 32}]}).layers),
-     "Linear layers: int4 with a scale every 32 columns as a rule (17 of int4, 1 of fp32); token "
-     "embedding: int8 with a scale a row;"),
-    (QuantisationPlan(activations="static"), "activations with ranges measured on speech in int8 layers, elsewhere of "
-                                             "each token"),
-])
-def test_the_card_tells_a_plan_as_it_is(teacher: Checkpoint, tmp_path: Path, plan: QuantisationPlan,
-                                        said: str) -> None:
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (
+            QuantisationPlan(),
+            "Linear layers: int8 with a scale a row; token embedding: int8 with a scale a row; int8 "
+            "activations with ranges of each token; matrices by width: 0.04 MB int8.",
+        ),
+        (
+            QuantisationPlan(32, embedding=32),
+            "Linear layers: fp32; token embedding: fp32; matrices by width: 0.13 MB fp32.",
+        ),
+        (
+            QuantisationPlan(
+                4, 32, layers=QuantisationPlan.from_table({"layers": [{"name": "encoder.conv1", "bits": 32}]}).layers
+            ),
+            "Linear layers: int4 with a scale every 32 columns as a rule (17 of int4, 1 of fp32); token "
+            "embedding: int8 with a scale a row;",
+        ),
+        (
+            QuantisationPlan(activations="static"),
+            "activations with ranges measured on speech in int8 layers, elsewhere of each token",
+        ),
+    ],
+)
+def test_the_card_tells_a_plan_as_it_is(teacher: Checkpoint, tmp_path: Path, plan: QuantisationPlan, said: str) -> None:
     counts = quantised(teacher.network(), plan)
     assert sum(counts.bytes.values()) == counts.bytes_after
-    manifest = {"name": "x", "description": "d", "files": {}, "parameters": 1, "language": "en", "sample_rate": RATE,
-                "provenance": [], "licences": [], "parity": {}, "speech": {"weights_bits": plan.bits},
-                "quantisation": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes}}
+    manifest = {
+        "name": "x",
+        "description": "d",
+        "files": {},
+        "parameters": 1,
+        "language": "en",
+        "sample_rate": RATE,
+        "provenance": [],
+        "licences": [],
+        "parity": {},
+        "speech": {"weights_bits": plan.bits},
+        "quantisation": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
+    }
     write_card(tmp_path / "now.md", manifest, "")
     write_card(tmp_path / "later.md", json.loads(json.dumps(manifest)), "")
     assert said in (tmp_path / "now.md").read_text()
@@ -334,8 +408,19 @@ def test_the_card_tells_a_plan_as_it_is(teacher: Checkpoint, tmp_path: Path, pla
 
 
 def test_sensitivity_is_a_table_a_file_for_the_report_and_a_plan(place: Path, run: Run) -> None:
-    arguments = ("sensitivity", place / "teacher", place / "corpus" / "train.jsonl", "--work", place / "work",
-                 "--clips", 1, "--spend", 5, "--recipe", recipe(place, quantise={"bits": 4}))
+    arguments = (
+        "sensitivity",
+        place / "teacher",
+        place / "corpus" / "train.jsonl",
+        "--work",
+        place / "work",
+        "--clips",
+        1,
+        "--spend",
+        5,
+        "--recipe",
+        recipe(place, quantise={"bits": 4}),
+    )
     code, said = run(*arguments)
     assert code == 0, said
     assert said.startswith("WER as planned: 0.00 %") and "| encoder.layers.0.ffn | 32 |" in said
@@ -352,8 +437,15 @@ def test_sensitivity_is_a_table_a_file_for_the_report_and_a_plan(place: Path, ru
 
 def test_sensitivity_without_texts(place: Path, run: Run) -> None:
     (place / "corpus" / "silent.jsonl").write_text(json.dumps({"audio": "0.wav"}) + "\n")
-    told = run("sensitivity", place / "teacher", place / "corpus" / "silent.jsonl", "--work", place / "work",
-               "--recipe", recipe(place))
+    told = run(
+        "sensitivity",
+        place / "teacher",
+        place / "corpus" / "silent.jsonl",
+        "--work",
+        place / "work",
+        "--recipe",
+        recipe(place),
+    )
     assert_told(place, told, 1, "Wanted clips with texts to measure WER on, found none")
     assert not (place / "work").exists()
 
@@ -369,15 +461,24 @@ def test_the_same_seed_makes_the_same_manifest(place: Path, tmp_path: Path) -> N
     Other processors, thread counts or versions of torch round sums in another order: weights then differ in
     their last bits, and the manifest's checksums with them.
     """
-    stages = [{"do": "magnitude", "amount": 0.5}, {"do": "heads", "heads": 1, "importance": "taylor"},
-              {"do": "distill", "epochs": 2, "batch": 2, "qat": {"bits": 8}, "evaluate": "train", "evaluate_clips": 2}]
+    stages = [
+        {"do": "magnitude", "amount": 0.5},
+        {"do": "heads", "heads": 1, "importance": "taylor"},
+        {"do": "distill", "epochs": 2, "batch": 2, "qat": {"bits": 8}, "evaluate": "train", "evaluate_clips": 2},
+    ]
     path = recipe(place, *stages, base=True, quantise={"embedding": 4, "embedding_group": 32})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for name in ("first", "second"):
-            build(read_recipe(path), tmp_path / name / "tiny", tmp_path / f"work-{name}", place / "corpus", None,
-                  lambda *line: None)
+            build(
+                read_recipe(path),
+                tmp_path / name / "tiny",
+                tmp_path / f"work-{name}",
+                place / "corpus",
+                None,
+                lambda *line: None,
+            )
     finally:
         torch.set_num_threads(threads)
     first, second = ((tmp_path / name / "tiny" / "manifest.json").read_bytes() for name in ("first", "second"))
@@ -390,23 +491,27 @@ def test_the_same_seed_makes_the_same_manifest(place: Path, tmp_path: Path) -> N
     assert not list(tmp_path.rglob("*.partial"))
 
     half = tmp_path / "first" / "tiny.base.safetensors"
-    assert stored.manifest["base"] == {"file": half.name, "bytes": half.stat().st_size,
-                                       "sha256": hashlib.sha256(half.read_bytes()).hexdigest()}
+    assert stored.manifest["base"] == {
+        "file": half.name,
+        "bytes": half.stat().st_size,
+        "sha256": hashlib.sha256(half.read_bytes()).hexdigest(),
+    }
     again = replace(read_recipe(path), teacher=str(half), stages=(), base=False)
     build(again, tmp_path / "third" / "tiny", tmp_path / "work-third", None, None, lambda *line: None)
     rows = []
     for name in ("first", "third"):
         table = load(str(tmp_path / name / "tiny")).manifest["programs"]["speech"]["constants"]["table"]
         data = (tmp_path / name / "tiny" / "model.pte").read_bytes()
-        rows.append(data[table["offset"]:][: math.prod(table["shape"])])
+        rows.append(data[table["offset"] :][: math.prod(table["shape"])])
     assert rows[0] == rows[1], "the embedding of a bundle made from the base is that of the first"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_static_ranges_are_measured_on_the_recipe_s_clips(place: Path, tmp_path: Path) -> None:
-    made = replace(read_recipe(recipe(place)), quantise={"activations": "static", "layers": [
-        {"name": "decoder.*", "bits": 4}]})
+    made = replace(
+        read_recipe(recipe(place)), quantise={"activations": "static", "layers": [{"name": "decoder.*", "bits": 4}]}
+    )
     build(made, tmp_path / "out", tmp_path / "work", place / "corpus", None, lambda *line: None)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["quantisation"]["plan"] == QuantisationPlan.from_table(made.quantise).to_table()
@@ -420,9 +525,14 @@ def test_a_recipe_says_how_chunks_are_heard() -> None:
     assert Recipe("tiny", "nowhere", stream={"size": 8, "ahead": 2}).chunking == Chunking(8, ahead=2)
 
 
-@pytest.mark.parametrize(("wrong", "told"), [
-    ({"ahed": 1}, "wanted size, left and ahead, found ahed"), ({"size": "x"}, "wanted size to be a whole number"),
-    ({"size": 0}, "wanted at least 1 position")])
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"ahed": 1}, "wanted size, left and ahead, found ahed"),
+        ({"size": "x"}, "wanted size to be a whole number"),
+        ({"size": 0}, "wanted at least 1 position"),
+    ],
+)
 def test_chunks_that_cannot_be_are_told(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         Recipe("tiny", "nowhere", stream=wrong)

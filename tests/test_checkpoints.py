@@ -25,8 +25,16 @@ def teacher() -> Checkpoint:
 def small(teacher: Checkpoint) -> Checkpoint:
     """A random network of the teacher's vocabulary, two layers of width 16."""
     torch.manual_seed(0)
-    dims = Dims(n_mels=8, state=16, head_dim=8, audio_ctx=40, text_ctx=24, vocab=51864,
-                encoder=(LayerDims(2, 32),) * 2, decoder=(LayerDims(2, 24, 2),) * 2)
+    dims = Dims(
+        n_mels=8,
+        state=16,
+        head_dim=8,
+        audio_ctx=40,
+        text_ctx=24,
+        vocab=51864,
+        encoder=(LayerDims(2, 32),) * 2,
+        decoder=(LayerDims(2, 24, 2),) * 2,
+    )
     weights = Whisper(dims).state_dict()
     return Checkpoint(dims, weights, teacher.vocabulary, ((1, 0), (1, 1)), ("random",))
 

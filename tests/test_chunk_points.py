@@ -55,8 +55,13 @@ def clip() -> Clip:
 
 def test_points_are_every_chunk_with_every_past_and_the_policy_without() -> None:
     found = points((160, 320), (2.5, 5), (0,))
-    assert found == [Point(Chunking(8, 125, 0)), Point(Chunking(16, 125, 0)), Point(Chunking(8, 250, 0)),
-                     Point(Chunking(16, 250, 0)), Point(None)]
+    assert found == [
+        Point(Chunking(8, 125, 0)),
+        Point(Chunking(16, 125, 0)),
+        Point(Chunking(8, 250, 0)),
+        Point(Chunking(16, 250, 0)),
+        Point(None),
+    ]
     assert [found[0].title, found[-1].title] == ["160 ms, 2.5 s", "encoded again"]
     assert [point.title for point in points((160,), (5,), (0, 320, 300))][:2] == ["160 ms, 5 s", "160 and 320 ms, 5 s"]
     with pytest.raises(UsageError, match="a multiple of 20 ms, found 150"):
@@ -65,13 +70,32 @@ def test_points_are_every_chunk_with_every_past_and_the_policy_without() -> None
 
 
 def test_each_point_is_measured_once_and_put_into_a_file(
-        checkpoint: Checkpoint, bundle: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint: Checkpoint, bundle: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     formats.save(checkpoint, tmp_path)
     (tmp_path / "tiny.toml").write_text('name = "tiny"\nteacher = "none"\n[quantise]\nbits = 32\nembedding = 32\n')
     (tmp_path / "README.md").write_text("<!-- chunks -->\n<!-- /chunks -->\n")
-    arguments = ["chunks", "--checkpoint", str(tmp_path), "--recipe", str(tmp_path / "tiny.toml"),
-                 "--model", str(bundle), "--manifest", str(manifest), "--work", str(tmp_path / "work"),
-                 "--chunk", "160", "--ahead", "160", "--past", "1", "--readme", str(tmp_path / "README.md")]
+    arguments = [
+        "chunks",
+        "--checkpoint",
+        str(tmp_path),
+        "--recipe",
+        str(tmp_path / "tiny.toml"),
+        "--model",
+        str(bundle),
+        "--manifest",
+        str(manifest),
+        "--work",
+        str(tmp_path / "work"),
+        "--chunk",
+        "160",
+        "--ahead",
+        "160",
+        "--past",
+        "1",
+        "--readme",
+        str(tmp_path / "README.md"),
+    ]
     first = CliRunner().invoke(group, arguments, catch_exceptions=False)
     assert first.exit_code == 0 and "| 160 | 160 | 1 |" in first.output and "| encoded again |  | all |" in first.output
     assert first.output.strip() in (tmp_path / "README.md").read_text()
@@ -114,8 +138,10 @@ def test_clips_are_joined_without_their_quiet_edges(speech: np.ndarray, tmp_path
 
 
 def test_cost_is_counted_between_edges_and_memory_after_the_warm_up() -> None:
-    marks = [Mark(float(at), 0.1 * at + (0.1 * (at - 5) if at > 5 else 0), 0.05 * at, 1_000_000 + 1000 * at, at)
-             for at in range(1, 11)]
+    marks = [
+        Mark(float(at), 0.1 * at + (0.1 * (at - 5) if at > 5 else 0), 0.05 * at, 1_000_000 + 1000 * at, at)
+        for at in range(1, 11)
+    ]
     first, second = cost(marks, (5, 10))
     assert (first["from"], first["to"], second["from"], second["to"]) == (0, 5, 5, 10)
     assert first["partials"] == pytest.approx(0.1) and second["partials"] == pytest.approx(0.2)
@@ -150,8 +176,11 @@ def test_soak_feeds_the_recogniser_alone_and_tells_the_slope(bundle: Path, manif
 
 def test_the_figure_shows_both_policies(bundle: Path, manifest: Path, tmp_path: Path) -> None:
     out = tmp_path / "growth.svg"
-    found = CliRunner().invoke(group, ["growth", str(manifest), "--model", str(bundle), "--seconds", "10", "--out",
-                                       str(out)], catch_exceptions=False)
+    found = CliRunner().invoke(
+        group,
+        ["growth", str(manifest), "--model", str(bundle), "--seconds", "10", "--out", str(out)],
+        catch_exceptions=False,
+    )
     assert found.exit_code == 0, found.output
     data = json.loads(out.with_suffix(".json").read_text())
     assert [row["to"] for row in data["policies"]["reencode"]] == [5, 10]
@@ -165,7 +194,12 @@ def test_a_model_without_the_stream_has_no_figure(tmp_path: Path, bundle: Path, 
     opened = load(str(bundle))
     methods = dict(opened.manifest["programs"]["speech"]["methods"])
     del methods["stream"]
-    without = {**opened.manifest, "programs": {**opened.manifest["programs"], "speech": {
-        **opened.manifest["programs"]["speech"], "methods": methods}}}
+    without = {
+        **opened.manifest,
+        "programs": {
+            **opened.manifest["programs"],
+            "speech": {**opened.manifest["programs"]["speech"], "methods": methods},
+        },
+    }
     with pytest.raises(UsageError, match="Wanted a model with the method stream"):
         growth.measure(type(opened)(opened.path, without), config, [clip()], (5,), lambda mode, mark: None)

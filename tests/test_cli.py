@@ -20,10 +20,21 @@ MODEL = Path(__file__).parent.parent / "models" / "en-tiny"
 TIMER = str(ASSETS / "timer.flac")
 
 
-def run(*arguments: str, stdin: bytes | None = None, env: dict[str, str] | None = None, cwd: Path | None = None,
-        wrapper: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([*wrapper, sys.executable, "-m", "device_asr.cli", *arguments], input=stdin,
-                          capture_output=True, env={**os.environ, **(env or {})}, cwd=cwd, timeout=120)
+def run(
+    *arguments: str,
+    stdin: bytes | None = None,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    wrapper: tuple[str, ...] = (),
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [*wrapper, sys.executable, "-m", "device_asr.cli", *arguments],
+        input=stdin,
+        capture_output=True,
+        env={**os.environ, **(env or {})},
+        cwd=cwd,
+        timeout=120,
+    )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
@@ -54,8 +65,10 @@ def test_raw_pcm_from_standard_input_is_the_same_text() -> None:
     assert run("transcribe", "-", "--encoding", "f32le", stdin=floats).stdout == wanted
 
 
-@pytest.mark.parametrize(("name", "rate", "channels"), [
-    ("a.wav", 8000, 1), ("a.wav", 96_000, 1), ("a.wav", 44_100, 6), ("a.mp3", 44_100, 2), ("a.ogg", 16_000, 1)])
+@pytest.mark.parametrize(
+    ("name", "rate", "channels"),
+    [("a.wav", 8000, 1), ("a.wav", 96_000, 1), ("a.wav", 44_100, 6), ("a.mp3", 44_100, 2), ("a.ogg", 16_000, 1)],
+)
 def test_any_rate_and_channel_count(name: str, rate: int, channels: int, tmp_path: Path) -> None:
     import soxr
 
@@ -188,9 +201,11 @@ def test_no_permission_to_read_or_to_write(tmp_path: Path) -> None:
 
 
 def test_a_model_that_may_not_be_read(bundle: Path) -> None:
-    for name, sentence in (("vad.pte", "vad.pte cannot be read (Permission denied)"),
-                           ("manifest.json", "manifest.json cannot be read (Permission denied)"),
-                           (".", "the model cannot be read (Permission denied)")):
+    for name, sentence in (
+        ("vad.pte", "vad.pte cannot be read (Permission denied)"),
+        ("manifest.json", "manifest.json cannot be read (Permission denied)"),
+        (".", "the model cannot be read (Permission denied)"),
+    ):
         (bundle / name).chmod(0)
         assert_told(run("transcribe", TIMER, "--model", str(bundle), wrapper=unprivileged()), 1, sentence)
         (bundle / name).chmod(0o700)
@@ -225,31 +240,49 @@ def test_usage_mistakes_exit_with_2(tmp_path: Path) -> None:
 
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
     out = tmp_path / "out.txt"
-    code = ("import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4)); "
-            "from device_asr.cli import main; main(sys.argv[1:])")
-    done = subprocess.run([sys.executable, "-c", code, "transcribe", TIMER, "--out", str(out)],
-                          capture_output=True, text=True, timeout=120)
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4)); "
+        "from device_asr.cli import main; main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "transcribe", TIMER, "--out", str(out)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert_told(done, 1, "out.txt: could not be written", "No partial file")
     assert list(tmp_path.iterdir()) == []
     if os.path.exists("/dev/full"):
         with open("/dev/full", "w") as full:
-            done = subprocess.run([sys.executable, "-m", "device_asr.cli", "transcribe", TIMER], stdout=full,
-                                  stderr=subprocess.PIPE, text=True, timeout=120)
+            done = subprocess.run(
+                [sys.executable, "-m", "device_asr.cli", "transcribe", TIMER],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=120,
+            )
         assert_told(done, 1, "standard output: could not be written")
 
 
 def peak_of_transcribing(path: Path) -> float:
     """MiB that a process held at most. Its own count: what getrusage tells of a child begins with the parent's."""
-    code = ("import sys; from device_asr.cli import _run; from device_asr.bench.memory import peak_memory; "
-            "code = _run(sys.argv[1:]); print(peak_memory()); sys.exit(code)")
-    done = subprocess.run([sys.executable, "-c", code, "transcribe", str(path), "--out", str(path.with_suffix(".txt"))],
-                          capture_output=True, text=True, check=True)
+    code = (
+        "import sys; from device_asr.cli import _run; from device_asr.bench.memory import peak_memory; "
+        "code = _run(sys.argv[1:]); print(peak_memory()); sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "transcribe", str(path), "--out", str(path.with_suffix(".txt"))],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return int(done.stdout) / 2**20
 
 
 def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     """20 minutes of noise against one; speech is the slow test's."""
+
     def peak(minutes: int) -> float:
         path = tmp_path / f"{minutes}.flac"
         rng = np.random.default_rng(0)
@@ -265,6 +298,7 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 def test_memory_does_not_grow_with_speech(tmp_path: Path) -> None:
     """The letter 10 and 60 times: 5 and 29 minutes. Measured: 369 MiB for 5 minutes, 371 for 30, 371 for 3 hours."""
+
     def peak(times: int) -> float:
         path = tmp_path / f"{times}.flac"
         pcm, rate = soundfile.read(ASSETS / "letter.flac", dtype="int16")
@@ -334,8 +368,15 @@ def test_the_shipped_bundle_is_small() -> None:
 
 def test_config_tells_where_each_value_came_from(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("[endpoint]\nhangover_ms = 500\n")
-    done = run("config", "--json", "--config", str(tmp_path / "c.toml"), "--threads", "1",
-               env={"DEVICE_ASR_ENDPOINT_ON": "0.6"})
+    done = run(
+        "config",
+        "--json",
+        "--config",
+        str(tmp_path / "c.toml"),
+        "--threads",
+        "1",
+        env={"DEVICE_ASR_ENDPOINT_ON": "0.6"},
+    )
     values = json.loads(done.stdout)
     assert values["endpoint.hangover_ms"] == {"value": 500, "from": str(tmp_path / "c.toml")}
     assert values["endpoint.on"] == {"value": 0.6, "from": "environment DEVICE_ASR_ENDPOINT_ON"}
@@ -370,12 +411,17 @@ sys.exit(f"imported: {bad}" if bad else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ASSETS.parent)
     assert done.returncode == 0, done.stderr
-    sources = {p.name for p in (ASSETS.parent / "device_asr").rglob("*.py")
-               if any(f"import {m}" in p.read_text() or f"from {m}" in p.read_text() for m in ("torch", "executorch"))}
+    sources = {
+        p.name
+        for p in (ASSETS.parent / "device_asr").rglob("*.py")
+        if any(f"import {m}" in p.read_text() or f"from {m}" in p.read_text() for m in ("torch", "executorch"))
+    }
     assert sources == {"runtime.py"}
 
 
 def test_the_command_line_starts_light() -> None:
-    code = ("import sys; import device_asr.cli; "
-            "sys.exit(any(m in sys.modules for m in ('numpy', 'textual', 'soundfile', 'sounddevice', 'rich')))")
+    code = (
+        "import sys; import device_asr.cli; "
+        "sys.exit(any(m in sys.modules for m in ('numpy', 'textual', 'soundfile', 'sounddevice', 'rich')))"
+    )
     assert subprocess.run([sys.executable, "-c", code], cwd=ASSETS.parent).returncode == 0

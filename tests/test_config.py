@@ -52,8 +52,9 @@ def test_an_unknown_theme_is_one_sentence_with_the_nearest(tmp_path: Path, found
     path.write_text(f'[interface]\ntheme = "{found}"\n')
     with pytest.raises(UsageError) as error:
         config.load(path, environ={})
-    assert str(error.value) == (f"interface.theme: wanted one of dark, light, found {found!r}; "
-                                f"the nearest is {nearest!r}.")
+    assert str(error.value) == (
+        f"interface.theme: wanted one of dark, light, found {found!r}; the nearest is {nearest!r}."
+    )
 
 
 def test_keys_are_shown_as_they_would_be_written(tmp_path: Path) -> None:
@@ -63,13 +64,17 @@ def test_keys_are_shown_as_they_would_be_written(tmp_path: Path) -> None:
     assert re.search(r'interface\.keys +\{"pause" = "f2", "help" = "\?"\} +' + re.escape(str(path)), shown)
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--debug", "history", "show", "nobody"], ["history", "--debug", "show", "nobody"],
-    ["history", "show", "nobody", "--debug"],
-])
-def test_debug_may_stand_before_and_after_the_verb(arguments: list[str], tmp_path: Path,
-                                                   monkeypatch: pytest.MonkeyPatch,
-                                                   capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--debug", "history", "show", "nobody"],
+        ["history", "--debug", "show", "nobody"],
+        ["history", "show", "nobody", "--debug"],
+    ],
+)
+def test_debug_may_stand_before_and_after_the_verb(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("DEVICE_ASR_SESSION_FOLDER", str(tmp_path))
     with pytest.raises(SystemExit) as ended:
         main(arguments)

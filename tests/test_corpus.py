@@ -69,8 +69,9 @@ def test_every_clip_is_in_one_batch(lengths: list[float], size: int) -> None:
 
 def test_batches_are_of_like_length() -> None:
     lengths = np.random.default_rng(1).uniform(1, 20, 512).tolist()
-    wasted = [max(lengths[i] for i in g) - min(lengths[i] for i in g)
-              for g in batches(lengths, 8, np.random.default_rng(0))]
+    wasted = [
+        max(lengths[i] for i in g) - min(lengths[i] for i in g) for g in batches(lengths, 8, np.random.default_rng(0))
+    ]
     assert np.mean(wasted) < 3.0  # unsorted: about 15 s
 
 
@@ -104,8 +105,9 @@ EVERYTHING = Augmentation(noise=1, reverb=1, speed=1, telephone=1, clipped=1)
 
 
 def test_the_same_chance_makes_the_same_sound() -> None:
-    first, second, other = (EVERYTHING.apply(tone(440), [tone(90)], np.random.default_rng(seed), 30 * RATE)
-                            for seed in (3, 3, 4))
+    first, second, other = (
+        EVERYTHING.apply(tone(440), [tone(90)], np.random.default_rng(seed), 30 * RATE) for seed in (3, 3, 4)
+    )
     assert np.array_equal(first, second) and not np.array_equal(first[:RATE], other[:RATE])
 
 

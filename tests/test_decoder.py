@@ -56,8 +56,9 @@ def test_a_right_draft_is_checked_in_one_call(made: tuple[Decoder, TokenChain, E
 
 
 @pytest.mark.parametrize("draft", [(C, A, B, D), (C, D, A, B, D), (C, C, C, A, B, D)])
-def test_a_draft_is_taken_up_again_behind_a_wrong_word(made: tuple[Decoder, TokenChain, Encoded],
-                                                      draft: tuple[int, ...]) -> None:
+def test_a_draft_is_taken_up_again_behind_a_wrong_word(
+    made: tuple[Decoder, TokenChain, Encoded], draft: tuple[int, ...]
+) -> None:
     decoder, chain, encoded = made
     assert decoder.decode(encoded, draft).tokens == (A, B, D)
     assert chain.calls == [2 + len(draft), 3]
@@ -71,8 +72,9 @@ def test_a_draft_is_sought_further_on_the_longer_the_text_is_another_one() -> No
 
 
 @pytest.mark.parametrize(("favour", "text"), [(0.0, (A, B, D)), (0.3, (A, B, D)), (0.5, (A, C, D))])
-def test_a_word_of_the_draft_stays_unless_another_is_more_likely(made: tuple[Decoder, TokenChain, Encoded],
-                                                                 favour: float, text: tuple[int, ...]) -> None:
+def test_a_word_of_the_draft_stays_unless_another_is_more_likely(
+    made: tuple[Decoder, TokenChain, Encoded], favour: float, text: tuple[int, ...]
+) -> None:
     decoder, _, encoded = made
     assert decoder.decode(encoded, (A, C, D), favour=favour).tokens == text
 

@@ -30,12 +30,15 @@ def test_a_bundle_exactly_at_its_budgets_misses_none() -> None:
     assert misses(WITHIN, DEVICE) == ()
 
 
-@pytest.mark.parametrize(("change", "budget", "found"), [
-    ({"bytes": 25_000_000}, "size", 25.0),
-    ({"memory": 500 * 2**20}, "memory", 500.0),
-    ({"finalisation": 0.1}, "finalisation", 400.0),  # times the factor
-    ({"rtf": 0.25}, "RTF", 1.0),
-])
+@pytest.mark.parametrize(
+    ("change", "budget", "found"),
+    [
+        ({"bytes": 25_000_000}, "size", 25.0),
+        ({"memory": 500 * 2**20}, "memory", 500.0),
+        ({"finalisation": 0.1}, "finalisation", 400.0),  # times the factor
+        ({"rtf": 0.25}, "RTF", 1.0),
+    ],
+)
 def test_each_budget_is_compared_on_the_device(change: dict[str, float], budget: str, found: float) -> None:
     (miss,) = misses(replace(WITHIN, **change), DEVICE)
     assert (miss.budget, miss.found) == (budget, pytest.approx(found))

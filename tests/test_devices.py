@@ -24,17 +24,21 @@ DEFAULT = Device(7, "default", "ALSA", 32, 44_100, True)
 FOUND = [BUILTIN, USB, DEFAULT]
 
 
-@pytest.mark.parametrize(("wanted", "chosen"), [
-    ((), DEFAULT),
-    (("default",), DEFAULT),
-    (("4",), USB),
-    (("yeti",), USB),
-    (("headset", "YETI", "0"), USB),
-    (("headset", "0"), BUILTIN),
-    (("hw:",), BUILTIN),
-])
+@pytest.mark.parametrize(
+    ("wanted", "chosen"),
+    [
+        ((), DEFAULT),
+        (("default",), DEFAULT),
+        (("4",), USB),
+        (("yeti",), USB),
+        (("headset", "YETI", "0"), USB),
+        (("headset", "0"), BUILTIN),
+        (("hw:",), BUILTIN),
+    ],
+)
 def test_a_device_is_chosen_by_index_by_part_of_its_name_or_from_a_list(
-        wanted: tuple[str, ...], chosen: Device) -> None:
+    wanted: tuple[str, ...], chosen: Device
+) -> None:
     assert choose(FOUND, wanted) == chosen
 
 
@@ -82,22 +86,26 @@ def test_three_seconds_of_digital_silence_are_told() -> None:
 
 
 def test_without_portaudio_the_sentence_names_the_package_to_install() -> None:
-    program = ("import ctypes.util; ctypes.util.find_library = lambda name: None\n"
-               "from device_asr import devices\n"
-               "try: devices.list_devices()\n"
-               "except devices.DeviceError as error: print(error)")
+    program = (
+        "import ctypes.util; ctypes.util.find_library = lambda name: None\n"
+        "from device_asr import devices\n"
+        "try: devices.list_devices()\n"
+        "except devices.DeviceError as error: print(error)"
+    )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "sudo apt install libportaudio2" in result.stdout
     assert "Traceback" not in result.stderr
 
 
 def test_what_libraries_print_is_kept_from_the_terminal_but_not_what_python_prints() -> None:
-    program = ("import os, sys\n"
-               "from device_asr.devices import silenced_libraries\n"
-               "with silenced_libraries():\n"
-               "    os.write(2, b'ALSA lib: noise\\n'); print('person', file=sys.stderr)\n"
-               "    print('screen', file=sys.__stderr__)\n"
-               "os.write(2, b'afterwards\\n'); print('python', file=sys.stderr)")
+    program = (
+        "import os, sys\n"
+        "from device_asr.devices import silenced_libraries\n"
+        "with silenced_libraries():\n"
+        "    os.write(2, b'ALSA lib: noise\\n'); print('person', file=sys.stderr)\n"
+        "    print('screen', file=sys.__stderr__)\n"
+        "os.write(2, b'afterwards\\n'); print('python', file=sys.stderr)"
+    )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stderr.splitlines() == ["person", "screen", "afterwards", "python"]
 
@@ -106,8 +114,13 @@ def test_what_libraries_print_is_kept_from_the_terminal_but_not_what_python_prin
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 class TestWithAVirtualMicrophone:
     def run(self, microphone: VirtualMicrophone, *args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "device_asr.cli", "devices", *args], env=microphone.env, text=True,
-                              capture_output=True, timeout=60)
+        return subprocess.run(
+            [sys.executable, "-m", "device_asr.cli", "devices", *args],
+            env=microphone.env,
+            text=True,
+            capture_output=True,
+            timeout=60,
+        )
 
     def test_devices_are_listed_for_people_and_programs_and_tested(self) -> None:
         with VirtualMicrophone() as microphone:
@@ -116,7 +129,9 @@ class TestWithAVirtualMicrophone:
             assert any(line.startswith(">  *") and "default" in line for line in listed.stdout.splitlines())
             records = json.loads(self.run(microphone, "--json", "--device", "pulse").stdout)
             assert [(r["name"], r["default"], r["used"]) for r in records] == [
-                ("pulse", False, True), ("default", True, False)]
+                ("pulse", False, True),
+                ("default", True, False),
+            ]
             silent = self.run(microphone, "--test", "--seconds", "4")
             assert SILENT in silent.stdout
             microphone.play(Path(__file__).parent.parent / "assets" / "letter.flac")

@@ -42,8 +42,14 @@ def read_outs(screen: str) -> dict[str, list[float]]:
         match = re.search(rf"{row}\s+(-?[\d.]+)\s+(-?[\d.]+)\s+(-?[\d.]+)", screen)
         assert match, f"no numbers for {row}:\n{screen}"
         found[row] = [float(value) for value in match.groups()]
-    for name, pattern in {"RTF": r"RTF ([\d.]+)", "queue": r"queue (\d+)", "CPU": r"CPU (\d+) %",
-                          "memory": r"memory (\d+) MB", "words": r"(\d+) words", "drops": r"drops (\d+)"}.items():
+    for name, pattern in {
+        "RTF": r"RTF ([\d.]+)",
+        "queue": r"queue (\d+)",
+        "CPU": r"CPU (\d+) %",
+        "memory": r"memory (\d+) MB",
+        "words": r"(\d+) words",
+        "drops": r"drops (\d+)",
+    }.items():
         match = re.search(pattern, screen)
         assert match, f"no {name}:\n{screen}"
         found[name] = [float(match.group(1))]
@@ -64,8 +70,11 @@ def test_a_letter_dictated_while_the_microphone_is_unplugged_and_comes_back(tmp_
             microphone.play(tmp_path / "first.wav", wait=True)
             time.sleep(0.1)
             microphone.unplug()
-            terminal.until(lambda screen: "○ waiting" in screen and "microphone" in screen.lower(), 15,
-                           "the interface says that the microphone is gone")
+            terminal.until(
+                lambda screen: "○ waiting" in screen and "microphone" in screen.lower(),
+                15,
+                "the interface says that the microphone is gone",
+            )
             terminal.until(lambda screen: "introduction" in screen, 10, "the phrase was finished")
             microphone.plug()
             terminal.until(lambda screen: "● listening" in screen, 30, "the microphone is used again")
@@ -102,8 +111,11 @@ def test_without_a_microphone_the_interface_waits_for_one(tmp_path: Path) -> Non
         microphone.unplug()
         env = {**microphone.env, "XDG_DATA_HOME": str(tmp_path / "data"), "XDG_CONFIG_HOME": str(tmp_path / "config")}
         with Terminal([sys.executable, "-m", "device_asr.cli"], env, 80, 24) as terminal:
-            terminal.until(lambda screen: "○ waiting" in screen and "! Waiting for a microphone, looking" in screen,
-                           30, "the interface says what it waits for, in 80 columns")
+            terminal.until(
+                lambda screen: "○ waiting" in screen and "! Waiting for a microphone, looking" in screen,
+                30,
+                "the interface says what it waits for, in 80 columns",
+            )
             microphone.plug()
             terminal.until(lambda screen: "● listening" in screen, 30, "the microphone is used")
             terminal.press("q")

@@ -32,8 +32,16 @@ RATE = 16_000
 PIECES = (b" the", b" cat", b" sat", b" on", b" a", b" mat", b".", b"!")
 VOCABULARY = Vocabulary(PIECES, {"end": 8, "start": 9, "no_speech": 10, "no_timestamps": 11})
 SAID = [0, 1, 2, 6]  # " the cat sat."
-DIMS = Dims(n_mels=8, state=16, head_dim=8, audio_ctx=1500, text_ctx=208, vocab=12,
-            encoder=(LayerDims(2, 32),), decoder=(LayerDims(2, 32, 2),))
+DIMS = Dims(
+    n_mels=8,
+    state=16,
+    head_dim=8,
+    audio_ctx=1500,
+    text_ctx=208,
+    vocab=12,
+    encoder=(LayerDims(2, 32),),
+    decoder=(LayerDims(2, 32, 2),),
+)
 RECIPE = DistillRecipe(epochs=2, batch=2, rate=3e-3, warmup=1, cut=0.3, average=0.5, save_every=1e-6)
 
 
@@ -57,8 +65,9 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     return made
 
 
-def run(teacher: Checkpoint, clips: list[Clip], work: Path, recipe: DistillRecipe = RECIPE,
-        **options: Any) -> tuple[Checkpoint, list[dict[str, Any]]]:
+def run(
+    teacher: Checkpoint, clips: list[Clip], work: Path, recipe: DistillRecipe = RECIPE, **options: Any
+) -> tuple[Checkpoint, list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     noises = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
     return distill(teacher, untrained(1), clips, noises, recipe, work, rows.append, **options), rows
@@ -91,8 +100,9 @@ def test_labels_are_kept_on_disk_by_sound_and_weights(teacher: Checkpoint, tmp_p
 def test_a_given_text_corrects_the_label(teacher: Checkpoint, tmp_path: Path) -> None:
     words = VOCABULARY.decode(SAID).split()
     given = " ".join(["sat" if words[0].lower() != "sat" else "mat", *words[1:]]).lower()
-    (own,), (better,) = (LabelCache(tmp_path, teacher).labels([np.zeros(RATE, np.float32)], [text])
-                         for text in (None, given))
+    (own,), (better,) = (
+        LabelCache(tmp_path, teacher).labels([np.zeros(RATE, np.float32)], [text]) for text in (None, given)
+    )
     assert VOCABULARY.decode(better.tokens.tolist()).lower().split() == given.split() != words
     assert better.best[-1, 0] == VOCABULARY.end and better.best.shape == (len(better.tokens) + 1, own.best.shape[1])
     first = better.best[0]
@@ -111,14 +121,17 @@ def label(ids: list[int], ended: bool = True) -> Label:
     return Label(np.array(ids, np.int32), best, np.log(np.full(best.shape, 1 / 3)).astype(np.float16), ended)
 
 
-@pytest.mark.parametrize(("ids", "ended", "given", "kept"), [
-    (SAID, True, "the cat sat", True),
-    (SAID, True, None, True),
-    (SAID, True, "on a mat", False),  # another sentence
-    (SAID, False, None, False),  # never stopped
-    ([], True, None, False),
-    ([0, 1] * 40, True, None, False),  # a loop that stopped
-])
+@pytest.mark.parametrize(
+    ("ids", "ended", "given", "kept"),
+    [
+        (SAID, True, "the cat sat", True),
+        (SAID, True, None, True),
+        (SAID, True, "on a mat", False),  # another sentence
+        (SAID, False, None, False),  # never stopped
+        ([], True, None, False),
+        ([0, 1] * 40, True, None, False),  # a loop that stopped
+    ],
+)
 def test_only_texts_to_learn_from_are_kept(ids: list[int], ended: bool, given: str | None, kept: bool) -> None:
     assert trusted(label(ids, ended), VOCABULARY, given) is kept
 
@@ -151,8 +164,13 @@ def test_parts_weighed_by_tokens_make_the_whole() -> None:
     wanted, parts = batch_of(SAID, [3]), [batch_of(SAID), batch_of([3])]
     logits = torch.randn(2, 6, 12)
     whole = distillation_loss(logits, wanted, 0.7, 0.3)
-    summed = sum(distillation_loss(logits[i : i + 1, : part.tokens.shape[1]], part, 0.7, 0.3) * part.count
-                 for i, part in enumerate(parts)) / wanted.count
+    summed = (
+        sum(
+            distillation_loss(logits[i : i + 1, : part.tokens.shape[1]], part, 0.7, 0.3) * part.count
+            for i, part in enumerate(parts)
+        )
+        / wanted.count
+    )
     assert float(whole) == pytest.approx(float(summed), rel=1e-5)
 
 
@@ -166,7 +184,8 @@ def test_the_rate_rises_then_falls_to_a_tenth() -> None:
 
 
 def test_the_student_learns_what_the_teacher_says_and_where_it_stops(
-        teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path
+) -> None:
     student, rows = run(teacher, clips, tmp_path, replace(RECIPE, epochs=15, rate=1e-2))
     assert rows[-1]["loss"] < 0.3 * rows[0]["loss"] and rows[-1]["step"] == rows[-1]["of"] == 60
     (heard,) = full_context(student.network(), VOCABULARY, [np.zeros(2 * RATE, np.float32)])
@@ -177,7 +196,8 @@ def test_the_student_learns_what_the_teacher_says_and_where_it_stops(
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_a_run_that_was_killed_ends_in_the_same_weights(
-        teacher: Checkpoint, clips: list[Clip], tmp_path: Path, accumulate: int) -> None:
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path, accumulate: int
+) -> None:
     recipe = replace(RECIPE, accumulate=accumulate, augment=Augmentation(masked=0.5, reverb=0.5))
     straight, _ = run(teacher, clips, tmp_path / "straight", recipe)
     steps = len(logged(tmp_path / "straight"))
@@ -205,7 +225,8 @@ def test_a_finished_run_is_not_run_again(teacher: Checkpoint, clips: list[Clip],
 
 
 def test_another_recipe_or_corpus_does_not_go_on_from_this_state(
-        teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path
+) -> None:
     run(teacher, clips, tmp_path)
     for other in ({"recipe": replace(RECIPE, rate=1e-4), "clips": clips}, {"recipe": RECIPE, "clips": clips[:6]}):
         with pytest.raises(UsageError, match="another work folder"):
@@ -227,7 +248,8 @@ def test_the_run_ends_when_the_student_qualifies(teacher: Checkpoint, clips: lis
 
 
 def test_bfloat16_learns_with_float32_weights_and_frontend(
-        teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path
+) -> None:
     student, rows = run(teacher, clips, tmp_path, replace(RECIPE, epochs=6, rate=1e-2), bfloat16=True)
     assert rows[-1]["loss"] < 0.7 * rows[0]["loss"]
     assert {value.dtype for value in student.weights.values()} == {torch.float32}
@@ -267,8 +289,19 @@ def test_a_loss_that_is_not_finite_ends_the_run(teacher: Checkpoint, clips: list
         run(teacher, clips, tmp_path, replace(RECIPE, rate=1e30))
 
 
-@pytest.mark.parametrize("values", [{"cut": 1.0}, {"average": -0.1}, {"batch": 0}, {"accumulate": 0}, {"rate": 0.0},
-                                    {"temperature": 0.0}, {"soft": -1.0}, {"soft": 0.0, "hard": 0.0}])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"cut": 1.0},
+        {"average": -0.1},
+        {"batch": 0},
+        {"accumulate": 0},
+        {"rate": 0.0},
+        {"temperature": 0.0},
+        {"soft": -1.0},
+        {"soft": 0.0, "hard": 0.0},
+    ],
+)
 def test_an_impossible_setting_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(values))):
         DistillRecipe(**values)
@@ -283,10 +316,19 @@ def test_a_table_of_a_recipe_becomes_an_augmentation() -> None:
 # -- hidden states -----------------------------------------------------------------------------------------
 
 
-def test_a_student_learns_the_teachers_states_of_thirty_seconds(teacher: Checkpoint, clips: list[Clip],
-                                                                tmp_path: Path) -> None:
-    recipe = replace(RECIPE, epochs=6, rate=1e-2, soft=0.0, hard=0.0, hidden=1.0, cut=0.0, augment=Augmentation(
-        lead=0.0, tail=0.0, noise=0.0, reverb=0.0, speed=0.0, telephone=0.0, clipped=0.0))
+def test_a_student_learns_the_teachers_states_of_thirty_seconds(
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path
+) -> None:
+    recipe = replace(
+        RECIPE,
+        epochs=6,
+        rate=1e-2,
+        soft=0.0,
+        hard=0.0,
+        hidden=1.0,
+        cut=0.0,
+        augment=Augmentation(lead=0.0, tail=0.0, noise=0.0, reverb=0.0, speed=0.0, telephone=0.0, clipped=0.0),
+    )
     sounds = [read_clip(clip) for clip in clips]
 
     def apart(student: Checkpoint) -> float:
@@ -312,8 +354,9 @@ def test_states_of_another_width_cannot_be_learned(teacher: Checkpoint, clips: l
 # -- streaming ---------------------------------------------------------------------------------------------
 
 
-def test_a_student_learns_to_hear_in_chunks_and_to_spell(teacher: Checkpoint, clips: list[Clip],
-                                                         tmp_path: Path) -> None:
+def test_a_student_learns_to_hear_in_chunks_and_to_spell(
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path
+) -> None:
     student = add_ctc(untrained(1))
     recipe = replace(RECIPE, epochs=6, rate=1e-2, streaming=Streaming(0.5, (8, 16), (20, 40), ctc=0.5, hidden=0.1))
     rows: list[dict[str, Any]] = []
@@ -325,8 +368,9 @@ def test_a_student_learns_to_hear_in_chunks_and_to_spell(teacher: Checkpoint, cl
 
 def test_adapters_are_trained_alone(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
     student = add_adapters(add_ctc(untrained(1)), 2)
-    recipe = replace(RECIPE, only=("adapters.*",), rate=1e-2,
-                     streaming=Streaming(1.0, (4,), (8, 20), (1,), ctc=0.0, hidden=1.0))
+    recipe = replace(
+        RECIPE, only=("adapters.*",), rate=1e-2, streaming=Streaming(1.0, (4,), (8, 20), (1,), ctc=0.0, hidden=1.0)
+    )
     rows: list[dict[str, Any]] = []
     trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
     moved = {name for name, value in trained.weights.items() if not torch.equal(value, student.weights[name])}
@@ -335,11 +379,15 @@ def test_adapters_are_trained_alone(teacher: Checkpoint, clips: list[Clip], tmp_
 
 
 @pytest.mark.parametrize("steady", [False, True])
-def test_states_are_led_to_those_of_the_beginning(teacher: Checkpoint, clips: list[Clip], tmp_path: Path,
-                                                  steady: bool) -> None:
+def test_states_are_led_to_those_of_the_beginning(
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path, steady: bool
+) -> None:
     """Those of batches in chunks always, of clips heard whole where the training is to keep them."""
-    recipe = replace(RECIPE, epochs=1, streaming=Streaming(share=0.5, sizes=(4,), left=(8, 20), ahead=(1,), ctc=0.0,
-                                                           hidden=1.0, steady=steady))
+    recipe = replace(
+        RECIPE,
+        epochs=1,
+        streaming=Streaming(share=0.5, sizes=(4,), left=(8, 20), ahead=(1,), ctc=0.0, hidden=1.0, steady=steady),
+    )
     rows = run(teacher, clips, tmp_path, recipe)[1]
     assert 0 < sum("hidden" in row for row in rows) <= len(rows)
     assert all("hidden" in row for row in rows) is steady
@@ -363,8 +411,9 @@ def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp
         distill(teacher, student, clips, [], replace(recipe, only=("ctd.*",)), tmp_path / "other", lambda row: None)
 
 
-@pytest.mark.parametrize("wrong", [{"share": 1.5}, {"sizes": ()}, {"left": (9, 3)}, {"ctc": -1.0}, {"ahead": ()},
-                                   {"ahead": (-1,)}])
+@pytest.mark.parametrize(
+    "wrong", [{"share": 1.5}, {"sizes": ()}, {"left": (9, 3)}, {"ctc": -1.0}, {"ahead": ()}, {"ahead": (-1,)}]
+)
 def test_streaming_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"distill\.streaming"):
         Streaming(**wrong)

@@ -19,8 +19,16 @@ from device_asr.errors import UsageError  # noqa: E402
 from device_asr.runtime import Session  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
 
-DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
-            encoder=(LayerDims(2, 64),), decoder=(LayerDims(2, 64, 2), LayerDims(1, 40, 2)))
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(2, 64),),
+    decoder=(LayerDims(2, 64, 2), LayerDims(1, 40, 2)),
+)
 SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
 
 
@@ -40,8 +48,10 @@ def program(checkpoint: Checkpoint) -> SpeechProgram:
 def session(program: SpeechProgram, tmp_path_factory: pytest.TempPathFactory) -> Session:
     path = tmp_path_factory.mktemp("pte") / "model.pte"
     path.write_bytes(program.data)
-    constants = {name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
-                 for name, c in program.constants.items()}
+    constants = {
+        name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
+        for name, c in program.constants.items()
+    }
     return Session(path, {n: [i["name"] for i in m["inputs"]] for n, m in program.methods.items()}, constants)
 
 

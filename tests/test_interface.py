@@ -23,8 +23,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not find_bundles(), reason="no
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    env = {**os.environ, "XDG_DATA_HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path),
-           "DEVICE_ASR_SESSION_FOLDER": str(tmp_path / "sessions")}
+    env = {
+        **os.environ,
+        "XDG_DATA_HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path),
+        "DEVICE_ASR_SESSION_FOLDER": str(tmp_path / "sessions"),
+    }
     with Terminal([sys.executable, "-m", "device_asr.cli", "--source", str(LETTER)], env, 80, 24) as opened:
         yield opened
 
@@ -51,8 +55,9 @@ def recognisers(terminal: Terminal) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_polite_signal_finishes_the_phrase_and_restores_the_terminal(tmp_path: Path, terminal: Terminal,
-                                                                        number: signal.Signals) -> None:
+def test_a_polite_signal_finishes_the_phrase_and_restores_the_terminal(
+    tmp_path: Path, terminal: Terminal, number: signal.Signals
+) -> None:
     in_mid_phrase(terminal)
     children = recognisers(terminal)
     assert children and not terminal.restored, "the interface owns the screen while it runs"

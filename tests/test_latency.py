@@ -27,8 +27,7 @@ def heard(*events: object) -> LatencyMeter:
 
 
 def test_first_partial_runs_from_the_onset_to_the_first_text_and_counts_its_computation() -> None:
-    meter = heard(SpeechStarted(0, 1.0), partial("", 1.4), partial("the", 1.9, compute=0.1),
-                  partial("the cat", 2.3))
+    meter = heard(SpeechStarted(0, 1.0), partial("", 1.4), partial("the", 1.9, compute=0.1), partial("the cat", 2.3))
     assert list(meter.first_partial.values) == [pytest.approx(1.0)]
 
 
@@ -38,20 +37,33 @@ def test_a_phrase_whose_first_text_is_its_final_has_no_first_partial() -> None:
 
 
 def test_a_word_is_emitted_when_it_was_last_changed_whatever_computing_took() -> None:
-    meter = heard(SpeechStarted(0, 1.0), partial("the", 1.5, compute=9), partial("the cap", 2.0, compute=9),
-                  partial("the cat", 2.5, compute=9), final(("The", 1.3), ("cat.", 1.8), time=3.0, compute=9))
+    meter = heard(
+        SpeechStarted(0, 1.0),
+        partial("the", 1.5, compute=9),
+        partial("the cap", 2.0, compute=9),
+        partial("the cat", 2.5, compute=9),
+        final(("The", 1.3), ("cat.", 1.8), time=3.0, compute=9),
+    )
     assert list(meter.word_emission.values) == pytest.approx([0.2, 0.7])
 
 
 def test_a_word_that_goes_and_comes_back_counts_from_its_return() -> None:
-    meter = heard(SpeechStarted(0, 1.0), partial("cat", 1.5), partial("cap", 2.0), partial("cat", 2.5),
-                  final(("cat", 1.4), time=3.0))
+    meter = heard(
+        SpeechStarted(0, 1.0),
+        partial("cat", 1.5),
+        partial("cap", 2.0),
+        partial("cat", 2.5),
+        final(("cat", 1.4), time=3.0),
+    )
     assert list(meter.word_emission.values) == pytest.approx([1.1])
 
 
 def test_a_word_stays_itself_where_words_before_it_change() -> None:
-    meter = heard(SpeechStarted(0, 1.0), partial("I scream for you", 1.5),
-                  final(("Ice", 1.1), ("cream", 1.2), ("for", 1.3), ("you", 1.4), time=3.0))
+    meter = heard(
+        SpeechStarted(0, 1.0),
+        partial("I scream for you", 1.5),
+        final(("Ice", 1.1), ("cream", 1.2), ("for", 1.3), ("you", 1.4), time=3.0),
+    )
     assert list(meter.word_emission.values) == pytest.approx([1.9, 1.8, 0.2, 0.1])
 
 
@@ -87,20 +99,31 @@ def test_mixing_the_clocks_is_refused() -> None:
 
 
 def test_flicker_counts_words_changed_and_taken_back_but_not_added() -> None:
-    meter = heard(SpeechStarted(0, 1.0), partial("the cap sat", 1.5), partial("the cat sat on", 2.0),
-                  final(("the", 1.1), ("cat", 1.2), ("sat", 1.3), time=3.0))
+    meter = heard(
+        SpeechStarted(0, 1.0),
+        partial("the cap sat", 1.5),
+        partial("the cat sat on", 2.0),
+        final(("the", 1.1), ("cat", 1.2), ("sat", 1.3), time=3.0),
+    )
     assert meter.changed_words == 2 and meter.flicker == pytest.approx(2 / 3)  # cap; on
 
 
 def test_flicker_leaves_case_and_punctuation_to_its_strict_form() -> None:
-    meter = heard(SpeechStarted(0, 1.0), partial("the cat.", 1.5),
-                  final(("The", 1.1), ("cat,", 1.2), ("sat", 1.3), time=3.0))
+    meter = heard(
+        SpeechStarted(0, 1.0), partial("the cat.", 1.5), final(("The", 1.1), ("cat,", 1.2), ("sat", 1.3), time=3.0)
+    )
     assert meter.flicker == 0 and meter.flicker_strict == pytest.approx(2 / 3)
 
 
 def test_text_of_a_phrase_that_made_no_final_was_all_taken_back() -> None:
-    meter = heard(SpeechStarted(0, 1.0), partial("thank you", 1.5), SpeechEnded(0, 1.6),
-                  SpeechStarted(1, 3.0), final(("hello", 3.5), time=4.1), SpeechEnded(1, 3.5))
+    meter = heard(
+        SpeechStarted(0, 1.0),
+        partial("thank you", 1.5),
+        SpeechEnded(0, 1.6),
+        SpeechStarted(1, 3.0),
+        final(("hello", 3.5), time=4.1),
+        SpeechEnded(1, 3.5),
+    )
     assert meter.flicker == 2.0 and meter.phrases == 2 and meter.finals == 1
 
 

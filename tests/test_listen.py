@@ -32,11 +32,20 @@ class Terminal(io.StringIO):
         return True
 
 
-def heard(pcm: np.ndarray, format: str = "txt", err: io.StringIO | None = None,
-          handovers: list[Handover] | None = None, **sound: float) -> str:
+def heard(
+    pcm: np.ndarray,
+    format: str = "txt",
+    err: io.StringIO | None = None,
+    handovers: list[Handover] | None = None,
+    **sound: float,
+) -> str:
     out = io.StringIO()
-    listen(RealtimeSource(Sound(pcm, **sound)), PhraseCounter, Config(),
-           Printer(format, out, err or io.StringIO(), handovers or []))
+    listen(
+        RealtimeSource(Sound(pcm, **sound)),
+        PhraseCounter,
+        Config(),
+        Printer(format, out, err or io.StringIO(), handovers or []),
+    )
     return out.getvalue()
 
 
@@ -88,24 +97,26 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
         threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        listen(RealtimeSource(Sound(speech(5.0))), Slow, Config(),
-               Printer("txt", io.StringIO(), io.StringIO(), []))
+        listen(RealtimeSource(Sound(speech(5.0))), Slow, Config(), Printer("txt", io.StringIO(), io.StringIO(), []))
     assert time.monotonic() - began < 1.5
 
 
 def test_a_failure_comes_after_what_was_said() -> None:
     out = io.StringIO()
     with pytest.raises(DeviceAsrError, match=r"The disk was pulled out\."):
-        listen(RealtimeSource(Sound(speech(1.0), fails_at=0.3)), PhraseCounter, Config(),
-               Printer("txt", out, io.StringIO(), []))
+        listen(
+            RealtimeSource(Sound(speech(1.0), fails_at=0.3)),
+            PhraseCounter,
+            Config(),
+            Printer("txt", out, io.StringIO(), []),
+        )
     assert out.getvalue() == "0.300\n"
 
 
 def test_a_full_disk_is_a_sentence() -> None:
     full = io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True)
     with pytest.raises(OutputError, match="No space left"):
-        listen(RealtimeSource(Sound(TWO_PHRASES)), PhraseCounter, Config(),
-               Printer("txt", full, io.StringIO(), []))
+        listen(RealtimeSource(Sound(TWO_PHRASES)), PhraseCounter, Config(), Printer("txt", full, io.StringIO(), []))
 
 
 def test_each_final_is_given_to_a_command_in_order(tmp_path: Path) -> None:
@@ -131,12 +142,15 @@ def test_a_command_that_fails_is_told_and_the_next_text_is_given_all_the_same(tm
     assert "no-such-tool" in failures[2]
 
 
-@pytest.mark.parametrize(("environ", "installed", "tool"), [
-    ({"WAYLAND_DISPLAY": "wayland-0", "DISPLAY": ":0"}, {"wtype", "xdotool", "ydotool"}, "wtype"),
-    ({"WAYLAND_DISPLAY": "wayland-0"}, {"xdotool", "ydotool"}, "ydotool"),
-    ({"DISPLAY": ":0"}, {"wtype", "xdotool"}, "xdotool"),
-    ({}, {"wtype", "xdotool", "ydotool"}, "ydotool"),
-])
+@pytest.mark.parametrize(
+    ("environ", "installed", "tool"),
+    [
+        ({"WAYLAND_DISPLAY": "wayland-0", "DISPLAY": ":0"}, {"wtype", "xdotool", "ydotool"}, "wtype"),
+        ({"WAYLAND_DISPLAY": "wayland-0"}, {"xdotool", "ydotool"}, "ydotool"),
+        ({"DISPLAY": ":0"}, {"wtype", "xdotool"}, "xdotool"),
+        ({}, {"wtype", "xdotool", "ydotool"}, "ydotool"),
+    ],
+)
 def test_the_typing_tool_fits_the_screen(environ: dict, installed: set, tool: str) -> None:
     found = typing_command(environ, lambda name: name if name in installed else None)
     assert found[0] == tool and found[-1] == "-", "text goes by standard input, never as an option"
@@ -149,8 +163,13 @@ def test_without_a_typing_tool_the_sentence_names_one() -> None:
 
 def test_no_microphone_is_one_sentence(tmp_path: Path) -> None:
     environ = {**os.environ, "HOME": str(tmp_path), "PULSE_SERVER": "unix:/nonexistent"}
-    result = subprocess.run([sys.executable, "-m", "device_asr.cli", "listen", "--device", "a ribbon of old"],
-                            env=environ, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(
+        [sys.executable, "-m", "device_asr.cli", "listen", "--device", "a ribbon of old"],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     assert (result.returncode, result.stdout) == (1, "")
     assert "microphone" in result.stderr.lower() and len(result.stderr.splitlines()) == 1
 
@@ -164,10 +183,12 @@ def test_a_reader_that_leaves_is_no_failure() -> None:
         "m.MicrophoneSource = lambda audio: RealtimeSource(Sound(np.tile(np.concatenate("
         "[speech(.05), silence(.05)]), 100)))\n"
         "r.load = lambda config: PhraseCounter()\n"
-        "from device_asr.cli import main; main(['listen'])")
-    shell = f"{sys.executable} -c \"$PROGRAM\" | head -1; echo ${{PIPESTATUS[0]}}"
-    result = subprocess.run(["bash", "-c", shell], env={**os.environ, "PROGRAM": left}, capture_output=True,
-                            text=True, timeout=30)
+        "from device_asr.cli import main; main(['listen'])"
+    )
+    shell = f'{sys.executable} -c "$PROGRAM" | head -1; echo ${{PIPESTATUS[0]}}'
+    result = subprocess.run(
+        ["bash", "-c", shell], env={**os.environ, "PROGRAM": left}, capture_output=True, text=True, timeout=30
+    )
     assert result.stdout.split() == ["0.050", "0"]
     assert result.stderr == ""
 

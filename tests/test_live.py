@@ -29,9 +29,15 @@ from device_asr.sources.realtime import RealtimeSource
 class Run:
     """A session over a sound, and what it delivered."""
 
-    def __init__(self, pcm: np.ndarray, recognizer: PhraseCounter | None = None, *,
-                 config: Config | None = None, load: Callable[[], None] = lambda: None,
-                 fails_at: float | None = None) -> None:
+    def __init__(
+        self,
+        pcm: np.ndarray,
+        recognizer: PhraseCounter | None = None,
+        *,
+        config: Config | None = None,
+        load: Callable[[], None] = lambda: None,
+        fails_at: float | None = None,
+    ) -> None:
         self.recognizer = recognizer or PhraseCounter()
         self.deliveries: list[Delivery] = []
         self.sound = Sound(pcm, fails_at=fails_at)
@@ -41,8 +47,9 @@ class Run:
             load()
             return self.recognizer
 
-        self.session = LiveSession(RealtimeSource(self.sound), make, config or Config(),
-                                   self.deliveries.append, on_audio=self.heard.append)
+        self.session = LiveSession(
+            RealtimeSource(self.sound), make, config or Config(), self.deliveries.append, on_audio=self.heard.append
+        )
         self.session.start()
 
     def of(self, kind: type) -> list:
@@ -266,7 +273,8 @@ def test_a_file_is_played_whole_and_on_time() -> None:
     assert np.array_equal(pcm, np.concatenate([chunk.pcm for chunk in FileSource(path)]))
     assert time.monotonic() - began == pytest.approx(pcm.size / SAMPLE_RATE, abs=0.1)
     assert [c.captured - began for c in chunks] == pytest.approx(
-        [c.start + c.pcm.size / SAMPLE_RATE for c in chunks], abs=0.01)
+        [c.start + c.pcm.size / SAMPLE_RATE for c in chunks], abs=0.01
+    )
     assert source.name.endswith("timer.flac") and source.backlog == 0
     with pytest.raises(DeviceError, match="is being played"):
         source.select("usb")

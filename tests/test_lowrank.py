@@ -26,10 +26,19 @@ from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
 from device_asr.errors import DeviceAsrError, UsageError  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
 
-DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
-            encoder=(LayerDims(2, 128), LayerDims(1, 64)), decoder=(LayerDims(2, 96, 2), LayerDims(2, 64, 1)))
-VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)),
-                        {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(2, 128), LayerDims(1, 64)),
+    decoder=(LayerDims(2, 96, 2), LayerDims(2, 64, 1)),
+)
+VOCABULARY = Vocabulary(
+    tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+)
 UP = "encoder.layers.0.ffn.up"
 PLAIN = LowRankSettings(energy=0.7, activations=False)
 
@@ -76,8 +85,10 @@ def logits(checkpoint: Checkpoint, seed: int = 4) -> Tensor:
 # -- what stays the same -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("settings", [LowRankSettings(energy=1.0), LowRankSettings(layers=(), energy=0.5),
-                                      LowRankSettings(energy=1, activations=False)])
+@pytest.mark.parametrize(
+    "settings",
+    [LowRankSettings(energy=1.0), LowRankSettings(layers=(), energy=0.5), LowRankSettings(energy=1, activations=False)],
+)
 def test_energy_one_or_no_layers_change_nothing(checkpoint: Checkpoint, settings: LowRankSettings) -> None:
     same, report = factorise(checkpoint, settings)
     assert same is checkpoint
@@ -85,8 +96,9 @@ def test_energy_one_or_no_layers_change_nothing(checkpoint: Checkpoint, settings
 
 
 @pytest.mark.parametrize("activations", [False, True])
-def test_layers_of_low_rank_are_found_and_answer_the_same(low: Checkpoint, calibration: list[Batch],
-                                                          activations: bool) -> None:
+def test_layers_of_low_rank_are_found_and_answer_the_same(
+    low: Checkpoint, calibration: list[Batch], activations: bool
+) -> None:
     settings = LowRankSettings(layers=("*.ffn.*",), energy=1 - 1e-9, activations=activations)
     factored, report = factorise(low, settings, calibration)
     assert [(layer.rank, layer.whole) for layer in report.layers] == [(8, False)] * 8
@@ -132,8 +144,10 @@ def test_layers_that_two_factors_would_not_make_smaller_stay_whole(checkpoint: C
         assert layer.whole == (16 * (layer.rows + layer.columns) >= layer.rows * layer.columns)
         assert (layer.name in made) != layer.whole
     assert UP in made and "encoder.layers.0.attention.query" in report.skipped  # 128 x 32 and 32 x 32
-    assert torch.equal(factored.weights["encoder.layers.0.attention.query.weight"],
-                       checkpoint.weights["encoder.layers.0.attention.query.weight"])
+    assert torch.equal(
+        factored.weights["encoder.layers.0.attention.query.weight"],
+        checkpoint.weights["encoder.layers.0.attention.query.weight"],
+    )
 
 
 def test_less_energy_means_fewer_weights_and_another_answer(checkpoint: Checkpoint) -> None:
@@ -148,7 +162,8 @@ def test_only_what_a_pattern_matches_is_touched(checkpoint: Checkpoint) -> None:
     factored, report = factorise(checkpoint, replace(PLAIN, layers=("encoder.layers.*.ffn.up", UP), energy=0.5))
     assert [layer.name for layer in report.layers] == [UP, "encoder.layers.1.ffn.up"]
     assert set(checkpoint.weights) - set(factored.weights) == {
-        f"encoder.layers.{i}.ffn.up.{kind}" for i in (0, 1) for kind in ("weight", "bias")}
+        f"encoder.layers.{i}.ffn.up.{kind}" for i in (0, 1) for kind in ("weight", "bias")
+    }
 
 
 def test_ranks_are_rounded_up_to_the_multiple(checkpoint: Checkpoint) -> None:
@@ -177,6 +192,7 @@ def layer_outputs(checkpoint: Checkpoint, names: list[str], seed: int) -> dict[s
         def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             at = torch.arange(output.shape[1]) * (pcm.shape[1] / output.shape[1])
             found[name] = output[at[None] < lengths[:, None]]
+
         return hook
 
     for name in names:
@@ -187,8 +203,9 @@ def layer_outputs(checkpoint: Checkpoint, names: list[str], seed: int) -> dict[s
 
 
 @pytest.mark.parametrize("name", ["encoder.conv2", "encoder.layers.1.ffn.up", "decoder.layers.0.cross.key"])
-def test_activations_beat_plain_on_correlated_inputs(checkpoint: Checkpoint, calibration: list[Batch],
-                                                     name: str) -> None:
+def test_activations_beat_plain_on_correlated_inputs(
+    checkpoint: Checkpoint, calibration: list[Batch], name: str
+) -> None:
     """On clips that were not calibrated with, at equal rank; the layers before are made to correlate the inputs."""
     weights = dict(checkpoint.weights)
     random = torch.Generator().manual_seed(5)
@@ -210,20 +227,24 @@ def test_the_bias_takes_up_the_mean(checkpoint: Checkpoint, calibration: list[Ba
     shift = {"encoder.layers.0.ffn_norm.bias": torch.linspace(-3, 3, 32)}
     shifted = replace(checkpoint, weights={**checkpoint.weights, **shift})
     factored, _ = factorise(shifted, LowRankSettings(layers=(UP,), rank=8), calibration)
-    lost = torch.cat([layer_outputs(factored, [UP], seed)[UP] - layer_outputs(shifted, [UP], seed)[UP]
-                      for seed in (2, 3)])
+    lost = torch.cat(
+        [layer_outputs(factored, [UP], seed)[UP] - layer_outputs(shifted, [UP], seed)[UP] for seed in (2, 3)]
+    )
     assert lost.abs().mean() > 1e-3
     assert lost.mean(0).abs().max() < 1e-2 * lost.abs().mean()
 
 
 def test_padding_is_not_listened_to(checkpoint: Checkpoint, calibration: list[Batch]) -> None:
     settings = LowRankSettings(energy=0.7)
-    longer = [(nn.functional.pad(pcm, (0, 6400)), lengths, nn.functional.pad(tokens, (0, 9), value=VOCABULARY.end))
-              for pcm, lengths, tokens in calibration]
+    longer = [
+        (nn.functional.pad(pcm, (0, 6400)), lengths, nn.functional.pad(tokens, (0, 9), value=VOCABULARY.end))
+        for pcm, lengths, tokens in calibration
+    ]
     # the longest clip fills its batch, so its last window changes from the edge to silence: keep to the others
     first, second = ([(p[1:], n[1:], t[1:]) for p, n, t in clips] for clips in (calibration, longer))
-    for one, other in zip(factorise(checkpoint, settings, first)[1].layers,
-                          factorise(checkpoint, settings, second)[1].layers, strict=True):
+    for one, other in zip(
+        factorise(checkpoint, settings, first)[1].layers, factorise(checkpoint, settings, second)[1].layers, strict=True
+    ):
         assert one.rank == other.rank and one.energy == pytest.approx(other.energy, abs=1e-4), one.name
 
 
@@ -235,8 +256,7 @@ def wer_by_size(whole: Checkpoint) -> Callable[[Checkpoint], float]:
     return lambda checkpoint: 0.1 + 0.1 * (1 - checkpoint.parameters / whole.parameters)
 
 
-def search(checkpoint: Checkpoint, budget: float, rounds: int = 8,
-           energy: float = 0.95) -> tuple[Outcome, list[Round]]:
+def search(checkpoint: Checkpoint, budget: float, rounds: int = 8, energy: float = 0.95) -> tuple[Outcome, list[Round]]:
     told: list[Round] = []
     settings = replace(PLAIN, energy=energy)
     return within_budget(checkpoint, (), settings, wer_by_size(checkpoint), budget, rounds, told.append), told
@@ -327,9 +347,12 @@ def test_the_programs_take_factored_layers(low: Checkpoint) -> None:
         table = [low.weights["decoder.embedding.weight"]]
         keys = [torch.zeros(x.heads, 16, 24) for x in DIMS.decoder]
         values = [torch.zeros(x.heads, 24, 16) for x in DIMS.decoder]
-        decoded = [DecodeProgram(c.network(), c.alignment_heads, 24)(
-            torch.tensor([257, 259, 65]), torch.tensor([0]), table, keys, values, list(e[:2]), list(e[2:]))
-            for c, e in zip((low, factored), encoded, strict=True)]
+        decoded = [
+            DecodeProgram(c.network(), c.alignment_heads, 24)(
+                torch.tensor([257, 259, 65]), torch.tensor([0]), table, keys, values, list(e[:2]), list(e[2:])
+            )
+            for c, e in zip((low, factored), encoded, strict=True)
+        ]
     for one, other in zip([*encoded[0], *decoded[0]], [*encoded[1], *decoded[1]], strict=True):
         assert torch.allclose(one, other, atol=1e-5)
 
@@ -359,17 +382,20 @@ def test_the_program_for_the_device_is_exported_with_parity() -> None:
 # -- bad input ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("values", "told"), [
-    ({}, "wanted either energy or rank, found energy None and rank None"),
-    ({"energy": 0.9, "rank": 8}, "wanted either energy or rank"),
-    ({"energy": 0.0}, r"lowrank.energy: wanted a share in \(0, 1\], found 0.0"),
-    ({"energy": 1.5}, r"wanted a share in \(0, 1\], found 1.5"),
-    ({"energy": math.nan}, r"wanted a share in \(0, 1\], found nan"),
-    ({"rank": 0}, "lowrank.rank: wanted a multiple of 8, found 0"),
-    ({"rank": 12}, "lowrank.rank: wanted a multiple of 8, found 12"),
-    ({"energy": 0.9, "multiple": 0}, "lowrank.multiple: wanted 1 or more, found 0"),
-    ({"energy": 0.9, "ridge": 0.0}, "lowrank.ridge: wanted a number above 0, found 0.0"),
-])
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, "wanted either energy or rank, found energy None and rank None"),
+        ({"energy": 0.9, "rank": 8}, "wanted either energy or rank"),
+        ({"energy": 0.0}, r"lowrank.energy: wanted a share in \(0, 1\], found 0.0"),
+        ({"energy": 1.5}, r"wanted a share in \(0, 1\], found 1.5"),
+        ({"energy": math.nan}, r"wanted a share in \(0, 1\], found nan"),
+        ({"rank": 0}, "lowrank.rank: wanted a multiple of 8, found 0"),
+        ({"rank": 12}, "lowrank.rank: wanted a multiple of 8, found 12"),
+        ({"energy": 0.9, "multiple": 0}, "lowrank.multiple: wanted 1 or more, found 0"),
+        ({"energy": 0.9, "ridge": 0.0}, "lowrank.ridge: wanted a number above 0, found 0.0"),
+    ],
+)
 def test_settings_that_cannot_be_are_refused(values: dict[str, float], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         LowRankSettings(**values)
@@ -381,8 +407,11 @@ def test_a_rank_larger_than_the_layer_is_refused(checkpoint: Checkpoint) -> None
 
 
 def test_a_layer_that_is_not_there_is_told_with_the_nearest(checkpoint: Checkpoint) -> None:
-    with pytest.raises(UsageError, match=r"'encoder\.layer\.0\.ffn\.up' matches no linear layer; "
-                                         r"the nearest is 'encoder\.layers\.0\.ffn\.up'"):
+    with pytest.raises(
+        UsageError,
+        match=r"'encoder\.layer\.0\.ffn\.up' matches no linear layer; "
+        r"the nearest is 'encoder\.layers\.0\.ffn\.up'",
+    ):
         factorise(checkpoint, replace(PLAIN, layers=("encoder.layer.0.ffn.up",)))
 
 
@@ -392,15 +421,19 @@ def test_activations_without_clips_are_refused(checkpoint: Checkpoint, clips: li
         factorise(checkpoint, LowRankSettings(energy=0.9), clips)
 
 
-@pytest.mark.parametrize(("settings", "budget", "rounds", "told"), [
-    (PLAIN, -0.1, 8, r"WER budget: wanted a share of 0 or more, such as 0\.15, found -0\.1"),
-    (PLAIN, math.nan, 8, "WER budget: .* found nan"),
-    (PLAIN, 0.1, 0, "wanted 1 round or more, found 0"),
-    (LowRankSettings(rank=8), 0.1, 8, "wanted an energy below 1 to begin with, found a rank"),
-    (LowRankSettings(energy=1.0), 0.1, 8, r"wanted an energy below 1 to begin with, found 1\.0"),
-])
-def test_an_impossible_search_is_refused(checkpoint: Checkpoint, settings: LowRankSettings, budget: float,
-                                         rounds: int, told: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "budget", "rounds", "told"),
+    [
+        (PLAIN, -0.1, 8, r"WER budget: wanted a share of 0 or more, such as 0\.15, found -0\.1"),
+        (PLAIN, math.nan, 8, "WER budget: .* found nan"),
+        (PLAIN, 0.1, 0, "wanted 1 round or more, found 0"),
+        (LowRankSettings(rank=8), 0.1, 8, "wanted an energy below 1 to begin with, found a rank"),
+        (LowRankSettings(energy=1.0), 0.1, 8, r"wanted an energy below 1 to begin with, found 1\.0"),
+    ],
+)
+def test_an_impossible_search_is_refused(
+    checkpoint: Checkpoint, settings: LowRankSettings, budget: float, rounds: int, told: str
+) -> None:
     with pytest.raises(UsageError, match=told):
         within_budget(checkpoint, (), settings, lambda _: 0.0, budget, rounds)
 

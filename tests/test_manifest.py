@@ -17,16 +17,32 @@ def write(folder: Path, *lines: str) -> Path:
 
 
 def test_sounds_are_relative_to_the_manifest_and_unknowns_are_none(tmp_path: Path) -> None:
-    path = write(tmp_path, '{"audio": "a/1.flac", "text": "Grüße", "speaker": "x", "duration": 2}', "",
-                 '{"audio": "/b.wav", "text": null}')
+    path = write(
+        tmp_path,
+        '{"audio": "a/1.flac", "text": "Grüße", "speaker": "x", "duration": 2}',
+        "",
+        '{"audio": "/b.wav", "text": null}',
+    )
     assert read_manifest(path) == [Clip(tmp_path / "a/1.flac", "Grüße", "x", 2), Clip(Path("/b.wav"))]
 
 
-@pytest.mark.parametrize("entry", [
-    3, [], {}, {"audio": ""}, {"audio": 5}, {"audio": "a", "text": 1}, {"audio": "a", "speaker": []},
-    {"audio": "a", "duration": 0}, {"audio": "a", "duration": "2"}, {"audio": "a", "duration": True},
-    {"audio": "a", "duration": float("nan")}, {"audio": "a", "duration": float("inf")},
-])
+@pytest.mark.parametrize(
+    "entry",
+    [
+        3,
+        [],
+        {},
+        {"audio": ""},
+        {"audio": 5},
+        {"audio": "a", "text": 1},
+        {"audio": "a", "speaker": []},
+        {"audio": "a", "duration": 0},
+        {"audio": "a", "duration": "2"},
+        {"audio": "a", "duration": True},
+        {"audio": "a", "duration": float("nan")},
+        {"audio": "a", "duration": float("inf")},
+    ],
+)
 def test_what_is_not_a_clip_is_told_with_its_line(tmp_path: Path, entry: object) -> None:
     assert check_entry(entry).startswith("wanted ")
     path = write(tmp_path, '{"audio": "fine.wav"}', json.dumps(entry))
@@ -41,12 +57,15 @@ def test_a_line_that_is_not_json_is_told_with_its_number_and_shortened(tmp_path:
         read_manifest(write(tmp_path, "x" * 1000))
 
 
-@pytest.mark.parametrize(("make", "words"), [
-    (lambda path: None, "does not exist"),
-    (lambda path: path.mkdir(), "is a folder"),
-    (lambda path: path.write_bytes(b"\xff\xfe\x00"), "not UTF-8"),
-    (lambda path: path.write_text("\n\n"), "has no clip"),
-])
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "does not exist"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "not UTF-8"),
+        (lambda path: path.write_text("\n\n"), "has no clip"),
+    ],
+)
 def test_a_manifest_that_is_none(tmp_path: Path, make, words: str) -> None:
     path = tmp_path / "corpus.jsonl"
     make(path)

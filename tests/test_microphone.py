@@ -110,7 +110,8 @@ def test_what_is_played_is_heard_in_real_time(microphone: VirtualMicrophone, ton
 
 
 def test_the_callback_returns_within_2_ms_while_the_recogniser_is_blocked_for_250_ms(
-        microphone: VirtualMicrophone, tone: Path) -> None:
+    microphone: VirtualMicrophone, tone: Path
+) -> None:
     unblock = threading.Event()
     listener = Listener(MicrophoneSource(AudioConfig()), lambda: unblock.wait(0.25))
     microphone.play(tone)
@@ -129,7 +130,8 @@ def test_the_callback_returns_within_2_ms_while_the_recogniser_is_blocked_for_25
 
 
 def test_sound_beyond_the_ring_is_counted_and_told_where_it_is_missing(
-        microphone: VirtualMicrophone, tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    microphone: VirtualMicrophone, tone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = AudioConfig()
     object.__setattr__(config, "ring_s", 0.5)  # shorter than a person may choose, to see it overflow
     source = MicrophoneSource(config)
@@ -146,7 +148,8 @@ def test_sound_beyond_the_ring_is_counted_and_told_where_it_is_missing(
 
 
 def test_a_device_that_refuses_16_khz_is_resampled_from_its_own_rate(
-        microphone: VirtualMicrophone, tone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    microphone: VirtualMicrophone, tone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Capture, "_formats", lambda self, config: [(44_100, 2)])  # the server takes any
     listener = Listener(MicrophoneSource(AudioConfig()))
     microphone.play(tone)
@@ -198,7 +201,8 @@ class Hearing:
 
 
 def test_unplugged_in_mid_phrase_the_phrase_is_finished_and_the_device_is_taken_up_on_its_return(
-        microphone: VirtualMicrophone, tone: Path) -> None:
+    microphone: VirtualMicrophone, tone: Path
+) -> None:
     deliveries: list[Delivery] = []
     session = LiveSession(MicrophoneSource(AudioConfig()), Hearing, Config(), deliveries.append)
     session.start()
@@ -324,10 +328,12 @@ def test_channels_of_hardware_are_mixed_in_the_callback(microphone: VirtualMicro
         capture.close()
 
 
-@pytest.mark.skipif("en-tiny" not in {folder.name for folder in find_bundles()},
-                    reason="the model en-tiny is not built")
+@pytest.mark.skipif(
+    "en-tiny" not in {folder.name for folder in find_bundles()}, reason="the model en-tiny is not built"
+)
 def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unplugging(
-        microphone: VirtualMicrophone, tmp_path: Path) -> None:
+    microphone: VirtualMicrophone, tmp_path: Path
+) -> None:
     from jiwer import wer
     from whisper_normalizer.english import EnglishTextNormalizer
 
@@ -337,8 +343,13 @@ def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unpl
     first, second = tmp_path / "first.wav", tmp_path / "second.wav"
     soundfile.write(first, sound[: int(pause * rate)], rate)
     soundfile.write(second, sound[int(pause * rate) : int(end * rate)], rate)
-    listening = subprocess.Popen([sys.executable, "-m", "device_asr.cli", "listen", "--format", "jsonl"],
-                                 env=microphone.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    listening = subprocess.Popen(
+        [sys.executable, "-m", "device_asr.cli", "listen", "--format", "jsonl"],
+        env=microphone.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     time.sleep(1.0)  # less than the model needs: what is said before it is ready counts too
     microphone.play(first, wait=True)
     microphone.unplug()  # within the hang-over: the phrase is still open

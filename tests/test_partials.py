@@ -26,9 +26,19 @@ def attended(tokens: tuple[int, ...], at: tuple[int, ...], positions: int = 50, 
     return Hypothesis(tokens, (-0.1,) * len(tokens), 0.0, alignment, False)
 
 
-@pytest.mark.parametrize(("before", "text"), [
-    (5, ""), (11, "the"), (25, "the"), (31, "the letter"), (36, "the letter."), (41, "the letter."),
-    (46, "the letter. arrived"), (50, "the letter. arrived!")])
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        (5, ""),
+        (11, "the"),
+        (25, "the"),
+        (31, "the letter"),
+        (36, "the letter."),
+        (41, "the letter."),
+        (46, "the letter. arrived"),
+        (50, "the letter. arrived!"),
+    ],
+)
 def test_whole_words_are_shown_and_the_sign_behind_the_last_waits(before: int, text: str) -> None:
     said = attended((0, 1, 2, 3, 4, 5, 6), (10, 20, 30, 35, 40, 45, 48))
     count = heard_tokens(said, VOCABULARY, heard_until(said), before)
@@ -51,8 +61,13 @@ def test_the_first_tokens_keep_the_row_behind_them() -> None:
 
 def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
     said = Hypothesis((0, 1, 2), (-0.1,) * 3, 0.0, np.zeros((0, 4, 50), np.float32), False)
-    encoder = SimpleNamespace(reset=lambda: None, feed=lambda sound: 0, last_letter=None, settled=50,
-                              encoded=lambda first: SimpleNamespace(positions=50))
+    encoder = SimpleNamespace(
+        reset=lambda: None,
+        feed=lambda sound: 0,
+        last_letter=None,
+        settled=50,
+        encoded=lambda first: SimpleNamespace(positions=50),
+    )
     decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given, **more: said, is_speech=lambda found: True)
     shown = Streaming(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32), 0.0)
     assert shown.hypothesis.tokens == (0, 1, 2) and shown.committed == ()
@@ -65,8 +80,10 @@ class Speech:
     """
 
     def __init__(self) -> None:
-        self.vocabulary = Vocabulary(tuple(f" w{i}".encode() for i in range(300)),
-                                     {"end": 300, "start": 301, "no_speech": 302, "no_timestamps": 303})
+        self.vocabulary = Vocabulary(
+            tuple(f" w{i}".encode() for i in range(300)),
+            {"end": 300, "start": 301, "no_speech": 302, "no_timestamps": 303},
+        )
         self.positions = self.settled = 0
         self.last_letter: Letter | None = None
         self.frames = 16
@@ -82,8 +99,15 @@ class Speech:
         self.asked.append((first, self.positions - first))
         return SimpleNamespace(first=first, positions=self.positions - first)
 
-    def decode(self, encoded: SimpleNamespace, draft: tuple[int, ...], forced: tuple[int, ...], *,
-               more: int, enough: Callable[[np.ndarray], bool]) -> Hypothesis:
+    def decode(
+        self,
+        encoded: SimpleNamespace,
+        draft: tuple[int, ...],
+        forced: tuple[int, ...],
+        *,
+        more: int,
+        enough: Callable[[np.ndarray], bool],
+    ) -> Hypothesis:
         tokens = tuple(range(-(-encoded.first // 20), self.positions // 20))
         assert tokens[: len(forced)] == forced, "what is committed and not left behind is in the frames"
         assert tokens[: len(draft)] == draft and len(tokens) <= len(draft) + more

@@ -39,11 +39,35 @@ from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.tokenizer import Vocabulary
 
 LETTER = Path(__file__).parent.parent / "assets" / "letter.flac"
-DIMS = Dims(n_mels=8, state=64, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
-            encoder=(LayerDims(4, 128),), decoder=(LayerDims(4, 128, 4),))
+DIMS = Dims(
+    n_mels=8,
+    state=64,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(4, 128),),
+    decoder=(LayerDims(4, 128, 4),),
+)
 SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-ROW = Row("00ff", "int8", "+ int8", 22_400_000, 22_000_000, 23_456_789, 20_123_456, 50, 1050, 128, 15, 34, 0.16857,
-          0.0654, (0.6221, 0.8499), (0.0281, 0.1134))
+ROW = Row(
+    "00ff",
+    "int8",
+    "+ int8",
+    22_400_000,
+    22_000_000,
+    23_456_789,
+    20_123_456,
+    50,
+    1050,
+    128,
+    15,
+    34,
+    0.16857,
+    0.0654,
+    (0.6221, 0.8499),
+    (0.0281, 0.1134),
+)
 
 
 @dataclass
@@ -65,9 +89,16 @@ class Maker:
         out = self.bundle(point.name)
         out.mkdir(parents=True, exist_ok=True)
         (out / "model.pte").write_bytes(self.contents)
-        (out / "manifest.json").write_text(json.dumps({
-            "name": point.name, "description": f"the {point.name}", "parameters": 7,
-            "files": {"model.pte": {"bytes": len(self.contents), "sha256": self.contents.hex()}}}))
+        (out / "manifest.json").write_text(
+            json.dumps(
+                {
+                    "name": point.name,
+                    "description": f"the {point.name}",
+                    "parameters": 7,
+                    "files": {"model.pte": {"bytes": len(self.contents), "sha256": self.contents.hex()}},
+                }
+            )
+        )
         return 5
 
 
@@ -79,9 +110,22 @@ class Measurer:
 
     def __call__(self, bundle: Path) -> Mapping[str, Any]:
         self.heard.append(bundle.name)
-        return {"corpora": [{"clips": 2, "words": 20, "substitutions": 3, "deletions": 1, "insertions": 0, "wer": 0.2,
-                             "cer": 0.1, "rtf": 0.05, "finalisation": {"n": 2, "p50": 0.6, "p95": 0.8},
-                             "finalisation_no_hangover": {"n": 2, "p50": 0.03, "p95": 0.1}}]}
+        return {
+            "corpora": [
+                {
+                    "clips": 2,
+                    "words": 20,
+                    "substitutions": 3,
+                    "deletions": 1,
+                    "insertions": 0,
+                    "wer": 0.2,
+                    "cer": 0.1,
+                    "rtf": 0.05,
+                    "finalisation": {"n": 2, "p50": 0.6, "p95": 0.8},
+                    "finalisation_no_hangover": {"n": 2, "p50": 0.03, "p95": 0.1},
+                }
+            ]
+        }
 
 
 @pytest.fixture
@@ -94,10 +138,23 @@ def manifest(tmp_path: Path) -> Path:
 POINTS = [Point(Recipe("base", "tiny.en"), Recipe(name, "tiny.en")) for name in ("teacher", "int8", "int4")]
 
 
-def run(make: Maker, measure: Measurer, manifest: Path, only: tuple[str, ...] = (), threads: int = 2,
-        told: list[tuple[str, float | None, str]] | None = None) -> Any:
-    return compare(POINTS, only, make, measure, manifest, threads,
-                   lambda *values: told.append(values) if told is not None else None)
+def run(
+    make: Maker,
+    measure: Measurer,
+    manifest: Path,
+    only: tuple[str, ...] = (),
+    threads: int = 2,
+    told: list[tuple[str, float | None, str]] | None = None,
+) -> Any:
+    return compare(
+        POINTS,
+        only,
+        make,
+        measure,
+        manifest,
+        threads,
+        lambda *values: told.append(values) if told is not None else None,
+    )
 
 
 # -- the run -----------------------------------------------------------------------------------------
@@ -206,11 +263,15 @@ def test_points_and_builds_share_their_stages(teacher: str, tmp_path: Path, monk
     fewer = make(Point(base, Recipe("whole", teacher)), lambda *values: told.append(values))
     assert zeros < fewer < manifest["parameters"]
     assert {stage: note for stage, _, note in told if stage in ("magnitude", "export", "vad")} == {
-        "magnitude": "unchanged", "export": "unchanged", "vad": "unchanged"}
+        "magnitude": "unchanged",
+        "export": "unchanged",
+        "vad": "unchanged",
+    }
 
 
-def test_a_recipe_and_its_points_begin_with_a_checkpoint_of_their_own(teacher: str, tmp_path: Path,
-                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_and_its_points_begin_with_a_checkpoint_of_their_own(
+    teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(building, "export_speech", lambda *given: SpeechProgram(b"program", {}, {}, {}))
     monkeypatch.setattr(building, "export_vad", lambda *given: b"vad")
     loaded = formats.load_ours(Path(teacher))
@@ -232,12 +293,27 @@ def test_the_command_makes_the_table_of_real_bundles_and_puts_it_into_a_file(tea
     pcm, rate = soundfile.read(LETTER, dtype="float32", frames=16_000 * 3)
     soundfile.write(tmp_path / "clip.wav", pcm, rate)
     (tmp_path / "dev.jsonl").write_text(json.dumps({"audio": "clip.wav", "text": "dear priya", "duration": 3.0}) + "\n")
-    (tmp_path / "tiny.toml").write_text(f'name = "tiny"\nteacher = "{teacher}"\n[[stages]]\ndo = "vocabulary"\n'
-                                        "size = 256\n")
+    (tmp_path / "tiny.toml").write_text(
+        f'name = "tiny"\nteacher = "{teacher}"\n[[stages]]\ndo = "vocabulary"\nsize = 256\n'
+    )
     (tmp_path / "README.md").write_text("<!-- points -->\n<!-- /points -->\n")
-    arguments = ["compare", "--recipe", str(tmp_path / "tiny.toml"), "--corpus", str(tmp_path), "--manifest",
-                 str(tmp_path / "dev.jsonl"), "--work", str(tmp_path / "work"), "--readme", str(tmp_path / "README.md"),
-                 "--only", "vocabulary", "--only", "int8"]
+    arguments = [
+        "compare",
+        "--recipe",
+        str(tmp_path / "tiny.toml"),
+        "--corpus",
+        str(tmp_path),
+        "--manifest",
+        str(tmp_path / "dev.jsonl"),
+        "--work",
+        str(tmp_path / "work"),
+        "--readme",
+        str(tmp_path / "README.md"),
+        "--only",
+        "vocabulary",
+        "--only",
+        "int8",
+    ]
     first = CliRunner().invoke(group, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
     rows = list(read_rows(tmp_path / "work" / LEDGER).values())
@@ -260,10 +336,11 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_the_table_has_a_line_a_row_with_the_command_that_made_it() -> None:
     silent = replace(ROW, title="silent", wer=None, rtf=None, finalisation=(None, None), compute=(None, None))
     lines = table([ROW, silent], "dev (50 clips), 2 threads of a toy", "device-asr-compress compare").splitlines()
-    assert lines[0] == "On dev (50 clips), 2 threads of a toy, streaming path; packed: through zlib. " \
-                       "`device-asr-compress compare`"
-    assert lines[4] == ("| + int8 | 22.4 | 22.0 | 23.5 | 20.1 | 16.9 | 128 / 15 / 34 | 0.065 | 622 / 850 | "
-                        "28 / 113 |")
+    assert (
+        lines[0] == "On dev (50 clips), 2 threads of a toy, streaming path; packed: through zlib. "
+        "`device-asr-compress compare`"
+    )
+    assert lines[4] == ("| + int8 | 22.4 | 22.0 | 23.5 | 20.1 | 16.9 | 128 / 15 / 34 | 0.065 | 622 / 850 | 28 / 113 |")
     assert lines[5].endswith("| - | 128 / 15 / 34 | - | - / - | - / - |")
     assert len({line.count("|") for line in lines[2:]}) == 1
 
@@ -282,8 +359,10 @@ def test_only_what_is_between_the_markers_is_replaced(tmp_path: Path) -> None:
         assert path.read_text() == f"# Title\n\n<!-- points -->\n{markdown}\n<!-- /points -->\n\nend, é\n"
 
 
-@pytest.mark.parametrize("text", ["nothing", "<!-- points -->", "<!-- /points --><!-- points -->",
-                                  "<!-- points --><!-- points --><!-- /points -->"])
+@pytest.mark.parametrize(
+    "text",
+    ["nothing", "<!-- points -->", "<!-- /points --><!-- points -->", "<!-- points --><!-- points --><!-- /points -->"],
+)
 def test_a_file_without_one_pair_of_markers_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "CARD.md"
     path.write_text(text)
@@ -301,7 +380,7 @@ def test_at_least_eight_points_ship_and_begin_as_the_shipped_recipe_does() -> No
     shipped = read_points(base)
     assert len(shipped) >= 8
     for point in shipped:
-        assert list(point.shared.stages) == list(base.stages)[:len(point.shared.stages)]
+        assert list(point.shared.stages) == list(base.stages)[: len(point.shared.stages)]
         assert (point.shared.teacher, point.shared.corpus) == (base.teacher, base.corpus)
         assert point.shared.start == point.recipe.start and point.recipe.stream == base.stream
     by_name = {point.name: point for point in shipped}

@@ -38,8 +38,16 @@ from device_asr.tokenizer import Vocabulary  # noqa: E402
 PIECES = (b" the", b" cat", b" sat", b" on", b" a", b" mat", b".", b"!")
 VOCABULARY = Vocabulary(PIECES, {"end": 8, "start": 9, "no_speech": 10, "no_timestamps": 11})
 HEAD = 4
-DIMS = Dims(n_mels=8, state=16, head_dim=HEAD, audio_ctx=100, text_ctx=20, vocab=12,
-            encoder=(LayerDims(4, 32),) * 3, decoder=(LayerDims(4, 32, 4),) * 3)
+DIMS = Dims(
+    n_mels=8,
+    state=16,
+    head_dim=HEAD,
+    audio_ctx=100,
+    text_ctx=20,
+    vocab=12,
+    encoder=(LayerDims(4, 32),) * 3,
+    decoder=(LayerDims(4, 32, 4),) * 3,
+)
 ALIGNMENT = ((1, 0), (1, 3), (2, 2))
 
 
@@ -57,8 +65,7 @@ def whole() -> Checkpoint:
 @torch.no_grad()
 def logits(checkpoint: Checkpoint) -> Tensor:
     pcm = torch.from_numpy(np.random.default_rng(1).normal(0, 0.1, (2, 3200)).astype(np.float32))
-    return checkpoint.network()(pcm, torch.tensor([[9, 11, 1, 2], [9, 11, 3, 0]]),
-                                torch.tensor([3200, 2500]))
+    return checkpoint.network()(pcm, torch.tensor([[9, 11, 1, 2], [9, 11, 3, 0]]), torch.tensor([3200, 2500]))
 
 
 def batches() -> list[Batch]:
@@ -78,8 +85,11 @@ def edited(checkpoint: Checkpoint, change: Callable[[dict[str, Tensor]], None]) 
 
 
 def same(one: Checkpoint, other: Checkpoint) -> bool:
-    return one.dims == other.dims and one.weights.keys() == other.weights.keys() and all(
-        torch.equal(value, other.weights[name]) for name, value in one.weights.items())
+    return (
+        one.dims == other.dims
+        and one.weights.keys() == other.weights.keys()
+        and all(torch.equal(value, other.weights[name]) for name, value in one.weights.items())
+    )
 
 
 # -- single weights -----------------------------------------------------------------------------------------
@@ -97,10 +107,12 @@ def test_the_smallest_weights_become_zeros(whole: Checkpoint, scope: str) -> Non
         assert int(gone.sum()) == layer.zeros and layer.weights == after.numel()
         assert torch.equal(after[~gone], before[~gone])
         assert before[gone].abs().max() <= before[~gone].abs().min()
-    largest = max(whole.weights[f"{x.name}.weight"][pruned.weights[f"{x.name}.weight"] == 0].abs().max()
-                  for x in report.layers)
-    smallest = min(value[value != 0].abs().min() for value in (pruned.weights[f"{x.name}.weight"]
-                                                               for x in report.layers))
+    largest = max(
+        whole.weights[f"{x.name}.weight"][pruned.weights[f"{x.name}.weight"] == 0].abs().max() for x in report.layers
+    )
+    smallest = min(
+        value[value != 0].abs().min() for value in (pruned.weights[f"{x.name}.weight"] for x in report.layers)
+    )
     assert bool(largest <= smallest) is (scope == "global"), "one ranking over all layers, or one in each"
     assert "50.0% of them are zero" in pruned.provenance[-1]
 
@@ -126,10 +138,12 @@ def test_zeros_make_the_packed_file_smaller_and_the_dense_one_not(whole: Checkpo
 
 def test_a_name_stands_for_everything_under_it(whole: Checkpoint) -> None:
     network = whole.network()
-    names = [name for name, module in network.named_modules()
-             if isinstance(module, torch.nn.Linear | torch.nn.Embedding)]
+    names = [
+        name for name, module in network.named_modules() if isinstance(module, torch.nn.Linear | torch.nn.Embedding)
+    ]
     assert set(choose_names(names, ["decoder.layers.1.cross"], "layers")) == {
-        f"decoder.layers.1.cross.{part}" for part in ("query", "key", "value", "out")}
+        f"decoder.layers.1.cross.{part}" for part in ("query", "key", "value", "out")
+    }
     assert "decoder.embedding" not in choose_names(names, MagnitudeSettings(amount=0.1).layers, "layers")
     assert "decoder.embedding" in choose_names(names, ["decoder"], "layers")
 
@@ -165,12 +179,18 @@ def silence_heads(weights: dict[str, Tensor], module: str, heads: list[int]) -> 
         weights[f"{module}.out.weight"][:, head * HEAD : (head + 1) * HEAD] = 0
 
 
-@pytest.mark.parametrize(("part", "module"), [("encoder", "encoder.layers.1.attention"),
-                                              ("decoder", "decoder.layers.1.attention"),
-                                              ("cross", "decoder.layers.1.cross")])
+@pytest.mark.parametrize(
+    ("part", "module"),
+    [
+        ("encoder", "encoder.layers.1.attention"),
+        ("decoder", "decoder.layers.1.attention"),
+        ("cross", "decoder.layers.1.cross"),
+    ],
+)
 @pytest.mark.parametrize("importance", ["magnitude", "taylor"])
 def test_a_network_without_heads_does_what_it_did_with_silent_ones(
-        whole: Checkpoint, part: str, module: str, importance: str) -> None:
+    whole: Checkpoint, part: str, module: str, importance: str
+) -> None:
     def tiny(weights: dict[str, Tensor]) -> None:
         for i in range(3):
             at = module.replace(".1.", f".{i}.")
@@ -226,7 +246,8 @@ def test_alignment_heads_keep_their_weights_and_one_of_them_always_stays(whole: 
 @pytest.mark.parametrize("importance", ["magnitude", "taylor"])
 @pytest.mark.parametrize(("amount", "ffn", "left"), [(0.5, None, 16), (None, 16, 16), (0.4, None, 24)])
 def test_a_network_without_channels_does_what_it_did_with_silent_ones(
-        whole: Checkpoint, importance: str, amount: float | None, ffn: int | None, left: int) -> None:
+    whole: Checkpoint, importance: str, amount: float | None, ffn: int | None, left: int
+) -> None:
     gone = torch.tensor([3, 5, 8, 9, 11, 20, 22, 31, 1, 2, 17, 18, 25, 26, 27, 28][: 32 - left])
 
     def silence(weights: dict[str, Tensor]) -> None:
@@ -255,7 +276,8 @@ def silence_layer(weights: dict[str, Tensor], at: str) -> None:
 @pytest.mark.parametrize("importance", ["magnitude", "taylor", "spaced"])
 @pytest.mark.parametrize("side", ["encoder", "decoder"])
 def test_a_network_without_a_layer_does_what_it_did_with_a_silent_one(
-        whole: Checkpoint, side: str, importance: str) -> None:
+    whole: Checkpoint, side: str, importance: str
+) -> None:
     silent = edited(whole, lambda weights: silence_layer(weights, f"{side}.layers.1"))
     pruned, report = prune_layers(silent, LayerSettings(layers=2, parts=(side,), importance=importance), batches())
     assert torch.allclose(logits(pruned), logits(silent), atol=1e-5)
@@ -279,6 +301,7 @@ def test_layers_are_spaced_with_the_first_and_the_last() -> None:
 
 def hidden(small: Checkpoint) -> Checkpoint:
     """A network twice as wide that does the same: every residual channel has a copy that nobody reads."""
+
     def wide(name: str, value: Tensor) -> Tensor:
         if name == "encoder.conv2.weight":  # reads and writes channels
             blocks = value.view(len(value), 3, -1)
@@ -287,7 +310,8 @@ def hidden(small: Checkpoint) -> Checkpoint:
         if name in ("encoder.norm.weight", "encoder.norm.bias", "decoder.norm.weight", "decoder.norm.bias"):
             return torch.cat([value, torch.zeros_like(value)])
         if name in ("encoder.conv1.weight", "encoder.conv1.bias", "encoder.conv2.bias") or name.endswith(
-                ("out.weight", "out.bias", "down.weight", "down.bias", "norm.weight", "norm.bias")):
+            ("out.weight", "out.bias", "down.weight", "down.bias", "norm.weight", "norm.bias")
+        ):
             return torch.cat([value, value])
         if name.endswith(("positions", "embedding.weight")):
             return torch.cat([value, value], 1)
@@ -318,10 +342,16 @@ def test_a_ctc_head_goes_along_with_the_encoder(whole: Checkpoint) -> None:
     assert "ctc.out.weight" not in masks(small), "untrained, not pruned"
 
 
-@pytest.mark.parametrize("cut", [
-    lambda network: prune_heads(network, HeadSettings(heads=1)), lambda network: prune_ffn(network, FfnSettings(ffn=8)),
-    lambda network: prune_layers(network, LayerSettings(layers=1)),
-    lambda network: narrow(network, NarrowSettings(state=8, heads=2))], ids=["heads", "ffn", "layers", "narrow"])
+@pytest.mark.parametrize(
+    "cut",
+    [
+        lambda network: prune_heads(network, HeadSettings(heads=1)),
+        lambda network: prune_ffn(network, FfnSettings(ffn=8)),
+        lambda network: prune_layers(network, LayerSettings(layers=1)),
+        lambda network: narrow(network, NarrowSettings(state=8, heads=2)),
+    ],
+    ids=["heads", "ffn", "layers", "narrow"],
+)
 def test_adapters_go_along_with_the_layers_they_change(whole: Checkpoint, cut: Callable[..., Any]) -> None:
     """What is left of a change is what it did to what is left: cut before or after, the same weights."""
     adapted = add_adapters(whole, 3)
@@ -352,8 +382,10 @@ def test_a_network_of_uneven_layers_becomes_a_program() -> None:
 
     pieces = tuple(bytes([b]) for b in range(256))
     special = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-    whole = replace(random_checkpoint(replace(DIMS, audio_ctx=1500, text_ctx=448, vocab=260)),
-                    vocabulary=Vocabulary(pieces, special))
+    whole = replace(
+        random_checkpoint(replace(DIMS, audio_ctx=1500, text_ctx=448, vocab=260)),
+        vocabulary=Vocabulary(pieces, special),
+    )
     small, _ = narrow(whole, NarrowSettings(state=8, encoder_layers=1, decoder_layers=2))
     small, _ = prune_heads(small, HeadSettings(amount=0.5, scope="global"))
     small, _ = prune_ffn(small, FfnSettings(amount=0.4, scope="global"))
@@ -366,17 +398,20 @@ def test_a_network_of_uneven_layers_becomes_a_program() -> None:
 # -- exactness ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("run", [
-    lambda c: magnitude(c, MagnitudeSettings(amount=0)),
-    lambda c: magnitude(c, MagnitudeSettings(amount=0, scope="layer")),
-    lambda c: prune_heads(c, HeadSettings(amount=0)),
-    lambda c: prune_heads(c, HeadSettings(heads=4, scope="global")),
-    lambda c: prune_ffn(c, FfnSettings(amount=0, importance="taylor"), batches()),
-    lambda c: prune_ffn(c, FfnSettings(ffn=32)),
-    lambda c: prune_layers(c, LayerSettings(amount=0, parts=("encoder", "decoder"))),
-    lambda c: narrow(c, NarrowSettings()),
-    lambda c: narrow(c, NarrowSettings(state=16, heads=4, ffn=32, encoder_layers=3, decoder_layers=3)),
-])
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda c: magnitude(c, MagnitudeSettings(amount=0)),
+        lambda c: magnitude(c, MagnitudeSettings(amount=0, scope="layer")),
+        lambda c: prune_heads(c, HeadSettings(amount=0)),
+        lambda c: prune_heads(c, HeadSettings(heads=4, scope="global")),
+        lambda c: prune_ffn(c, FfnSettings(amount=0, importance="taylor"), batches()),
+        lambda c: prune_ffn(c, FfnSettings(ffn=32)),
+        lambda c: prune_layers(c, LayerSettings(amount=0, parts=("encoder", "decoder"))),
+        lambda c: narrow(c, NarrowSettings()),
+        lambda c: narrow(c, NarrowSettings(state=16, heads=4, ffn=32, encoder_layers=3, decoder_layers=3)),
+    ],
+)
 def test_nothing_removed_changes_nothing(whole: Checkpoint, run: Callable) -> None:
     result, report = run(whole)
     assert same(result, whole)
@@ -405,30 +440,33 @@ def test_shares_are_rounded_down_whatever_their_binary_fraction() -> None:
 # -- bad input -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("make", "match"), [
-    (lambda: MagnitudeSettings(), "either amount or threshold"),
-    (lambda: MagnitudeSettings(amount=0.5, threshold=0.1), "either amount or threshold"),
-    (lambda: MagnitudeSettings(amount=1.0), r"share in \[0, 1\), found 1.0"),
-    (lambda: MagnitudeSettings(amount=-0.1), r"share in \[0, 1\)"),
-    (lambda: MagnitudeSettings(amount=float("nan")), r"share in \[0, 1\)"),
-    (lambda: MagnitudeSettings(threshold=-1), "at least 0, found -1"),
-    (lambda: MagnitudeSettings(amount=0.5, scope="row"), "global or layer, found 'row'"),
-    (lambda: MagnitudeSettings(amount=0.5, layers=()), "at least one name"),
-    (lambda: HeadSettings(), "either amount or heads"),
-    (lambda: HeadSettings(amount=1), r"share in \[0, 1\), found 1"),
-    (lambda: HeadSettings(heads=0), "at least 1, found 0"),
-    (lambda: HeadSettings(heads=2, parts=("crss",)), "encoder, decoder or cross, found 'crss'"),
-    (lambda: HeadSettings(heads=2, parts=()), "found none"),
-    (lambda: HeadSettings(heads=2, importance="size"), "magnitude or taylor, found 'size'"),
-    (lambda: HeadSettings(heads=2, scope="all"), "layer or global"),
-    (lambda: FfnSettings(ffn=100), "multiple of 8, found 100"),
-    (lambda: FfnSettings(amount=1.5), r"share in \[0, 1\)"),
-    (lambda: LayerSettings(amount=0.5, layers=1), "either amount or layers"),
-    (lambda: LayerSettings(layers=1.5), "whole number of at least 1, found 1.5"),
-    (lambda: NarrowSettings(state=100), "multiple of 8, found 100"),
-    (lambda: NarrowSettings(decoder_layers=0), "at least 1, found 0"),
-    (lambda: NarrowSettings(importance="spaced"), "magnitude or taylor"),
-])
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: MagnitudeSettings(), "either amount or threshold"),
+        (lambda: MagnitudeSettings(amount=0.5, threshold=0.1), "either amount or threshold"),
+        (lambda: MagnitudeSettings(amount=1.0), r"share in \[0, 1\), found 1.0"),
+        (lambda: MagnitudeSettings(amount=-0.1), r"share in \[0, 1\)"),
+        (lambda: MagnitudeSettings(amount=float("nan")), r"share in \[0, 1\)"),
+        (lambda: MagnitudeSettings(threshold=-1), "at least 0, found -1"),
+        (lambda: MagnitudeSettings(amount=0.5, scope="row"), "global or layer, found 'row'"),
+        (lambda: MagnitudeSettings(amount=0.5, layers=()), "at least one name"),
+        (lambda: HeadSettings(), "either amount or heads"),
+        (lambda: HeadSettings(amount=1), r"share in \[0, 1\), found 1"),
+        (lambda: HeadSettings(heads=0), "at least 1, found 0"),
+        (lambda: HeadSettings(heads=2, parts=("crss",)), "encoder, decoder or cross, found 'crss'"),
+        (lambda: HeadSettings(heads=2, parts=()), "found none"),
+        (lambda: HeadSettings(heads=2, importance="size"), "magnitude or taylor, found 'size'"),
+        (lambda: HeadSettings(heads=2, scope="all"), "layer or global"),
+        (lambda: FfnSettings(ffn=100), "multiple of 8, found 100"),
+        (lambda: FfnSettings(amount=1.5), r"share in \[0, 1\)"),
+        (lambda: LayerSettings(amount=0.5, layers=1), "either amount or layers"),
+        (lambda: LayerSettings(layers=1.5), "whole number of at least 1, found 1.5"),
+        (lambda: NarrowSettings(state=100), "multiple of 8, found 100"),
+        (lambda: NarrowSettings(decoder_layers=0), "at least 1, found 0"),
+        (lambda: NarrowSettings(importance="spaced"), "magnitude or taylor"),
+    ],
+)
 def test_impossible_settings_are_refused(make: Callable, match: str) -> None:
     with pytest.raises(UsageError, match=match):
         make()
@@ -439,12 +477,15 @@ def test_a_layer_name_that_matches_nothing_is_told_with_the_nearest(whole: Check
         magnitude(whole, MagnitudeSettings(amount=0.5, layers=("encoder.layers.1.ffn.upp",)))
 
 
-@pytest.mark.parametrize(("run", "match"), [
-    (lambda c: prune_heads(c, HeadSettings(heads=5)), r"layers\.0\.attention: wanted at most the 4 .* found 5"),
-    (lambda c: prune_ffn(c, FfnSettings(ffn=64)), r"encoder\.layers\.0\.ffn: wanted at most the 32 .* found 64"),
-    (lambda c: prune_layers(c, LayerSettings(layers=4)), r"decoder\.layers: wanted at most the 3 .* found 4"),
-    (lambda c: narrow(c, NarrowSettings(state=24)), r"state: wanted at most the 16 .* found 24"),
-])
+@pytest.mark.parametrize(
+    ("run", "match"),
+    [
+        (lambda c: prune_heads(c, HeadSettings(heads=5)), r"layers\.0\.attention: wanted at most the 4 .* found 5"),
+        (lambda c: prune_ffn(c, FfnSettings(ffn=64)), r"encoder\.layers\.0\.ffn: wanted at most the 32 .* found 64"),
+        (lambda c: prune_layers(c, LayerSettings(layers=4)), r"decoder\.layers: wanted at most the 3 .* found 4"),
+        (lambda c: narrow(c, NarrowSettings(state=24)), r"state: wanted at most the 16 .* found 24"),
+    ],
+)
 def test_more_than_there_is_cannot_stay(whole: Checkpoint, run: Callable, match: str) -> None:
     with pytest.raises(UsageError, match=match):
         run(whole)

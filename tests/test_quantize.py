@@ -25,18 +25,31 @@ from device_asr.errors import UsageError  # noqa: E402
 from device_asr.runtime import Session  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
 
-DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
-            encoder=(LayerDims(2, 64),), decoder=(LayerDims(2, 64, 2),))
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(2, 64),),
+    decoder=(LayerDims(2, 64, 2),),
+)
 SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-MIXED = QuantisationPlan(8, layers=(("encoder.layers.*", Width(4, 32)), ("decoder.layers.0.ffn.down", Width(32))),
-                         embedding=4, embedding_group=32)
+MIXED = QuantisationPlan(
+    8,
+    layers=(("encoder.layers.*", Width(4, 32)), ("decoder.layers.0.ffn.down", Width(32))),
+    embedding=4,
+    embedding_group=32,
+)
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
-    return Checkpoint(DIMS, Whisper(DIMS).state_dict(), Vocabulary(tuple(bytes([b]) for b in range(256)), SPECIAL),
-                      ((0, 1), (0, 0)))
+    return Checkpoint(
+        DIMS, Whisper(DIMS).state_dict(), Vocabulary(tuple(bytes([b]) for b in range(256)), SPECIAL), ((0, 1), (0, 0))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +76,9 @@ def loss(checkpoint: Checkpoint, given: tuple[Tensor, Tensor]) -> Callable[[nn.M
 
 
 def test_later_patterns_win_and_the_rest_has_the_default(checkpoint: Checkpoint) -> None:
-    plan = QuantisationPlan(8, layers=(("encoder.*", Width(4, 32)), ("encoder.layers.0.ffn.*", Width(32)),
-                                       ("encoder.conv*", Width(8))))
+    plan = QuantisationPlan(
+        8, layers=(("encoder.*", Width(4, 32)), ("encoder.layers.0.ffn.*", Width(32)), ("encoder.conv*", Width(8)))
+    )
     widths = plan.widths(checkpoint.network())
     assert widths["encoder.layers.0.attention.query"] == Width(4, 32)
     assert widths["encoder.layers.0.ffn.up"] == Width(32)
@@ -101,20 +115,23 @@ def test_a_plan_is_read_from_a_recipe() -> None:
     assert QuantisationPlan.from_table(table) == MIXED
 
 
-@pytest.mark.parametrize(("table", "message"), [
-    ({"bits": 5}, "wanted 4, 8 or 32, found 5"),
-    ({"bits": "8"}, "found '8'"),
-    ({"bits": 8, "group": 32}, "with 4 bits"),
-    ({"bits": 4, "group": 48}, "found 48"),
-    ({"embedding": 2}, "found 2"),
-    ({"embedding_group": 64}, "with 4 bits"),
-    ({"activations": "statc"}, "wanted dynamic or static, found 'statc'"),
-    ({"bit": 8}, "no setting 'bit'; the nearest is bits"),
-    ({"layers": {"a": 8}}, "wanted a list of tables"),
-    ({"layers": [{"name": "a"}]}, "wanted name and bits"),
-    ({"layers": [{"name": "a", "bits": 7}]}, "found 7"),
-    ({"layers": [{"name": "a", "bit": 8}]}, "nearest is bits"),
-])
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"bits": 5}, "wanted 4, 8 or 32, found 5"),
+        ({"bits": "8"}, "found '8'"),
+        ({"bits": 8, "group": 32}, "with 4 bits"),
+        ({"bits": 4, "group": 48}, "found 48"),
+        ({"embedding": 2}, "found 2"),
+        ({"embedding_group": 64}, "with 4 bits"),
+        ({"activations": "statc"}, "wanted dynamic or static, found 'statc'"),
+        ({"bit": 8}, "no setting 'bit'; the nearest is bits"),
+        ({"layers": {"a": 8}}, "wanted a list of tables"),
+        ({"layers": [{"name": "a"}]}, "wanted name and bits"),
+        ({"layers": [{"name": "a", "bits": 7}]}, "found 7"),
+        ({"layers": [{"name": "a", "bit": 8}]}, "nearest is bits"),
+    ],
+)
 def test_a_plan_that_cannot_be_is_refused(table: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         QuantisationPlan.from_table(table)
@@ -133,15 +150,23 @@ def test_the_report_counts_layers_and_bytes(checkpoint: Checkpoint) -> None:
 
 
 def test_fewer_bits_are_further_from_fp32(checkpoint: Checkpoint, loss: Callable[[nn.Module], float]) -> None:
-    errors = [loss(simulate(checkpoint, plan)) for plan in (
-        EXACT, QuantisationPlan(), QuantisationPlan(4, 32), QuantisationPlan(4, 32, embedding=4, embedding_group=32))]
+    errors = [
+        loss(simulate(checkpoint, plan))
+        for plan in (
+            EXACT,
+            QuantisationPlan(),
+            QuantisationPlan(4, 32),
+            QuantisationPlan(4, 32, embedding=4, embedding_group=32),
+        )
+    ]
     assert errors[0] == 0.0
     assert errors == sorted(errors) and len(set(errors)) == 4
 
 
 @pytest.mark.parametrize("plan", [QuantisationPlan(), QuantisationPlan(4, 32), QuantisationPlan(4), MIXED])
-def test_the_simulation_is_the_quantised_network(checkpoint: Checkpoint, given: tuple[Tensor, Tensor],
-                                                 plan: QuantisationPlan) -> None:
+def test_the_simulation_is_the_quantised_network(
+    checkpoint: Checkpoint, given: tuple[Tensor, Tensor], plan: QuantisationPlan
+) -> None:
     with torch.no_grad():
         wanted = quantise(checkpoint.network().requires_grad_(False), plan).encode(given[0])[0]
         found = simulate(checkpoint, plan).encode(given[0])[0]
@@ -159,8 +184,9 @@ def test_fp32_changes_nothing_and_static_layers_are_left_to_calibration(checkpoi
 # -- training through it -----------------------------------------------------------------------------
 
 
-def test_a_prepared_network_trains_and_gives_plain_weights_back(checkpoint: Checkpoint,
-                                                                given: tuple[Tensor, Tensor]) -> None:
+def test_a_prepared_network_trains_and_gives_plain_weights_back(
+    checkpoint: Checkpoint, given: tuple[Tensor, Tensor]
+) -> None:
     plan = QuantisationPlan(4, 32, embedding=4, embedding_group=32)
     network = prepare_qat(checkpoint.network().train(), plan)
     assert list(network.state_dict()) == list(checkpoint.weights)  # averages and checkpoints keep their names
@@ -178,8 +204,7 @@ def test_a_prepared_network_trains_and_gives_plain_weights_back(checkpoint: Chec
     assert losses[-1] < losses[0]
     rounded = network(*given).detach()
     trained = Checkpoint(checkpoint.dims, convert_qat(network).state_dict(), checkpoint.vocabulary, ())
-    assert not torch.equal(trained.weights["decoder.embedding.weight"],
-                           checkpoint.weights["decoder.embedding.weight"])
+    assert not torch.equal(trained.weights["decoder.embedding.weight"], checkpoint.weights["decoder.embedding.weight"])
     with torch.no_grad():
         torch.testing.assert_close(network(*given), trained.network()(*given))  # nothing is rounded any more
         torch.testing.assert_close(simulate(trained, plan)(*given), rounded)  # and rounding it again is the same
@@ -198,8 +223,7 @@ def uneven() -> Checkpoint:
     return Checkpoint(DIMS, weights, Vocabulary(tuple(bytes([b]) for b in range(256)), SPECIAL), ())
 
 
-def test_the_layer_that_suffers_is_found_and_given_the_bytes(uneven: Checkpoint,
-                                                             given: tuple[Tensor, Tensor]) -> None:
+def test_the_layer_that_suffers_is_found_and_given_the_bytes(uneven: Checkpoint, given: tuple[Tensor, Tensor]) -> None:
     with torch.no_grad():
         exact = uneven.network()(*given)
 
@@ -224,11 +248,22 @@ def test_the_layer_that_suffers_is_found_and_given_the_bytes(uneven: Checkpoint,
 
 def test_layers_of_a_block_go_together(checkpoint: Checkpoint, loss: Callable[[nn.Module], float]) -> None:
     seen = []
-    rows = sensitivity(checkpoint, QuantisationPlan(), loss, group=block,
-                       progress=lambda row, done, of: seen.append((row.name, done, of)))
-    assert {row.name for row in rows} == {"encoder.conv1", "encoder.conv2", "encoder.layers.0.attention",
-                                          "encoder.layers.0.ffn", "decoder.layers.0.attention",
-                                          "decoder.layers.0.cross", "decoder.layers.0.ffn"}
+    rows = sensitivity(
+        checkpoint,
+        QuantisationPlan(),
+        loss,
+        group=block,
+        progress=lambda row, done, of: seen.append((row.name, done, of)),
+    )
+    assert {row.name for row in rows} == {
+        "encoder.conv1",
+        "encoder.conv2",
+        "encoder.layers.0.attention",
+        "encoder.layers.0.ffn",
+        "decoder.layers.0.attention",
+        "decoder.layers.0.cross",
+        "decoder.layers.0.ffn",
+    }
     assert seen[-1][1:] == (7, 7)
     assert [row.gain_per_byte for row in rows] == sorted((row.gain_per_byte for row in rows), reverse=True)
 
@@ -270,8 +305,10 @@ def test_a_mixed_plan_exports_as_simulated(checkpoint: Checkpoint, program: Spee
         assert method["pte_vs_quantised_rms"] < 0.005
     path = tmp_path / "model.pte"
     path.write_bytes(program.data)
-    constants = {name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
-                 for name, c in program.constants.items()}
+    constants = {
+        name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
+        for name, c in program.constants.items()
+    }
     session = Session(path, {n: [i["name"] for i in m["inputs"]] for n, m in program.methods.items()}, constants)
     pcm = np.random.default_rng(0).normal(0, 0.1, (1, 320 * 40)).astype(np.float32)
     tokens = [257, 259, 65, 66]

@@ -73,14 +73,27 @@ class Told:
 def told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Told, "letter", SLOW)
     real = Bundle.session
-    monkeypatch.setattr(Bundle, "session", lambda bundle, program, threads: (
-        Told(real(bundle, program, threads)) if program == "speech" else real(bundle, program, threads)))
+    monkeypatch.setattr(
+        Bundle,
+        "session",
+        lambda bundle, program, threads: (
+            Told(real(bundle, program, threads)) if program == "speech" else real(bundle, program, threads)
+        ),
+    )
 
 
 def hear(bundle: Path, words: Path | None, cuts: Sequence[int] = (), **flags: object) -> list[Event]:
     named = {key.replace("__", "."): value for key, value in flags.items()}
-    config = load_config(environ={}, flags={"model.name": str(bundle), "model.threads": 1, "partial.interval_ms": 96,
-                                            "decoding.hotwords": words and str(words), **named}).config
+    config = load_config(
+        environ={},
+        flags={
+            "model.name": str(bundle),
+            "model.threads": 1,
+            "partial.interval_ms": 96,
+            "decoding.hotwords": words and str(words),
+            **named,
+        },
+    ).config
     recognizer = StreamingRecognizer.from_config(config)
     events = [event for piece in np.split(said(), sorted(cuts)) for event in recognizer.feed(piece)]
     return events + recognizer.finish()
@@ -101,8 +114,7 @@ def test_they_stand_in_the_final_and_all_else_is_what_it_was(bundle: Path, words
 
 def test_they_stand_in_partials_and_what_was_committed_stays(bundle: Path, words: Path) -> None:
     Told.letter = QUICK
-    partials = [event for event in hear(bundle, words, partial__guard_ms=0)
-                if isinstance(event, Partial)]
+    partials = [event for event in hear(bundle, words, partial__guard_ms=0) if isinstance(event, Partial)]
     assert "Ohio" in partials[-1].text.split()
     committed = ""
     for partial in partials:
@@ -113,18 +125,22 @@ def test_they_stand_in_partials_and_what_was_committed_stays(bundle: Path, words
 
 @settings(max_examples=6, deadline=None)
 @given(data=st.data())
-def test_the_same_events_whatever_the_chunking(data: st.DataObject, bundle: Path,
-                                               tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_the_same_events_whatever_the_chunking(
+    data: st.DataObject, bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     words = tmp_path_factory.mktemp("words") / "words.txt"
     words.write_text("Ohio\nHi\t10\n")
     cuts = data.draw(st.lists(st.integers(0, len(said())), max_size=40))
     assert hear(bundle, words, cuts) == hear(bundle, words)
 
 
-@pytest.mark.parametrize("flags", [{"partial__enabled": False}, {"partial__mode": "reencode"},
-                                   {"partial__enabled": False, "final__mode": "stream"}])
-def test_the_final_has_them_where_partials_do_not_come_from_the_stream(bundle: Path, words: Path,
-                                                                       flags: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "flags",
+    [{"partial__enabled": False}, {"partial__mode": "reencode"}, {"partial__enabled": False, "final__mode": "stream"}],
+)
+def test_the_final_has_them_where_partials_do_not_come_from_the_stream(
+    bundle: Path, words: Path, flags: dict[str, object]
+) -> None:
     Told.streams = 0
     (final,) = finals(hear(bundle, words, **flags))
     assert "Ohio" in final.text.split()
@@ -142,8 +158,11 @@ def test_a_model_without_a_head_for_letters_is_told(bundle: Path, words: Path, t
     manifest = json.loads(path.read_text())
     del manifest["programs"]["speech"]["methods"]["stream"]
     path.write_text(json.dumps(manifest))
-    with pytest.raises(UsageError, match=r"Hotwords want a model with the method stream, found encode, decode in tiny; "
-                                         r"choose another --model, or leave out --hotwords"):
+    with pytest.raises(
+        UsageError,
+        match=r"Hotwords want a model with the method stream, found encode, decode in tiny; "
+        r"choose another --model, or leave out --hotwords",
+    ):
         hear(tmp_path / "plain", words)
 
 
@@ -152,11 +171,17 @@ def test_file_environment_and_flag_name_the_same_setting(bundle: Path, words: Pa
     config.write_text(f'[decoding]\nhotwords = "{words}"\n')
     sound = tmp_path / "said.wav"
     soundfile.write(sound, said(), SECOND)
-    ways = [(["--config", str(config)], {}), ([], {"DEVICE_ASR_DECODING_HOTWORDS": str(words)}),
-            (["--hotwords", str(words)], {}), (["--set", f"decoding.hotwords={words}"], {})]
+    ways = [
+        (["--config", str(config)], {}),
+        ([], {"DEVICE_ASR_DECODING_HOTWORDS": str(words)}),
+        (["--hotwords", str(words)], {}),
+        (["--set", f"decoding.hotwords={words}"], {}),
+    ]
     base = ["--model", str(bundle), "--threads", "1", str(sound)]
-    texts = [CliRunner().invoke(command, [*base, *flags], env=environment, catch_exceptions=False).stdout
-             for flags, environment in ways]
+    texts = [
+        CliRunner().invoke(command, [*base, *flags], env=environment, catch_exceptions=False).stdout
+        for flags, environment in ways
+    ]
     assert "Ohio" in texts[0] and len(set(texts)) == 1
     loaded = load_config(environ={}).config
     assert replace(loaded.decoding, hotwords="") == loaded.decoding, "empty: none"

@@ -89,16 +89,27 @@ class Made:
 
     def __init__(self, bundle: Path, heard: Callable[[int], str] | None = None, **flags: object) -> None:
         named = {key.replace("__", "."): value for key, value in flags.items()}
-        self.config: Config = load_config(environ={}, flags={
-            "model.name": str(bundle), "model.threads": 1, "partial.interval_ms": 96,
-            "decoding.guards": False, **named}).config  # random words come again and again
+        self.config: Config = load_config(
+            environ={},
+            flags={
+                "model.name": str(bundle),
+                "model.threads": 1,
+                "partial.interval_ms": 96,
+                "decoding.guards": False,
+                **named,
+            },
+        ).config  # random words come again and again
         opened = load(str(bundle), verify=False)
         session = opened.session("speech", 1)
         decoder = Decoder(opened, session, self.config.decoding)
         method = opened.manifest["programs"]["speech"]["methods"]["stream"]
         self.encoder = Noting(method, Scored(session, heard) if heard else session, capacity(self.config))
-        self.recognizer = StreamingRecognizer(VoiceActivityDetector(opened.session("vad", 1)), decoder, self.config,
-                                              Streaming(decoder, self.encoder, self.config.partial))
+        self.recognizer = StreamingRecognizer(
+            VoiceActivityDetector(opened.session("vad", 1)),
+            decoder,
+            self.config,
+            Streaming(decoder, self.encoder, self.config.partial),
+        )
         self.encoder.streams.clear()
 
     def hear(self, pcm: np.ndarray, cuts: Sequence[int] = ()) -> list[Event]:

@@ -94,16 +94,20 @@ def test_what_loading_raises_is_raised_here() -> None:
         RemoteRecognizer(no_bundle)
 
 
-@pytest.mark.parametrize(("recognizer", "sentence"), [
-    (Crashing, "was ended by SIGSEGV"),
-    (Failing, "ValueError: wanted finite samples"),
-])
+@pytest.mark.parametrize(
+    ("recognizer", "sentence"),
+    [
+        (Crashing, "was ended by SIGSEGV"),
+        (Failing, "ValueError: wanted finite samples"),
+    ],
+)
 def test_a_crash_is_a_sentence_and_not_the_end_of_the_interface(recognizer: type, sentence: str) -> None:
     with pytest.raises(DeviceAsrError, match=sentence):
         RemoteRecognizer(recognizer).feed(speech(0.032))
     deliveries: list[Delivery] = []
-    session = LiveSession(RealtimeSource(Sound(speech(1.0))), lambda: RemoteRecognizer(recognizer), Config(),
-                          deliveries.append)
+    session = LiveSession(
+        RealtimeSource(Sound(speech(1.0))), lambda: RemoteRecognizer(recognizer), Config(), deliveries.append
+    )
     session.start()
     assert session.wait(20)
     [failed] = [d.event for d in deliveries if isinstance(d.event, Failed)]
@@ -114,8 +118,9 @@ def test_a_crash_is_a_sentence_and_not_the_end_of_the_interface(recognizer: type
 def test_a_session_ends_the_process_it_started() -> None:
     deliveries: list[Delivery] = []
     before = {child.pid for child in psutil.Process().children()}
-    session = LiveSession(RealtimeSource(Sound(speech(0.5))), lambda: RemoteRecognizer(PhraseCounter),
-                          Config(), deliveries.append)
+    session = LiveSession(
+        RealtimeSource(Sound(speech(0.5))), lambda: RemoteRecognizer(PhraseCounter), Config(), deliveries.append
+    )
     session.start()
     assert session.wait(20)
     assert [d.event.text for d in deliveries if isinstance(d.event, Final)] == ["0.500"]

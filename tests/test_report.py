@@ -58,11 +58,22 @@ def parsed(source: str) -> Collected:
 def work(tmp_path: Path) -> Path:
     """A work folder with everything in it."""
     ledger.write(ROWS, tmp_path / "ledger.jsonl")
-    (tmp_path / "sensitivity.json").write_text(json.dumps(
-        [{"layer": "encoder.layers.0.ffn.up", "saved": 0.002}, {"layer": "decoder.layers.1.cross.key", "saved": 0.01}]))
-    (tmp_path / "stages.json").write_text(json.dumps(
-        [{"name": "teacher", "parameters": 37_800_000, "bytes": 151_000_000, "wer": 0.142},
-         {"name": "vocabulary", "parameters": 22_000_000, "bytes": 88_000_000, "wer": 0.157, "seconds": 3.0}]))
+    (tmp_path / "sensitivity.json").write_text(
+        json.dumps(
+            [
+                {"layer": "encoder.layers.0.ffn.up", "saved": 0.002},
+                {"layer": "decoder.layers.1.cross.key", "saved": 0.01},
+            ]
+        )
+    )
+    (tmp_path / "stages.json").write_text(
+        json.dumps(
+            [
+                {"name": "teacher", "parameters": 37_800_000, "bytes": 151_000_000, "wer": 0.142},
+                {"name": "vocabulary", "parameters": 22_000_000, "bytes": 88_000_000, "wer": 0.157, "seconds": 3.0},
+            ]
+        )
+    )
     run = tmp_path / "build" / "distill-1"
     run.mkdir(parents=True)
     lines = [json.dumps({"loss": 3.0 - step / 100, "step": step}) for step in range(1, 121)]
@@ -83,8 +94,10 @@ def test_everything_is_in_one_file(work: Path) -> None:
 
 
 def test_the_figures_say_what_the_rows_say(work: Path) -> None:
-    images = [base64.b64decode(source.partition(",")[2]).decode()
-              for source in parsed(page(gather(work, DEVICE, None))).sources]
+    images = [
+        base64.b64decode(source.partition(",")[2]).decode()
+        for source in parsed(page(gather(work, DEVICE, None))).sources
+    ]
     assert "finalisation, p95, ms on toy" in images[0] and "bundle, MB" in images[0]
     layers = re.findall(r"(encoder\.layers\S+|decoder\.layers\S+?)<", images[1])
     assert layers.index("decoder.layers.1.cross.key") < layers.index("encoder.layers.0.ffn.up")
@@ -102,8 +115,14 @@ def test_times_are_scaled_to_the_device_and_stages_compared_with_the_one_before(
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     found = parsed(page(gather(tmp_path, None, None)))
     assert found.sources == []
-    for said in ("No trial was measured yet", "No ledger", "No stages.json", "No sensitivity.json", "No metrics.jsonl",
-                 "--bundle"):
+    for said in (
+        "No trial was measured yet",
+        "No ledger",
+        "No stages.json",
+        "No sensitivity.json",
+        "No metrics.jsonl",
+        "--bundle",
+    ):
         assert said in found.text
     assert parsed(page(Material(ROWS[2:], DEVICE))).text.count("No bundle for toy") == 1
 

@@ -19,10 +19,19 @@ from compress.whisper import Dims, LayerDims, Whisper  # noqa: E402
 from device_asr.errors import UsageError  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
 
-DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
-            encoder=(LayerDims(2, 64),), decoder=(LayerDims(2, 64, 2),))
-VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)),
-                        {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(2, 64),),
+    decoder=(LayerDims(2, 64, 2),),
+)
+VOCABULARY = Vocabulary(
+    tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+)
 PLAN = QuantisationPlan(bits=4, group=32)
 
 
@@ -96,7 +105,8 @@ def test_a_network_keeps_what_is_not_of_4_bits_and_loses_less(checkpoint: Checkp
     plan = replace(PLAN, layers=(("encoder.layers.0.ffn.*", Width(8)),))
     rounded, report = round_weights(checkpoint, RoundSettings(plan), batches())
     assert {row.name for row in report.layers} == {
-        name for name, width in plan.widths(checkpoint.network()).items() if width.bits == 4}
+        name for name, width in plan.widths(checkpoint.network()).items() if width.bits == 4
+    }
     assert all(row.error < row.nearest for row in report.layers)
     for name, weight in checkpoint.weights.items():
         same = torch.equal(rounded.weights[name], weight)
@@ -106,8 +116,10 @@ def test_a_network_keeps_what_is_not_of_4_bits_and_loses_less(checkpoint: Checkp
     pcm, lengths, tokens = batches()[0]
     with torch.no_grad():
         exact = checkpoint.network()(pcm, tokens, lengths)
-        apart = [float((quantise(one.network(), plan)(pcm, tokens, lengths) - exact).square().mean())
-                 for one in (checkpoint, rounded)]
+        apart = [
+            float((quantise(one.network(), plan)(pcm, tokens, lengths) - exact).square().mean())
+            for one in (checkpoint, rounded)
+        ]
     assert apart[1] < 0.7 * apart[0]
 
 

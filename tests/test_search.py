@@ -25,8 +25,16 @@ from compress.search import LEDGER, RESULT, CheckLoss, Cut, Outcome, Plan, outco
 from compress.whisper import Dims, LayerDims  # noqa: E402
 from device_asr.errors import DeviceAsrError, OutputError, UsageError  # noqa: E402
 
-TEACHER = Dims(n_mels=80, state=384, head_dim=64, audio_ctx=1500, text_ctx=448, vocab=50363,
-               encoder=(LayerDims(6, 1536),) * 4, decoder=(LayerDims(6, 1536, 6),) * 4)  # tiny.en's
+TEACHER = Dims(
+    n_mels=80,
+    state=384,
+    head_dim=64,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=50363,
+    encoder=(LayerDims(6, 1536),) * 4,
+    decoder=(LayerDims(6, 1536, 6),) * 4,
+)  # tiny.en's
 DEVICE = DeviceProfile("toy", 2, 400, 24.0, 500.0, 0.5, 4.0, "made up")
 SPACE = Space((5000, 12000, 24000, 50256), (2, 4), (1, 2, 4), (0.5, 1.0), (0.5, 1.0), (4, 8), (1, 4))
 PLAN = Plan(5, None, {"teacher": "toy"})
@@ -115,14 +123,27 @@ def test_the_first_trials_are_whole_networks_with_as_many_pieces_as_fit(tmp_path
     evaluate = Landscape()
     run(tmp_path, evaluate)
     assert evaluate.seen[:2] == [Candidate(50256, 4, 4, 1.0, 1.0, 4, 1, 4), Candidate(12000, 4, 4, 1.0, 1.0, 8, 1, 4)]
-    wider = [replace(one, vocabulary=SPACE.vocabulary[SPACE.vocabulary.index(one.vocabulary) + 1])
-             for one in evaluate.seen[:2] if one.vocabulary < 50256]
+    wider = [
+        replace(one, vocabulary=SPACE.vocabulary[SPACE.vocabulary.index(one.vocabulary) + 1])
+        for one in evaluate.seen[:2]
+        if one.vocabulary < 50256
+    ]
     assert all(size_of(TEACHER, one).bytes > 24e6 for one in wider)
 
 
 def test_no_recipe_is_built_twice_and_a_space_has_an_end(tmp_path: Path) -> None:
-    evaluate, few = Landscape(), replace(SPACE, vocabulary=(5000,), encoder_layers=(2,), decoder_layers=(1,),
-                                         heads=(1.0,), ffn=(1.0,), embedding=(8,))
+    evaluate, few = (
+        Landscape(),
+        replace(
+            SPACE,
+            vocabulary=(5000,),
+            encoder_layers=(2,),
+            decoder_layers=(1,),
+            heads=(1.0,),
+            ffn=(1.0,),
+            embedding=(8,),
+        ),
+    )
     found = search(DEVICE, few, TEACHER, evaluate, tmp_path, replace(PLAN, trials=None))
     assert len(evaluate.seen) == len(set(evaluate.seen)) == 4
     assert found.holds

@@ -53,8 +53,17 @@ def run(folder: Path, *arguments: str) -> Result:
     return CliRunner().invoke(history.command, [*arguments, "--set", f"session.folder={folder}"])
 
 
-@pytest.mark.parametrize("line", ['{"event": "final", "text": "To', '{"event": "final"}', "[]", "7",
-                                  '{"event": "edit", "line": 5, "text": "No such line."}', "\udcff"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event": "final", "text": "To',
+        '{"event": "final"}',
+        "[]",
+        "7",
+        '{"event": "edit", "line": 5, "text": "No such line."}',
+        "\udcff",
+    ],
+)
 def test_a_torn_or_foreign_line_is_left_out_and_told(tmp_path: Path, line: str) -> None:
     writer = SessionWriter(tmp_path)
     writer.final(final("Whole.", 0, 1))
@@ -150,8 +159,12 @@ def test_deleting_asks_and_removes_text_and_sound(tmp_path: Path) -> None:
     writer.audio(np.zeros(1600, np.float32))
     writer.final(final("Three words here.", 0, 1))
     writer.close()
-    assert CliRunner().invoke(history.command, ["delete", "last", "--set", f"session.folder={tmp_path}"],
-                              input="n\n").exit_code == 1
+    assert (
+        CliRunner()
+        .invoke(history.command, ["delete", "last", "--set", f"session.folder={tmp_path}"], input="n\n")
+        .exit_code
+        == 1
+    )
     assert len(list(tmp_path.iterdir())) == 2
     assert run(tmp_path, "delete", "last", "--yes").exit_code == 0
     assert list(tmp_path.iterdir()) == []

@@ -65,8 +65,13 @@ def test_an_interface_that_ends_before_its_time_is_told(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not find_bundles(), reason="no model is there")
 def test_the_interface_is_run_and_measured_without_a_terminal() -> None:
-    result = subprocess.run([sys.executable, "-m", "device_asr.cli", "soak", "--minutes", "0.6", "--json"],
-                            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=200)
+    result = subprocess.run(
+        [sys.executable, "-m", "device_asr.cli", "soak", "--minutes", "0.6", "--json"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
     assert (result.returncode, result.stderr) == (0, "")
     found = json.loads(result.stdout)
     assert found["words"] >= 55 and found["overflows"] == 0

@@ -21,8 +21,16 @@ from device_asr.stream import StreamEncoder  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
 from tests.tiny_network import at_once  # noqa: E402
 
-DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
-            encoder=(LayerDims(2, 64), LayerDims(2, 64)), decoder=(LayerDims(2, 64, 2),))
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(2, 64), LayerDims(2, 64)),
+    decoder=(LayerDims(2, 64, 2),),
+)
 CHUNKING = Chunking(4, 12, 1)
 CHUNKS = 9
 
@@ -30,8 +38,9 @@ CHUNKS = 9
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)),
-                            {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
+    vocabulary = Vocabulary(
+        tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+    )
     made = add_ctc(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1),)))
     made.weights["ctc.out.weight"].normal_()
     return made
@@ -74,8 +83,9 @@ def test_what_a_call_returned_is_left_alone_by_the_next(encoder: StreamEncoder, 
 
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(0, 320 * CHUNKING.size * CHUNKS), max_size=12))
-def test_at_any_split_it_is_the_masked_network(cuts: list[int], encoder: StreamEncoder, checkpoint: Checkpoint,
-                                               sound: np.ndarray, audio: torch.Tensor) -> None:
+def test_at_any_split_it_is_the_masked_network(
+    cuts: list[int], encoder: StreamEncoder, checkpoint: Checkpoint, sound: np.ndarray, audio: torch.Tensor
+) -> None:
     encoder.reset()
     chunks = sum(encoder.feed(piece) for piece in np.split(sound, sorted(cuts)))
     assert chunks == encoder.chunks == CHUNKS and encoder.positions == CHUNKS * CHUNKING.size
@@ -91,8 +101,9 @@ def test_at_any_split_it_is_the_masked_network(cuts: list[int], encoder: StreamE
 
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(0, 320 * CHUNKING.size * CHUNKS), max_size=6))
-def test_a_preview_changes_nothing_of_what_is_heard_later(cuts: list[int], encoder: StreamEncoder,
-                                                          sound: np.ndarray) -> None:
+def test_a_preview_changes_nothing_of_what_is_heard_later(
+    cuts: list[int], encoder: StreamEncoder, sound: np.ndarray
+) -> None:
     def heard(previews: bool) -> tuple[np.ndarray, ...]:
         encoder.reset()
         for piece in np.split(sound, sorted(cuts)):

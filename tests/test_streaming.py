@@ -17,15 +17,24 @@ from device_asr.errors import UsageError  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
 from tests.tiny_network import at_once  # noqa: E402
 
-DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=40, text_ctx=64, vocab=260,
-            encoder=(LayerDims(2, 64), LayerDims(1, 64)), decoder=(LayerDims(2, 64, 2),))
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=16,
+    audio_ctx=40,
+    text_ctx=64,
+    vocab=260,
+    encoder=(LayerDims(2, 64), LayerDims(1, 64)),
+    decoder=(LayerDims(2, 64, 2),),
+)
 
 
 @pytest.fixture(scope="module")
 def network() -> Whisper:
     torch.manual_seed(0)
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)),
-                            {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
+    vocabulary = Vocabulary(
+        tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+    )
     checkpoint = add_adapters(add_ctc(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1),))), 4)
     made = checkpoint.network()
     torch.nn.init.normal_(made.ctc.out.weight)
@@ -45,7 +54,10 @@ def test_the_past_is_what_was_heard_for_good() -> None:
     """Not what a chunk before heard ahead for the moment; zeros before the first."""
     parts = torch.tensor([[1, 2, 30], [3, 4, 50], [5, 6, 70]])
     assert with_past(parts, Chunking(2, 3, 1)).tolist() == [
-        [0, 0, 0, 1, 2, 30], [0, 1, 2, 3, 4, 50], [2, 3, 4, 5, 6, 70]]
+        [0, 0, 0, 1, 2, 30],
+        [0, 1, 2, 3, 4, 50],
+        [2, 3, 4, 5, 6, 70],
+    ]
     assert with_past(parts, Chunking(2, 0, 1)) is parts
 
 
@@ -64,11 +76,22 @@ def test_loudness_of_the_future_changes_nothing() -> None:
     assert not torch.equal(quiet[:, 17:], loud[:, 17:])
 
 
-@pytest.mark.parametrize(("size", "left", "ahead", "chunks"), [
-    (4, 8, 0, 6), (8, 20, 0, 4), (2, 0, 0, 9), (8, 16, 0, 12), (4, 8, 1, 6), (2, 5, 3, 9), (8, 16, 1, 12),
-    (4, 0, 2, 5)])
-def test_chunk_by_chunk_equals_the_masked_network_at_once(network: Whisper, size: int, left: int, ahead: int,
-                                                          chunks: int) -> None:
+@pytest.mark.parametrize(
+    ("size", "left", "ahead", "chunks"),
+    [
+        (4, 8, 0, 6),
+        (8, 20, 0, 4),
+        (2, 0, 0, 9),
+        (8, 16, 0, 12),
+        (4, 8, 1, 6),
+        (2, 5, 3, 9),
+        (8, 16, 1, 12),
+        (4, 0, 2, 5),
+    ],
+)
+def test_chunk_by_chunk_equals_the_masked_network_at_once(
+    network: Whisper, size: int, left: int, ahead: int, chunks: int
+) -> None:
     """Also beyond the last position the encoder knows (40): positions begin again."""
     chunking = Chunking(size, left, ahead)
     pcm = np.random.default_rng(size).normal(0, 0.1, 320 * size * chunks).astype(np.float32)
@@ -90,8 +113,11 @@ def test_adapters_change_what_is_heard_in_chunks_and_nothing_else(network: Whisp
     plain.load_state_dict({name: weight for name, weight in network.state_dict().items() if "adapters" not in name})
     with torch.no_grad():
         assert torch.equal(network.encode(pcm)[0], plain.encode(pcm)[0])
-        assert not torch.allclose(network.encode(pcm, chunking=Chunking(4, 8, 1))[0],
-                                  plain.encode(pcm, chunking=Chunking(4, 8, 1))[0], atol=0.01)
+        assert not torch.allclose(
+            network.encode(pcm, chunking=Chunking(4, 8, 1))[0],
+            plain.encode(pcm, chunking=Chunking(4, 8, 1))[0],
+            atol=0.01,
+        )
     shared = {id(weight) for weight in network.parameters()}
     assert {id(weight) for weight in network.chunk_encoder().parameters()} <= shared, "no weight is there twice"
 

@@ -27,8 +27,16 @@ from compress.whisper import Dims, LayerDims  # noqa: E402
 from device_asr.errors import UsageError  # noqa: E402
 
 RATE = 16_000
-DIMS = Dims(n_mels=8, state=32, head_dim=8, audio_ctx=1500, text_ctx=208, vocab=260,
-            encoder=(LayerDims(4, 64),) * 2, decoder=(LayerDims(4, 64, 4),) * 2)
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=8,
+    audio_ctx=1500,
+    text_ctx=208,
+    vocab=260,
+    encoder=(LayerDims(4, 64),) * 2,
+    decoder=(LayerDims(4, 64, 4),) * 2,
+)
 TRAINING = {"do": "distill", "epochs": 1, "batch": 4, "rate": 1e-2, "warmup": 1, "average": 0.5, "cut": 0.0}
 
 
@@ -62,8 +70,7 @@ def told() -> list[tuple[str, float | None, str]]:
 
 @pytest.fixture
 def material(teacher: Checkpoint, corpus: Path, tmp_path: Path, told: list[Any]) -> Material:
-    return Material(teacher, {"train": "all"}, corpus, None, tmp_path / "labels",
-                    lambda *line: told.append(line))
+    return Material(teacher, {"train": "all"}, corpus, None, tmp_path / "labels", lambda *line: told.append(line))
 
 
 def stage(table: dict[str, Any], checkpoint: Checkpoint, material: Material, folder: Path) -> tuple[Checkpoint, Any]:
@@ -77,30 +84,38 @@ def walk(tables: list[dict[str, Any]], checkpoint: Checkpoint, material: Materia
 
 
 def zeros(checkpoint: Checkpoint) -> int:
-    return sum(int((tensor == 0).sum()) for name, tensor in checkpoint.weights.items()
-               if name.endswith(".weight") and tensor.dim() == 2)
+    return sum(
+        int((tensor == 0).sum())
+        for name, tensor in checkpoint.weights.items()
+        if name.endswith(".weight") and tensor.dim() == 2
+    )
 
 
 # -- each technique --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", [
-    {"do": "vocabulary", "size": 256},
-    {"do": "magnitude", "amount": 0.5},
-    {"do": "magnitude", "threshold": 0.05, "layers": ["decoder.layers.1"]},
-    {"do": "heads", "amount": 0.5},
-    {"do": "heads", "heads": 2, "importance": "taylor"},
-    {"do": "ffn", "ffn": 24, "parts": "encoder"},
-    {"do": "layers", "layers": 1},
-    {"do": "narrow", "state": 24, "heads": 3, "ffn": 32, "encoder_layers": 1},
-    {"do": "lowrank", "rank": 8},
-    {"do": "lowrank", "energy": 0.7, "activations": False},
-    {"do": "ctc"},
-    {"do": "adapters", "rank": 4},
-    {"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 4},
-], ids=lambda table: "-".join(map(str, list(table.values())[:2])))
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"do": "vocabulary", "size": 256},
+        {"do": "magnitude", "amount": 0.5},
+        {"do": "magnitude", "threshold": 0.05, "layers": ["decoder.layers.1"]},
+        {"do": "heads", "amount": 0.5},
+        {"do": "heads", "heads": 2, "importance": "taylor"},
+        {"do": "ffn", "ffn": 24, "parts": "encoder"},
+        {"do": "layers", "layers": 1},
+        {"do": "narrow", "state": 24, "heads": 3, "ffn": 32, "encoder_layers": 1},
+        {"do": "lowrank", "rank": 8},
+        {"do": "lowrank", "energy": 0.7, "activations": False},
+        {"do": "ctc"},
+        {"do": "adapters", "rank": 4},
+        {"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 4},
+    ],
+    ids=lambda table: "-".join(map(str, list(table.values())[:2])),
+)
 def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
-        teacher: Checkpoint, material: Material, tmp_path: Path, table: dict[str, Any]) -> None:
+    teacher: Checkpoint, material: Material, tmp_path: Path, table: dict[str, Any]
+) -> None:
     result, removed = stage(table, teacher, material, tmp_path)
     result.network()
     smaller = table["do"] not in ("vocabulary", "magnitude", "ctc", "adapters", "round")
@@ -111,27 +126,51 @@ def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
     assert result.provenance[:-1] == teacher.provenance
 
 
-@pytest.mark.parametrize("table", [
-    {"do": "magnitude", "amount": 0}, {"do": "heads", "amount": 0}, {"do": "ffn", "amount": 0.0},
-    {"do": "layers", "amount": 0}, {"do": "narrow"}, {"do": "lowrank", "energy": 1, "activations": False},
-    {"do": "round", "plan": {"bits": 8}},
-], ids=lambda table: table["do"])
-def test_amount_0_changes_nothing(teacher: Checkpoint, material: Material, tmp_path: Path,
-                                  table: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"do": "magnitude", "amount": 0},
+        {"do": "heads", "amount": 0},
+        {"do": "ffn", "amount": 0.0},
+        {"do": "layers", "amount": 0},
+        {"do": "narrow"},
+        {"do": "lowrank", "energy": 1, "activations": False},
+        {"do": "round", "plan": {"bits": 8}},
+    ],
+    ids=lambda table: table["do"],
+)
+def test_amount_0_changes_nothing(
+    teacher: Checkpoint, material: Material, tmp_path: Path, table: dict[str, Any]
+) -> None:
     assert stage(table, teacher, material, tmp_path)[0] is teacher
 
 
 def test_which_settings_learn_from_clips() -> None:
-    learns = {json.dumps(table): settings_of(table)[0].learns(settings_of(table)[1]) for table in (
-        {"do": "heads", "heads": 1}, {"do": "heads", "heads": 1, "importance": "taylor"}, {"do": "distill"},
-        {"do": "lowrank", "rank": 8}, {"do": "lowrank", "rank": 8, "activations": False}, {"do": "ctc"},
-        {"do": "round", "plan": {"bits": 4}})}
+    learns = {
+        json.dumps(table): settings_of(table)[0].learns(settings_of(table)[1])
+        for table in (
+            {"do": "heads", "heads": 1},
+            {"do": "heads", "heads": 1, "importance": "taylor"},
+            {"do": "distill"},
+            {"do": "lowrank", "rank": 8},
+            {"do": "lowrank", "rank": 8, "activations": False},
+            {"do": "ctc"},
+            {"do": "round", "plan": {"bits": 4}},
+        )
+    }
     assert list(learns.values()) == [False, True, True, True, False, False, True]
 
 
 def test_low_rank_goes_as_far_as_the_wer_budget_holds(teacher: Checkpoint, material: Material, tmp_path: Path) -> None:
-    table = {"do": "lowrank", "energy": 0.8, "wer_budget": 0.0, "rounds": 2, "clips": 2, "layers": "encoder.*",
-             "activations": False}
+    table = {
+        "do": "lowrank",
+        "energy": 0.8,
+        "wer_budget": 0.0,
+        "rounds": 2,
+        "clips": 2,
+        "layers": "encoder.*",
+        "activations": False,
+    }
     result, search = stage(table, teacher, material, tmp_path)
     assert search.held and result.parameters == min(one.parameters for one in search.rounds if one.holds)
     assert len(json.loads(json.dumps(plain(search)))["rounds"]) == len(search.rounds) > 1
@@ -143,7 +182,8 @@ def test_low_rank_goes_as_far_as_the_wer_budget_holds(teacher: Checkpoint, mater
 
 
 def test_pruned_weights_stay_zero_through_later_training_also_where_the_pruning_is_found_on_disk(
-        teacher: Checkpoint, corpus: Path, material: Material, tmp_path: Path) -> None:
+    teacher: Checkpoint, corpus: Path, material: Material, tmp_path: Path
+) -> None:
     tables = [{"do": "magnitude", "amount": 0.5, "scope": "layer"}, TRAINING]
     pruned = walk(tables[:1], untrained(1), material, tmp_path)
     trained = walk(tables, untrained(1), material, tmp_path)
@@ -160,10 +200,14 @@ def test_pruned_weights_stay_zero_through_later_training_also_where_the_pruning_
     assert all(torch.equal(value, resumed.weights[name]) for name, value in trained.weights.items())
 
 
-def test_the_same_seed_makes_the_same_weights_in_another_folder(teacher: Checkpoint, corpus: Path,
-                                                                tmp_path: Path) -> None:
-    tables = [{"do": "heads", "heads": 3, "importance": "taylor"}, {"do": "lowrank", "energy": 0.9},
-              {**TRAINING, "qat": {"bits": 8}, "evaluate": "dev"}]
+def test_the_same_seed_makes_the_same_weights_in_another_folder(
+    teacher: Checkpoint, corpus: Path, tmp_path: Path
+) -> None:
+    tables = [
+        {"do": "heads", "heads": 3, "importance": "taylor"},
+        {"do": "lowrank", "energy": 0.9},
+        {**TRAINING, "qat": {"bits": 8}, "evaluate": "dev"},
+    ]
     made = []
     for name in ("first", "second"):
         own = Material(teacher, {"train": "all"}, corpus, None, tmp_path / name / "labels", lambda *line: None)
@@ -200,11 +244,17 @@ def test_results_from_before_a_setting_was_there_are_found_again() -> None:
     assert identity(DistillRecipe(qat={"bits": 4}))["qat"]["bits"] == 4
 
 
-@pytest.mark.parametrize(("values", "said"), [
-    ({"qat": {"bits": 5}}, "wanted 4, 8 or 32"), ({"qat": {"activations": "static"}}, "found static"),
-    ({"wer_budget": 0.1}, "wanted evaluate"), ({"evaluate": "dev", "wer_budget": 15}, "such as 0.15, found 15"),
-    ({"patience": 0}, "at least 1, found 0"), ({"evaluate_clips": 1.5}, "whole number"),
-])
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"qat": {"bits": 5}}, "wanted 4, 8 or 32"),
+        ({"qat": {"activations": "static"}}, "found static"),
+        ({"wer_budget": 0.1}, "wanted evaluate"),
+        ({"evaluate": "dev", "wer_budget": 15}, "such as 0.15, found 15"),
+        ({"patience": 0}, "at least 1, found 0"),
+        ({"evaluate_clips": 1.5}, "whole number"),
+    ],
+)
 def test_impossible_settings_of_rounding_and_judging_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         DistillRecipe(**values)
@@ -213,21 +263,30 @@ def test_impossible_settings_of_rounding_and_judging_are_refused(values: dict[st
 # -- the verdict after an epoch ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("wers", "budget", "decision", "reason"), [
-    ([0.3], None, "train on", "the lowest so far"),
-    ([0.3, 0.3], None, "train on", "no gain for 1 of 2 epochs"),
-    ([0.2, 0.3, 0.2], 0.1, "stop", "no gain for 2 epochs; the best was 20.00% after epoch 1, above the budget of 10"),
-    ([0.3, 0.1], 0.1, "qualify", "the budget of 10.00% holds"),
-    ([0.3, 0.29, 0.28, 0.27], 0.1, "stop", "the last of 4 epochs; the best was 27.00%, above the budget"),
-    ([0.3, 0.4, 0.2, 0.3], None, "stop", "the last of 4 epochs; the best was 20.00%"),
-])
+@pytest.mark.parametrize(
+    ("wers", "budget", "decision", "reason"),
+    [
+        ([0.3], None, "train on", "the lowest so far"),
+        ([0.3, 0.3], None, "train on", "no gain for 1 of 2 epochs"),
+        (
+            [0.2, 0.3, 0.2],
+            0.1,
+            "stop",
+            "no gain for 2 epochs; the best was 20.00% after epoch 1, above the budget of 10",
+        ),
+        ([0.3, 0.1], 0.1, "qualify", "the budget of 10.00% holds"),
+        ([0.3, 0.29, 0.28, 0.27], 0.1, "stop", "the last of 4 epochs; the best was 27.00%, above the budget"),
+        ([0.3, 0.4, 0.2, 0.3], None, "stop", "the last of 4 epochs; the best was 20.00%"),
+    ],
+)
 def test_the_verdict_by_the_wers_so_far(wers: list[float], budget: float | None, decision: str, reason: str) -> None:
     found = decide(wers, budget, 2, 4)
     assert found[0] == decision and found[1].startswith(reason)
 
 
-def test_a_student_that_qualifies_ends_the_training(teacher: Checkpoint, material: Material, tmp_path: Path,
-                                                    told: list[Any]) -> None:
+def test_a_student_that_qualifies_ends_the_training(
+    teacher: Checkpoint, material: Material, tmp_path: Path, told: list[Any]
+) -> None:
     table = {**TRAINING, "epochs": 30, "evaluate": "dev", "wer_budget": 0.0, "patience": 30}
     result = walk([table], untrained(1), material, tmp_path)
     (folder,) = tmp_path.glob("distill-*")
@@ -240,8 +299,9 @@ def test_a_student_that_qualifies_ends_the_training(teacher: Checkpoint, materia
     assert row["wer"] == 0 and row["report"]["verdicts"] == verdicts and row["report"]["steps"] == verdicts[-1]["step"]
 
 
-def test_a_student_that_gains_nothing_is_given_up_and_its_best_weights_are_kept(material: Material,
-                                                                                tmp_path: Path) -> None:
+def test_a_student_that_gains_nothing_is_given_up_and_its_best_weights_are_kept(
+    material: Material, tmp_path: Path
+) -> None:
     table = {**TRAINING, "epochs": 9, "rate": 1e-9, "evaluate": "dev", "patience": 2, "evaluate_clips": 1}
     result = walk([table], untrained(1), material, tmp_path)
     (folder,) = tmp_path.glob("distill-*")
@@ -252,8 +312,12 @@ def test_a_student_that_gains_nothing_is_given_up_and_its_best_weights_are_kept(
 
 
 def test_a_verdict_that_a_kill_left_behind_is_not_counted_twice(tmp_path: Path) -> None:
-    rows = [{"step": 1, "loss": 1.0}, {"step": 1, "decision": "train on", "wer": 0.5},
-            {"step": 2, "loss": 1.0}, {"step": 2, "decision": "train on", "wer": 0.4}]
+    rows = [
+        {"step": 1, "loss": 1.0},
+        {"step": 1, "decision": "train on", "wer": 0.5},
+        {"step": 2, "loss": 1.0},
+        {"step": 2, "decision": "train on", "wer": 0.4},
+    ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert earlier_wers(tmp_path) == [0.5]
 
@@ -261,14 +325,20 @@ def test_a_verdict_that_a_kill_left_behind_is_not_counted_twice(tmp_path: Path) 
 # -- recipes -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("table", "said"), [
-    ({"do": "head"}, "did you mean 'heads'"), ({"size": 3}, "found None"),
-    ({"do": "magnitude", "amout": 0.5}, "found 'amout'; did you mean 'amount'"),
-    ({"do": "ctc", "size": 3}, "wanted settings of no name"),
-    ({"do": "adapters", "rank": 0}, "rank: wanted a whole number of at least 1"),
-    ({"do": "vocabulary"}, "found no size"), ({"do": "round"}, "found no plan"),
-    ({"do": "lowrank", "rank": 8, "wer_budget": 0.1}, "found a rank"), ({"do": "vocabulary", "size": "x"}, "'x'"),
-])
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"do": "head"}, "did you mean 'heads'"),
+        ({"size": 3}, "found None"),
+        ({"do": "magnitude", "amout": 0.5}, "found 'amout'; did you mean 'amount'"),
+        ({"do": "ctc", "size": 3}, "wanted settings of no name"),
+        ({"do": "adapters", "rank": 0}, "rank: wanted a whole number of at least 1"),
+        ({"do": "vocabulary"}, "found no size"),
+        ({"do": "round"}, "found no plan"),
+        ({"do": "lowrank", "rank": 8, "wer_budget": 0.1}, "found a rank"),
+        ({"do": "vocabulary", "size": "x"}, "'x'"),
+    ],
+)
 def test_a_stage_that_is_misspelled_is_told(table: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         settings_of(table)

@@ -26,8 +26,16 @@ from device_asr.manifest import Clip, read_manifest  # noqa: E402
 from device_asr.tokenizer import Vocabulary  # noqa: E402
 
 LETTER = Path(__file__).parent.parent / "assets" / "letter.flac"
-DIMS = Dims(n_mels=8, state=64, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
-            encoder=(LayerDims(4, 128),) * 2, decoder=(LayerDims(4, 128, 4),) * 2)
+DIMS = Dims(
+    n_mels=8,
+    state=64,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(4, 128),) * 2,
+    decoder=(LayerDims(4, 128, 4),) * 2,
+)
 SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
 DEVICE = DeviceProfile("toy", 1, 2000, 24.0, 60_000.0, 60.0, 1.0, "made up")
 
@@ -45,8 +53,15 @@ def trials(teacher: Checkpoint, tmp_path: Path) -> Trials:
     pcm, rate = soundfile.read(LETTER, dtype="float32", frames=16_000 * 3)
     soundfile.write(tmp_path / "clip.wav", pcm, rate)
     (tmp_path / "dev.jsonl").write_text(json.dumps({"audio": "clip.wav", "text": "dear priya", "duration": 3.0}) + "\n")
-    return Trials(Recipe("tiny", str(tmp_path / "teacher")), tmp_path / "dev.jsonl", None, None, None,
-                  tmp_path / "work", lambda stage, fraction, note: None)
+    return Trials(
+        Recipe("tiny", str(tmp_path / "teacher")),
+        tmp_path / "dev.jsonl",
+        None,
+        None,
+        None,
+        tmp_path / "work",
+        lambda stage, fraction, note: None,
+    )
 
 
 def test_an_untrained_network_guesses_evenly(teacher: Checkpoint, trials: Trials) -> None:
@@ -84,8 +99,9 @@ def test_the_space_is_what_the_build_can_do(trials: Trials) -> None:
 
 
 @pytest.mark.skipif(STRUCTURE not in TECHNIQUES, reason="the technique is not in recipes yet")
-def test_the_network_that_is_built_has_the_dims_that_were_estimated(teacher: Checkpoint, trials: Trials,
-                                                                    tmp_path: Path) -> None:
+def test_the_network_that_is_built_has_the_dims_that_were_estimated(
+    teacher: Checkpoint, trials: Trials, tmp_path: Path
+) -> None:
     candidate = Candidate(256, 1, 1, 0.5, 0.5, 8, 0)
     table = next(table for table in trials.recipe(candidate).stages if table["do"] == STRUCTURE)
     technique, settings = settings_of(table)

@@ -42,13 +42,20 @@ from device_asr.tui.widgets.transcript_view import Page, TranscriptView
 Scenario = Callable[[DictationApp, Pilot], Awaitable[None]]
 
 
-
-def run(tmp_path: Path, scenario: Scenario, *, pcm: np.ndarray | None = None, size: tuple[int, int] = (80, 24),
-        make: Callable[[], PhraseCounter] = PhraseCounter, record: bool = False,
-        keys: dict[str, str] | None = None) -> DictationApp:
+def run(
+    tmp_path: Path,
+    scenario: Scenario,
+    *,
+    pcm: np.ndarray | None = None,
+    size: tuple[int, int] = (80, 24),
+    make: Callable[[], PhraseCounter] = PhraseCounter,
+    record: bool = False,
+    keys: dict[str, str] | None = None,
+) -> DictationApp:
     """The app over `pcm`, through `scenario`; then closed."""
-    config = replace(Config(), session=SessionConfig(folder=str(tmp_path), record=record),
-                     interface=InterfaceConfig(keys=keys or {}))
+    config = replace(
+        Config(), session=SessionConfig(folder=str(tmp_path), record=record), interface=InterfaceConfig(keys=keys or {})
+    )
     sound = np.concatenate([speech(0.5), silence(0.3), speech(30)]) if pcm is None else pcm
     app = DictationApp(RealtimeSource(Sound(sound)), make, config)
 
@@ -160,8 +167,7 @@ def test_new_begins_a_session_whose_recording_and_times_begin_there(tmp_path: Pa
         await until(pilot, lambda: app.writer.id != former)
         await until(pilot, lambda: app.transcript.lines)
 
-    app = run(tmp_path, scenario, record=True,
-              pcm=np.concatenate([speech(0.5), silence(2), speech(0.5), silence(2)]))
+    app = run(tmp_path, scenario, record=True, pcm=np.concatenate([speech(0.5), silence(2), speech(0.5), silence(2)]))
     first, second = sessions.list_sessions(tmp_path)
     assert (len(first.lines), len(second.lines)) == (1, 1)
     assert second.id == app.writer.id and second.lines[0].final.start < 2.1
@@ -171,6 +177,7 @@ def test_new_begins_a_session_whose_recording_and_times_begin_there(tmp_path: Pa
 
 def test_new_in_mid_phrase_finishes_it_where_it_was_said(tmp_path: Path) -> None:
     """Words said before the key belong to the former session, and no time in a file is of the other one."""
+
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         await until(pilot, lambda: app.transcript.partial)
         former = app.writer.id
@@ -313,16 +320,19 @@ def test_keys_are_rebound_also_with_one_another(tmp_path: Path) -> None:
     run(tmp_path, scenario, keys={"pause": "f2", "mute": "c", "copy": "m"})
 
 
-@pytest.mark.parametrize(("keys", "sentence"), [
-    ({"paus": "f2"}, "found 'paus'; the nearest is 'pause'"),
-    ({"pause": "spce"}, "found 'spce'; the nearest is 'space'"),
-    ({"pause": "hyper+x"}, "found 'hyper+x'; the nearest is"),
-    ({"pause": " , "}, "wanted a key"),
-    ({"pause": "m"}, "'m' is wanted for 'mute' and already means: pause"),
-    ({"pause": "f2", "mute": "f5,f2"}, "'f2' is wanted for 'mute' and already means: pause"),
-    ({"pause": "enter"}, "'enter' is wanted for 'pause' and already means: edit a line"),
-    ({"quit": "ctrl+c"}, "'ctrl+c' is wanted for 'interrupt' and already means: quit"),
-])
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"paus": "f2"}, "found 'paus'; the nearest is 'pause'"),
+        ({"pause": "spce"}, "found 'spce'; the nearest is 'space'"),
+        ({"pause": "hyper+x"}, "found 'hyper+x'; the nearest is"),
+        ({"pause": " , "}, "wanted a key"),
+        ({"pause": "m"}, "'m' is wanted for 'mute' and already means: pause"),
+        ({"pause": "f2", "mute": "f5,f2"}, "'f2' is wanted for 'mute' and already means: pause"),
+        ({"pause": "enter"}, "'enter' is wanted for 'pause' and already means: edit a line"),
+        ({"quit": "ctrl+c"}, "'ctrl+c' is wanted for 'interrupt' and already means: quit"),
+    ],
+)
 def test_keys_that_cannot_be_are_told(tmp_path: Path, keys: dict[str, str], sentence: str) -> None:
     with pytest.raises(UsageError, match=re.escape(sentence)):
         keymap(keys)
@@ -334,7 +344,12 @@ def test_keys_that_cannot_be_are_told(tmp_path: Path, keys: dict[str, str], sent
 
 def test_keys_may_be_written_as_the_character() -> None:
     assert keymap({"help": "?", "pause": ",", "mute": " ", "new": "+", "copy": "ctrl+k, f5"}) == {
-        "help": "question_mark", "pause": "comma", "mute": "space", "new": "plus", "copy": "ctrl+k,f5"}
+        "help": "question_mark",
+        "pause": "comma",
+        "mute": "space",
+        "new": "plus",
+        "copy": "ctrl+k,f5",
+    }
 
 
 class TestMoving:
@@ -345,16 +360,24 @@ class TestMoving:
         return [moving.show(Partial(0, text, committed, 0, 1, 1)) for text, committed in partials]
 
     def test_committed_words_are_never_drawn_dim_again(self) -> None:
-        shown = self.shown(("I read it", ""), ("I read it on", "I read it"), ("I read it on", "I read"),
-                           ("I red it on the", "I read it"))
+        shown = self.shown(
+            ("I read it", ""),
+            ("I read it on", "I read it"),
+            ("I read it on", "I read"),
+            ("I red it on the", "I read it"),
+        )
         assert [bright for bright, _ in shown] == ["", "I read it", "I read it", "I read it"]
         assert shown[-1] == ("I read it", " on the")
 
     def test_a_tail_that_is_lost_and_found_again_does_not_move(self) -> None:
-        shown = self.shown(("I read it on the train", "I"), ("I read it on", "I read"),
-                           ("I read it on the train this", "I read it"))
-        assert ["".join(parts) for parts in shown] == ["I read it on the train", "I read it on the train",
-                                                       "I read it on the train this"]
+        shown = self.shown(
+            ("I read it on the train", "I"), ("I read it on", "I read"), ("I read it on the train this", "I read it")
+        )
+        assert ["".join(parts) for parts in shown] == [
+            "I read it on the train",
+            "I read it on the train",
+            "I read it on the train this",
+        ]
 
     def test_a_tail_that_stays_away_goes(self) -> None:
         shown = self.shown(("Two words more", ""), ("Two words", ""), ("Two words", "Two"))
@@ -428,14 +451,20 @@ SIZES = pytest.mark.parametrize("size", [(80, 24), (200, 60)], ids=["80x24", "20
 
 @SIZES
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_pictures(tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch,
-                  size: tuple[int, int], theme: str) -> None:
+def test_pictures(
+    tmp_path: Path,
+    snap_compare: Callable[..., bool],
+    monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+    theme: str,
+) -> None:
     assert compared(picture(tmp_path, monkeypatch, theme), snap_compare, size)
 
 
 @SIZES
-def test_pictures_without_colour(tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch,
-                                 size: tuple[int, int]) -> None:
+def test_pictures_without_colour(
+    tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     app = picture(tmp_path, monkeypatch, "dark")
     assert app.no_color
@@ -444,8 +473,9 @@ def test_pictures_without_colour(tmp_path: Path, snap_compare: Callable[..., boo
 
 
 @pytest.mark.parametrize("keys", [("question_mark",), ("s",), ("shift+up",)], ids=["help", "save", "chosen-line"])
-def test_pictures_of_dialogs(tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch,
-                             keys: tuple[str, ...]) -> None:
+def test_pictures_of_dialogs(
+    tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]
+) -> None:
     monkeypatch.setattr("device_asr.sessions._create", lambda folder, _: _opened(folder / "2026-01-02_03-04-05.jsonl"))
     monkeypatch.setattr("device_asr.tui.app.Path.cwd", lambda: Path("/home/priya"))
     assert compared(picture(tmp_path, monkeypatch, "dark"), snap_compare, (80, 24), *keys)

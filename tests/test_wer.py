@@ -35,14 +35,17 @@ def test_an_empty_corpus_has_no_rate() -> None:
     assert word_errors([]).wer is None
 
 
-@pytest.mark.parametrize(("reference", "hypothesis", "loop"), [
-    ("river " * 6, "stone " * 9, False),  # exactly 1.5 times
-    ("stone " * 6, "stone " * 10, True),
-    ("stone river", "stone river paper seven", False),  # twice as long, by two words
-    ("stone river", "stone river " * 4, True),
-    ("", "stone " * 3, False),
-    ("", "stone " * 4, True),
-])
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "loop"),
+    [
+        ("river " * 6, "stone " * 9, False),  # exactly 1.5 times
+        ("stone " * 6, "stone " * 10, True),
+        ("stone river", "stone river paper seven", False),  # twice as long, by two words
+        ("stone river", "stone river " * 4, True),
+        ("", "stone " * 3, False),
+        ("", "stone " * 4, True),
+    ],
+)
 def test_a_loop_is_half_as_long_again_and_more_than_a_few_words(reference: str, hypothesis: str, loop: bool) -> None:
     assert is_loop(reference, hypothesis) is loop
     assert word_errors([(reference, hypothesis)]).loops == loop

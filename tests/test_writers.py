@@ -17,8 +17,10 @@ def final(count: int, gap: float = 0.5) -> Final:
     return Final(0, " ".join(w.text for w in words), 0.0, count * gap, count * gap + 0.6, words, 0.9)
 
 
-@pytest.mark.parametrize(("seconds", "wanted"), [
-    (0.0, "00:00:00,000"), (59.9996, "00:01:00,000"), (3661.5, "01:01:01,500"), (400_000.0, "111:06:40,000")])
+@pytest.mark.parametrize(
+    ("seconds", "wanted"),
+    [(0.0, "00:00:00,000"), (59.9996, "00:01:00,000"), (3661.5, "01:01:01,500"), (400_000.0, "111:06:40,000")],
+)
 def test_timestamps(seconds: float, wanted: str) -> None:
     assert timestamp(seconds, ",") == wanted
 

@@ -18,8 +18,16 @@ from compress.whisper import Dims, LayerDims, Whisper
 from device_asr.ctc import BLANK, SYMBOLS, spell
 from device_asr.tokenizer import Vocabulary
 
-DIMS = Dims(n_mels=8, state=32, head_dim=16, audio_ctx=1500, text_ctx=448, vocab=260,
-            encoder=(LayerDims(2, 64),), decoder=(LayerDims(2, 64, 2),))
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(2, 64),),
+    decoder=(LayerDims(2, 64, 2),),
+)
 CHUNKING = Chunking(8, 50, 1)
 WORDS = 10  # in every text
 SECOND = 16_000
@@ -30,8 +38,9 @@ def tiny_checkpoint(speech: np.ndarray) -> Checkpoint:
     """Texts of `WORDS` words that depend on the sound; letters where `speech`, (n,) float32, is loud."""
     torch.manual_seed(0)
     network = Whisper(DIMS).requires_grad_(False)
-    vocabulary = Vocabulary(tuple(f" w{i}".encode() for i in range(256)),
-                            {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
+    vocabulary = Vocabulary(
+        tuple(f" w{i}".encode() for i in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+    )
     decoder = network.decoder
     # positions say most of which word comes, or else the last word, whose embedding is also its logit, comes again
     decoder.positions.normal_(0, 5)
@@ -87,6 +96,7 @@ def tiny_bundle(speech: np.ndarray, out: Path) -> Path:
     """A whole bundle of it with `stream`, fp32, with the real voice activity detector."""
     checkpoint = tiny_checkpoint(speech)
     program = export_speech(checkpoint, EXACT, speech, chunking=CHUNKING)
-    write_bundle(Recipe("tiny", "none", quantise={"bits": 32, "embedding": 32}), checkpoint, program,
-                 VAD.read_bytes(), out)
+    write_bundle(
+        Recipe("tiny", "none", quantise={"bits": 32, "embedding": 32}), checkpoint, program, VAD.read_bytes(), out
+    )
     return out

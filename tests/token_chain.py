@@ -32,8 +32,9 @@ class TokenChain:
         count = len(tokens)
         self.calls.append(count)
         lengths = {"tokens": count, "positions": POSITIONS}
-        logits, alignment, *caches = (np.zeros([lengths.get(size, size) for size in output["shape"]], np.float32)
-                                      for output in self._outputs)
+        logits, alignment, *caches = (
+            np.zeros([lengths.get(size, size) for size in output["shape"]], np.float32) for output in self._outputs
+        )
         logits -= NEVER
         for k, token in enumerate(tokens.tolist()):
             last = None if token in self._prompt else token
@@ -43,8 +44,9 @@ class TokenChain:
         return [logits, alignment, *caches]
 
 
-def chained(bundle: Path, costs: Costs,
-            places: Mapping[int | None, int] | None = None) -> tuple[Decoder, TokenChain, Encoded]:
+def chained(
+    bundle: Path, costs: Costs, places: Mapping[int | None, int] | None = None
+) -> tuple[Decoder, TokenChain, Encoded]:
     """The decoder, its session, and a phrase of 5 s."""
     chain = TokenChain(bundle, costs, places or {})
     return Decoder(load(str(bundle), verify=False), chain, DecodingConfig()), chain, Encoded((), POSITIONS, 5.0)

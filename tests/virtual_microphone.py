@@ -27,8 +27,7 @@ ctl.!default { type pulse }
 
 def missing() -> str | None:
     """Why there can be no virtual microphone here, or None."""
-    for tool, package in (("pulseaudio", "pulseaudio"), ("pactl", "pulseaudio-utils"),
-                          ("paplay", "pulseaudio-utils")):
+    for tool, package in (("pulseaudio", "pulseaudio"), ("pactl", "pulseaudio-utils"), ("paplay", "pulseaudio-utils")):
         if shutil.which(tool) is None:
             return f"{tool} is not installed (Debian: apt install {package})"
     try:
@@ -67,11 +66,25 @@ class VirtualMicrophone:
         self._socket = socket
         self._log = (self.folder / "pulseaudio.log").open("wb")
         self._daemon = subprocess.Popen(
-            ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no",
-             "--realtime=no", "--high-priority=no", "--disable-shm=yes", "--log-level=info", "--load",
-             f"module-native-protocol-unix auth-anonymous=1 socket={socket}"],
-            env=self.env, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log,
-            preexec_fn=_end_with_parent)
+            [
+                "pulseaudio",
+                "-n",
+                "--daemonize=no",
+                "--exit-idle-time=-1",
+                "--use-pid-file=no",
+                "--realtime=no",
+                "--high-priority=no",
+                "--disable-shm=yes",
+                "--log-level=info",
+                "--load",
+                f"module-native-protocol-unix auth-anonymous=1 socket={socket}",
+            ],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            preexec_fn=_end_with_parent,
+        )
         try:
             self._await_daemon()
             self.plug()
@@ -104,9 +117,15 @@ class VirtualMicrophone:
         Without `norewinds` the null sink renders up to 2 s ahead, which no hardware does: the first
         block came 1.9 s after opening.
         """
-        result = self._pactl("load-module", "module-null-sink", "sink_name=vmic", f"rate={self.rate}",
-                             f"channels={self.channels}", "norewinds=1",
-                             "sink_properties=device.description=VirtualMic")
+        result = self._pactl(
+            "load-module",
+            "module-null-sink",
+            "sink_name=vmic",
+            f"rate={self.rate}",
+            f"channels={self.channels}",
+            "norewinds=1",
+            "sink_properties=device.description=VirtualMic",
+        )
         if result.returncode:
             raise RuntimeError(f"null sink: {result.stderr}")
         self._module = result.stdout.strip()

@@ -101,8 +101,10 @@ def cost(marks: Sequence[Mark], edges: Sequence[Seconds]) -> list[dict[str, Any]
         before = next((mark for mark in reversed(marks) if mark.at <= start), None)
         if not within or within[-1].at < end:
             continue
-        spent = {name: getattr(within[-1], name) - (getattr(before, name) if before else 0.0)
-                 for name in ("partials", "stream")}
+        spent = {
+            name: getattr(within[-1], name) - (getattr(before, name) if before else 0.0)
+            for name in ("partials", "stream")
+        }
         found.append({"from": start, "to": end, **{name: value / (end - start) for name, value in spent.items()}})
     return found
 
@@ -117,6 +119,10 @@ def memory(marks: Sequence[Mark]) -> dict[str, Any]:
     if len(kept) < 3:
         raise DeviceAsrError("Too little sound to see memory grow; give it more --minutes.")
     line = fit([mark.at for mark in kept], [mark.memory for mark in kept])
-    return {"first_bytes": kept[0].memory, "last_bytes": kept[-1].memory,
-            "max_bytes": max(mark.memory for mark in kept),
-            "slope_bytes_per_hour": 3600 * line.slope, "slope_error_bytes_per_hour": 3600 * line.error}
+    return {
+        "first_bytes": kept[0].memory,
+        "last_bytes": kept[-1].memory,
+        "max_bytes": max(mark.memory for mark in kept),
+        "slope_bytes_per_hour": 3600 * line.slope,
+        "slope_error_bytes_per_hour": 3600 * line.error,
+    }

@@ -144,8 +144,9 @@ class Recorder:
         self.follow(lambda: time.monotonic() >= end)
 
 
-def hear_live(source: LiveSource, recognizer: Recognizer, config: Config, corpus: Corpus,
-              play: Callable[[Recorder], None]) -> tuple[list[Event], LiveRun]:
+def hear_live(
+    source: LiveSource, recognizer: Recognizer, config: Config, corpus: Corpus, play: Callable[[Recorder], None]
+) -> tuple[list[Event], LiveRun]:
     """Runs a session while `play` plays; counts latencies into a new meter of `corpus`.
 
     Raises:
@@ -175,8 +176,10 @@ def share_out(clips: Sequence[Clip], starts: Sequence[Seconds], events: Sequence
     for event in events:
         if isinstance(event, Final) and clips:
             heard[max(0, bisect.bisect_right(starts, event.start + EARLY) - 1)].append(event)
-    return [ClipResult(clip, Heard(_seconds(clip), sum(e.compute for e in own), tuple(own), len(own)), None)
-            for clip, own in zip(clips, heard, strict=True)]
+    return [
+        ClipResult(clip, Heard(_seconds(clip), sum(e.compute for e in own), tuple(own), len(own)), None)
+        for clip, own in zip(clips, heard, strict=True)
+    ]
 
 
 def _seconds(clip: Clip) -> Seconds:
@@ -188,14 +191,16 @@ def _seconds(clip: Clip) -> Seconds:
 def files_live(clips: Sequence[Clip], recognizer: Recognizer, config: Config, corpus: Corpus, tail: Seconds) -> LiveRun:
     """Plays clips as if they were being said now."""
     playlist = Playlist(clips, tail)
-    events, run = hear_live(RealtimeSource(playlist), recognizer, config, corpus,
-                            lambda recorder: recorder.follow(lambda: False))
+    events, run = hear_live(
+        RealtimeSource(playlist), recognizer, config, corpus, lambda recorder: recorder.follow(lambda: False)
+    )
     corpus.results = share_out(clips, playlist.starts, events)
     return run
 
 
-def microphone_live(clips: Sequence[Clip], recognizer: Recognizer, config: Config, corpus: Corpus, tail: Seconds,
-                    player: Sequence[str]) -> LiveRun:
+def microphone_live(
+    clips: Sequence[Clip], recognizer: Recognizer, config: Config, corpus: Corpus, tail: Seconds, player: Sequence[str]
+) -> LiveRun:
     """Hears clips through the microphone while `player` (a command; the sound's path is added) plays them.
 
     Raises:
@@ -218,23 +223,28 @@ def microphone_live(clips: Sequence[Clip], recognizer: Recognizer, config: Confi
 
 def _play(player: Sequence[str], sound: Path, recorder: Recorder) -> None:
     try:
-        process = subprocess.Popen([*player, str(sound)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [*player, str(sound)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
     except OSError as error:
-        raise DeviceAsrError(f"--player: {player[0]} cannot be run ({error.strerror}); wanted a command that "
-                             "plays the sound whose path is added to it.") from None
+        raise DeviceAsrError(
+            f"--player: {player[0]} cannot be run ({error.strerror}); wanted a command that "
+            "plays the sound whose path is added to it."
+        ) from None
     try:
         recorder.follow(lambda: process.poll() is not None)
     finally:
         process.kill()
         process.wait()
     if process.returncode:
-        raise DeviceAsrError(f"--player: {player[0]} ended with exit code {process.returncode} on {sound}; "
-                             "try the command by hand.")
+        raise DeviceAsrError(
+            f"--player: {player[0]} ended with exit code {process.returncode} on {sound}; try the command by hand."
+        )
 
 
 def listen_live(seconds: Seconds | None, recognizer: Recognizer, config: Config, corpus: Corpus) -> LiveRun:
     """Hears the microphone for `seconds`, or until Ctrl-C; there is no text to compare with."""
+
     def play(recorder: Recorder) -> None:
         try:
             recorder.follow_for(float("inf") if seconds is None else seconds)

@@ -55,7 +55,12 @@ def silence(samples: int, rng: np.random.Generator) -> np.ndarray:
 
 
 KINDS: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
-    "white": white, "pink": pink, "hum": hum, "clicks": clicks, "silence": silence}
+    "white": white,
+    "pink": pink,
+    "hum": hum,
+    "clicks": clicks,
+    "silence": silence,
+}
 
 
 def generate(kind: str, seconds: Seconds, seed: int = SEED) -> Iterator[np.ndarray]:

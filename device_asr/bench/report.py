@@ -58,23 +58,36 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
     latency, references = corpus.latency, [result.clip.text for result in corpus.results]
     finals = sum(latency.final_compute.values)
     record = {
-        "manifest": corpus.manifest, "clips": len(corpus.results), "audio_s": corpus.audio,
-        "compute_s": corpus.compute, "rtf": rtf(corpus.compute, corpus.audio), "finals_compute_s": finals,
+        "manifest": corpus.manifest,
+        "clips": len(corpus.results),
+        "audio_s": corpus.audio,
+        "compute_s": corpus.compute,
+        "rtf": rtf(corpus.compute, corpus.audio),
+        "finals_compute_s": finals,
         "partials_compute_s": sum(latency.partial_compute.values),
         **counts((result.clip.text, result.heard.text) for result in corpus.results),
-        "phrases": latency.phrases, "finals": latency.finals, "final_words": latency.final_words,
-        "flicker": latency.flicker, "flicker_strict": latency.flicker_strict,
-        "first_partial": series(latency.first_partial), "word_emission": series(latency.word_emission),
+        "phrases": latency.phrases,
+        "finals": latency.finals,
+        "final_words": latency.final_words,
+        "flicker": latency.flicker,
+        "flicker_strict": latency.flicker_strict,
+        "first_partial": series(latency.first_partial),
+        "word_emission": series(latency.word_emission),
         "finalisation": series(latency.finalisation),
         "finalisation_no_hangover": series(latency.finalisation_no_hangover),
         "partials": partials_record(corpus.results),
-        "peer": None, "teacher": None, "hotwords": hotwords_record(corpus) if corpus.custom else None,
+        "peer": None,
+        "teacher": None,
+        "hotwords": hotwords_record(corpus) if corpus.custom else None,
     }
     if corpus.peer_compute:
         record["peer"] = {
-            "compute_s": corpus.peer_compute, "rtf": rtf(corpus.peer_compute, corpus.audio),
-            "ratio_finals": finals / corpus.peer_compute, "ratio_all": corpus.compute / corpus.peer_compute,
-            **counts((result.clip.text, result.peer.text) for result in corpus.results if result.peer)}
+            "compute_s": corpus.peer_compute,
+            "rtf": rtf(corpus.peer_compute, corpus.audio),
+            "ratio_finals": finals / corpus.peer_compute,
+            "ratio_all": corpus.compute / corpus.peer_compute,
+            **counts((result.clip.text, result.peer.text) for result in corpus.results if result.peer),
+        }
     if corpus.teacher is not None:
         teacher = counts(zip(references, corpus.teacher, strict=True))
         both = record["wer"] is not None and teacher["wer"] is not None
@@ -97,33 +110,64 @@ def hotwords_record(corpus: Corpus) -> dict[str, Any]:
     def part(texts: Iterable[str]) -> dict[str, Any]:
         pairs = list(zip(references, texts, strict=True))
         found = recall(corpus.custom, pairs)
-        return {**asdict(found), "recall": found.recall,
-                "false_alarms_per_hour": found.false_alarms / hours if hours else None, **counts(pairs)}
+        return {
+            **asdict(found),
+            "recall": found.recall,
+            "false_alarms_per_hour": found.false_alarms / hours if hours else None,
+            **counts(pairs),
+        }
 
     def both(heard: Sequence[Heard]) -> dict[str, Any]:
         shown = any(one.partials for one in heard)
-        return {"finals": part(one.text for one in heard),
-                "partials": part(one.partial_text for one in heard) if shown else None}
+        return {
+            "finals": part(one.text for one in heard),
+            "partials": part(one.partial_text for one in heard) if shown else None,
+        }
 
-    return {"words": len(corpus.custom), "with": both([result.heard for result in corpus.results]),
-            "without": both(corpus.plain) if corpus.plain else None}
+    return {
+        "words": len(corpus.custom),
+        "with": both([result.heard for result in corpus.results]),
+        "without": both(corpus.plain) if corpus.plain else None,
+    }
 
 
-def record(config: Config, clock: str, tail: Seconds, load: Seconds, memory: int | None,
-           corpora: list[dict[str, Any]], *, peer: dict[str, Any] | None = None,
-           noise: dict[str, Any] | None = None, realtime: dict[str, Any] | None = None) -> dict[str, Any]:
+def record(
+    config: Config,
+    clock: str,
+    tail: Seconds,
+    load: Seconds,
+    memory: int | None,
+    corpora: list[dict[str, Any]],
+    *,
+    peer: dict[str, Any] | None = None,
+    noise: dict[str, Any] | None = None,
+    realtime: dict[str, Any] | None = None,
+) -> dict[str, Any]:
     """The whole record."""
     return {
-        "version": VERSION, "model": config.model.name, "threads": config.model.threads, "clock": clock,
-        "chunk_s": CHUNK / SAMPLE_RATE, "tail_s": tail, "partials": config.partial.enabled,
-        "guards": config.decoding.guards, "load_s": load, "peak_memory_bytes": memory, "corpora": corpora,
-        "peer": peer, "noise": noise, "realtime": realtime}
+        "version": VERSION,
+        "model": config.model.name,
+        "threads": config.model.threads,
+        "clock": clock,
+        "chunk_s": CHUNK / SAMPLE_RATE,
+        "tail_s": tail,
+        "partials": config.partial.enabled,
+        "guards": config.decoding.guards,
+        "load_s": load,
+        "peak_memory_bytes": memory,
+        "corpora": corpora,
+        "peer": peer,
+        "noise": noise,
+        "realtime": realtime,
+    }
 
 
 def noise_record(results: Sequence[NoiseResult]) -> dict[str, Any]:
     """The entry `noise`."""
-    kinds = {r.kind: {"seconds": r.seconds, "words": r.words, "partial_words": r.partial_words, "texts": list(r.texts)}
-             for r in results}
+    kinds = {
+        r.kind: {"seconds": r.seconds, "words": r.words, "partial_words": r.partial_words, "texts": list(r.texts)}
+        for r in results
+    }
     totals = {key: sum(kind[key] for kind in kinds.values()) for key in ("words", "partial_words", "seconds")}
     return {**totals, "kinds": kinds}
 
@@ -171,8 +215,10 @@ def _hotword_rows() -> list[Row]:
     rows: list[Row] = []
     for kind in ("finals", "partials"):
         for title, show in (("custom words found", recalled), ("custom words, false alarms", alarms)):
-            rows += [(f"{title}, {kind}", cell("with", kind, show)),
-                     ("  without the list", cell("without", kind, show))]
+            rows += [
+                (f"{title}, {kind}", cell("with", kind, show)),
+                ("  without the list", cell("without", kind, show)),
+            ]
         rows.append((f"WER without the list, {kind}", cell("without", kind, lambda part: _percent(part["wer"]))))
     return rows
 
@@ -208,26 +254,35 @@ def _rows(clock: str) -> list[Row]:
 
 def table(found: dict[str, Any]) -> str:
     """The record for a person: one column a corpus, then memory, noise and notes."""
-    lines = [f"model {found['model']}, {found['threads']} threads, {found['clock']} clock, "
-             f"partials {'on' if found['partials'] else 'off'}, guards {'on' if found['guards'] else 'off'}", ""]
+    lines = [
+        f"model {found['model']}, {found['threads']} threads, {found['clock']} clock, "
+        f"partials {'on' if found['partials'] else 'off'}, guards {'on' if found['guards'] else 'off'}",
+        "",
+    ]
     if found["corpora"]:
         lines += _aligned([["", *(corpus["manifest"] for corpus in found["corpora"])], *_cells(found)])
         lines.append("")
     lines.append(f"loaded in {found['load_s']:.2f} s, peak memory {_megabytes(found['peak_memory_bytes'])}")
     if found["peer"]:
         peer = found["peer"]
-        lines.append(f"peer {peer['name']} {peer['version']}, {peer['compute_type']}, {found['threads']} threads: "
-                     f"loaded in {peer['load_s']:.2f} s, peak memory {_megabytes(peer['peak_memory_bytes'])}")
+        lines.append(
+            f"peer {peer['name']} {peer['version']}, {peer['compute_type']}, {found['threads']} threads: "
+            f"loaded in {peer['load_s']:.2f} s, peak memory {_megabytes(peer['peak_memory_bytes'])}"
+        )
     if found["realtime"]:
         live = found["realtime"]
-        lines.append(f"real time from {live['device']}: {live['wall_s']:.0f} s, {100 * live['cpu']:.0f} % of one core, "
-                     f"at most {live['backlog_max_s']:.2f} s behind, {live['overflows']} overflows "
-                     f"({live['lost_s']:.2f} s lost)")
+        lines.append(
+            f"real time from {live['device']}: {live['wall_s']:.0f} s, {100 * live['cpu']:.0f} % of one core, "
+            f"at most {live['backlog_max_s']:.2f} s behind, {live['overflows']} overflows "
+            f"({live['lost_s']:.2f} s lost)"
+        )
     if found["noise"]:
         noise = found["noise"]
         kinds = ", ".join(f"{kind} {part['words']}" for kind, part in noise["kinds"].items())
-        lines.append(f"noise: {noise['words']} words in {noise['seconds']:.0f} s ({kinds}); "
-                     f"{noise['partial_words']} words shown for a while")
+        lines.append(
+            f"noise: {noise['words']} words in {noise['seconds']:.0f} s ({kinds}); "
+            f"{noise['partial_words']} words shown for a while"
+        )
     if found["corpora"]:
         lines += ["", *_notes(found)]
     return "\n".join(lines)
@@ -235,8 +290,10 @@ def table(found: dict[str, Any]) -> str:
 
 def _notes(found: dict[str, Any]) -> list[str]:
     """What a reader must know to judge the figures."""
-    notes = ["The end of a word is the recogniser's own estimate, from the Final's words.",
-             f"{found['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves."]
+    notes = [
+        "The end of a word is the recogniser's own estimate, from the Final's words.",
+        f"{found['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves.",
+    ]
     if found["peer"]:
         notes.append("finals / peer leaves voice activity detection out, which the peer has not; all / peer has it.")
     if found["peer"] and found["partials"]:
@@ -255,9 +312,12 @@ def _cells(record: dict[str, Any]) -> list[list[str]]:
 
 def _aligned(rows: list[list[str]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:],
-                                                                                             strict=True))])
-            for row in rows]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
 
 
 def _megabytes(size: int | None) -> str:
@@ -269,9 +329,16 @@ def details(corpus: Corpus) -> Iterable[dict[str, Any]]:
     for index, result in enumerate(corpus.results):
         clip, heard = result.clip, result.heard
         yield {
-            "manifest": corpus.manifest, "audio": str(clip.audio), "speaker": clip.speaker, "reference": clip.text,
-            "text": heard.text, **counts([(clip.text, heard.text)]), "audio_s": heard.seconds,
-            "compute_s": heard.compute, "finals": [asdict(final) for final in heard.finals],
+            "manifest": corpus.manifest,
+            "audio": str(clip.audio),
+            "speaker": clip.speaker,
+            "reference": clip.text,
+            "text": heard.text,
+            **counts([(clip.text, heard.text)]),
+            "audio_s": heard.seconds,
+            "compute_s": heard.compute,
+            "finals": [asdict(final) for final in heard.finals],
             "peer_text": result.peer.text if result.peer else None,
             "peer_compute_s": result.peer.compute if result.peer else None,
-            "teacher_text": corpus.teacher[index] if corpus.teacher is not None else None}
+            "teacher_text": corpus.teacher[index] if corpus.teacher is not None else None,
+        }

@@ -126,6 +126,7 @@ def measure(recognizer: Recognizer, clips: Sequence[Clip], tail: Seconds, peer: 
         AudioError: a clip cannot be read.
         DeviceAsrError: the peer's process failed.
     """
+
     def ours() -> Heard:
         heard = hear(recognizer, pcm, tail)
         sleep(SETTLE if peer else 0)

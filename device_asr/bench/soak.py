@@ -60,19 +60,22 @@ def figures(samples: Sequence[Sample]) -> dict[str, Any]:
     if len(samples) < 3:
         raise DeviceAsrError(f"The interface was looked at {len(samples)} times only; give it more --minutes.")
     whole = fit([sample.time for sample in samples], [sample.memory for sample in samples])
-    last = samples[-max(3, 2 * len(samples) // 3):]  # caches fill first: 28 MB an hour for 10 minutes, then 12
+    last = samples[-max(3, 2 * len(samples) // 3) :]  # caches fill first: 28 MB an hour for 10 minutes, then 12
     settled = fit([sample.time for sample in last], [sample.memory for sample in last])
     seconds = samples[-1].time - samples[0].time
     draws = [(b.draws - a.draws) / (b.time - a.time) for a, b in itertools.pairwise(samples)]
     return {
         "seconds": seconds,
-        "memory": {"first_bytes": samples[0].memory, "last_bytes": samples[-1].memory,
-                   "max_bytes": max(sample.memory for sample in samples),
-                   "slope_bytes_per_hour": 3600 * whole.slope, "slope_error_bytes_per_hour": 3600 * whole.error,
-                   "settled_slope_bytes_per_hour": 3600 * settled.slope},
+        "memory": {
+            "first_bytes": samples[0].memory,
+            "last_bytes": samples[-1].memory,
+            "max_bytes": max(sample.memory for sample in samples),
+            "slope_bytes_per_hour": 3600 * whole.slope,
+            "slope_error_bytes_per_hour": 3600 * whole.error,
+            "settled_slope_bytes_per_hour": 3600 * settled.slope,
+        },
         "cpu": (samples[-1].cpu - samples[0].cpu) / seconds,
-        "draws_per_second": {"mean": (samples[-1].draws - samples[0].draws) / seconds,
-                             "p50": float(np.median(draws))},
+        "draws_per_second": {"mean": (samples[-1].draws - samples[0].draws) / seconds, "p50": float(np.median(draws))},
     }
 
 
@@ -87,8 +90,14 @@ class Watched:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         command = [sys.executable, "-m", "device_asr.bench.soaked", str(plan)]
-        self.process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
-                                        env={**os.environ, "TERM": "xterm-256color"})
+        self.process = subprocess.Popen(
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color"},
+        )
         os.close(slave)
         self._processes = {self.process.pid: psutil.Process(self.process.pid)}
         self._reader = threading.Thread(target=self._read, name="terminal", daemon=True)
@@ -181,8 +190,7 @@ class Player:
                 return
             code = self._process.wait()
             if code and not self._ending.is_set():
-                self.failure = (f"--player: {self._command[0]} ended with exit code {code}; "
-                                "try the command by hand.")
+                self.failure = f"--player: {self._command[0]} ended with exit code {code}; try the command by hand."
                 return
 
     def close(self) -> None:
@@ -193,8 +201,14 @@ class Player:
         self._thread.join()
 
 
-def soak(config: Config, sound: Path, minutes: float, player: Sequence[str], folder: Path,
-         progress: Callable[[Seconds], None]) -> dict[str, Any]:
+def soak(
+    config: Config,
+    sound: Path,
+    minutes: float,
+    player: Sequence[str],
+    folder: Path,
+    progress: Callable[[Seconds], None],
+) -> dict[str, Any]:
     """Runs the interface for so long over `sound`, played by `player` into the microphone where one is given.
 
     Args:

@@ -45,12 +45,19 @@ def _figures(config: Config, sound: Path | None, seconds: Seconds) -> dict[str, 
             app.close()
     state, meter = app.session.state, app.meter
     return {
-        "failure": app.failure, "source": state.device, "updates_per_second": app.updates / state.wall_elapsed,
-        "overflows": state.overflows, "lost_s": state.lost,
-        "words": meter.final_words, "phrases": meter.phrases, "rtf": rtf(state.compute, state.elapsed),
-        "first_partial_s": _quantiles(meter.first_partial), "word_emission_s": _quantiles(meter.word_emission),
+        "failure": app.failure,
+        "source": state.device,
+        "updates_per_second": app.updates / state.wall_elapsed,
+        "overflows": state.overflows,
+        "lost_s": state.lost,
+        "words": meter.final_words,
+        "phrases": meter.phrases,
+        "rtf": rtf(state.compute, state.elapsed),
+        "first_partial_s": _quantiles(meter.first_partial),
+        "word_emission_s": _quantiles(meter.word_emission),
         "finalisation_s": _quantiles(meter.finalisation),
-        "finalisation_no_hangover_s": _quantiles(meter.finalisation_no_hangover)}
+        "finalisation_no_hangover_s": _quantiles(meter.finalisation_no_hangover),
+    }
 
 
 def _quantiles(series: Series) -> dict[str, Any]:

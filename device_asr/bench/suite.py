@@ -91,17 +91,39 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
             results = measure(recognizer, material.clips, plan.tail, peer)
             for result in progress.track(results, len(material.clips), description=material.name):
                 corpus.add(result)
-        noise = [hear_noise(recognizer, kind, plan.noise / len(KINDS))
-                 for kind in progress.track(KINDS, description="noise")] if plan.noise else []
+        noise = (
+            [
+                hear_noise(recognizer, kind, plan.noise / len(KINDS))
+                for kind in progress.track(KINDS, description="noise")
+            ]
+            if plan.noise
+            else []
+        )
         memory = peak_memory()  # before scoring, which the recogniser has no part in
-        theirs = None if peer is None else {
-            "name": NAME, "version": peer.version, "compute_type": "int8", "load_s": peer.load,
-            "peak_memory_bytes": peer.peak_memory()}
+        theirs = (
+            None
+            if peer is None
+            else {
+                "name": NAME,
+                "version": peer.version,
+                "compute_type": "int8",
+                "load_s": peer.load,
+                "peak_memory_bytes": peer.peak_memory(),
+            }
+        )
     if custom:
         hear_without(config, plan, corpora, progress)
     finish(plan, corpora, teacher)
-    return record(config, "audio", plan.tail, load, memory, [corpus_record(corpus) for corpus in corpora],
-                  peer=theirs, noise=noise_record(noise) if noise else None)
+    return record(
+        config,
+        "audio",
+        plan.tail,
+        load,
+        memory,
+        [corpus_record(corpus) for corpus in corpora],
+        peer=theirs,
+        noise=noise_record(noise) if noise else None,
+    )
 
 
 def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, progress: Progress) -> dict[str, Any]:
@@ -129,14 +151,30 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
         runs.append(run)
     finish(plan, corpora, teacher)
     whole = LiveRun(
-        device=runs[0].device if microphone else "files", wall=sum(run.wall for run in runs),
-        cpu=sum(run.cpu for run in runs), backlog=max(run.backlog for run in runs),
-        overflows=sum(run.overflows for run in runs), lost=sum(run.lost for run in runs))
+        device=runs[0].device if microphone else "files",
+        wall=sum(run.wall for run in runs),
+        cpu=sum(run.cpu for run in runs),
+        backlog=max(run.backlog for run in runs),
+        overflows=sum(run.overflows for run in runs),
+        lost=sum(run.lost for run in runs),
+    )
     memory = [run.peak_memory for run in runs if run.peak_memory is not None]
-    return record(config, "wall", plan.tail, load, max(memory, default=None),
-                  [corpus_record(corpus) for corpus in corpora],
-                  realtime={"device": whole.device, "wall_s": whole.wall, "cpu": whole.cpu / whole.wall,
-                            "backlog_max_s": whole.backlog, "overflows": whole.overflows, "lost_s": whole.lost})
+    return record(
+        config,
+        "wall",
+        plan.tail,
+        load,
+        max(memory, default=None),
+        [corpus_record(corpus) for corpus in corpora],
+        realtime={
+            "device": whole.device,
+            "wall_s": whole.wall,
+            "cpu": whole.cpu / whole.wall,
+            "backlog_max_s": whole.backlog,
+            "overflows": whole.overflows,
+            "lost_s": whole.lost,
+        },
+    )
 
 
 def hear_without(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
@@ -159,9 +197,16 @@ def ask_teacher(config: Config, plan: Plan, progress: Progress) -> list[list[str
     if not plan.teacher:
         return []
     check_installed()
-    return [list(progress.track(teacher_texts(material.path, len(material.clips), config.model.threads),
-                                len(material.clips), description=f"teacher, {material.name}"))
-            for material in plan.material]
+    return [
+        list(
+            progress.track(
+                teacher_texts(material.path, len(material.clips), config.model.threads),
+                len(material.clips),
+                description=f"teacher, {material.name}",
+            )
+        )
+        for material in plan.material
+    ]
 
 
 def finish(plan: Plan, corpora: Sequence[Corpus], teacher: Sequence[list[str]]) -> None:

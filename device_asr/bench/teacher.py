@@ -25,8 +25,10 @@ def check_installed() -> None:
     """
     missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     if missing:
-        raise DeviceAsrError(f"--teacher wants the offline stage, but {missing[0]} is not installed; "
-                             "run: pip install 'device-asr[compress]'")
+        raise DeviceAsrError(
+            f"--teacher wants the offline stage, but {missing[0]} is not installed; "
+            "run: pip install 'device-asr[compress]'"
+        )
 
 
 def teacher_texts(manifest: Path, clips: int, threads: int) -> Iterator[str]:
@@ -39,16 +41,20 @@ def teacher_texts(manifest: Path, clips: int, threads: int) -> Iterator[str]:
     command = [sys.executable, "-m", MODULE, "teacher", str(manifest), "--json", "--limit", str(clips)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     count = 0
-    with (tempfile.TemporaryFile() as errors,
-          subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8",
-                           env=environment) as process):
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=environment
+        ) as process,
+    ):
         try:
             for line in process.stdout:
                 try:
                     text = json.loads(line)["text"]
                 except (ValueError, KeyError, TypeError):
-                    raise DeviceAsrError(f"{MODULE}: wanted one JSON object with a text a line, "
-                                         f"found {line[:60]!r}.") from None
+                    raise DeviceAsrError(
+                        f"{MODULE}: wanted one JSON object with a text a line, found {line[:60]!r}."
+                    ) from None
                 count += 1
                 yield text
             process.wait()

@@ -119,8 +119,9 @@ def with_partials(config: Config, mode: str) -> Config:
     return replace(config, partial=replace(config.partial, mode=mode, interval_ms=interval))
 
 
-def timed_recognizer(bundle: Bundle, config: Config,
-                     program: tuple[Mapping[str, Any], Any] | None = None) -> TimedRecognizer:
+def timed_recognizer(
+    bundle: Bundle, config: Config, program: tuple[Mapping[str, Any], Any] | None = None
+) -> TimedRecognizer:
     """A recogniser that is looked at; its partials are those of `config.partial.mode`, as far as the bundle can.
 
     Args:

@@ -37,34 +37,67 @@ def progress_bars() -> Iterator[Progress]:
 
 @click.command(name="bench")
 @click.argument("manifests", nargs=-1, metavar="MANIFEST...")
-@click.option("--peer", type=click.Choice(["faster-whisper"]),
-              help="Run it beside, int8 with the teacher's weights, on the same clips.")
+@click.option(
+    "--peer",
+    type=click.Choice(["faster-whisper"]),
+    help="Run it beside, int8 with the teacher's weights, on the same clips.",
+)
 @click.option("--teacher", is_flag=True, help="Also the teacher's WER: 30 s of context, greedy, fp32.")
-@click.option("--noise", type=click.FloatRange(min=1), metavar="SECONDS",
-              help="Hear this long of white, pink, hum, clicks and silence, and count the words made of it.")
+@click.option(
+    "--noise",
+    type=click.FloatRange(min=1),
+    metavar="SECONDS",
+    help="Hear this long of white, pink, hum, clicks and silence, and count the words made of it.",
+)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N clips of each manifest.")
 @click.option("--partials/--no-partials", default=None, help="Text while a phrase goes on, or finals alone.")
 @click.option("--guards", type=click.Choice(["on", "off"]), help="The guards against loops and invented text.")
-@click.option("--tail", type=click.FloatRange(min=0), metavar="SECONDS",
-              help="Silence after each clip, so that phrases end by themselves.  [default: hang-over + 0.4]")
+@click.option(
+    "--tail",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Silence after each clip, so that phrases end by themselves.  [default: hang-over + 0.4]",
+)
 @click.option("--realtime", is_flag=True, help="At the speed of sound, latencies on the wall clock.")
 @click.option("--device", metavar="NAME", help="With --realtime: hear this microphone, not the files.")
 @click.option("--player", metavar="COMMAND", help="With --device: plays a clip into it, such as `paplay`.")
 @click.option("--seconds", type=click.FloatRange(min=1), help="With --device and no manifest: end after this time.")
-@click.option("--detail", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write one JSON object a clip.")
+@click.option(
+    "--detail", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write one JSON object a clip."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @configured
-def command(loaded: Loaded, manifests: tuple[str, ...], peer: str | None, teacher: bool, noise: float | None,
-            limit: int | None, partials: bool | None, guards: str | None, tail: float | None, realtime: bool,
-            device: str | None, player: str | None, seconds: float | None, detail: Path | None,
-            as_json: bool) -> None:
+def command(
+    loaded: Loaded,
+    manifests: tuple[str, ...],
+    peer: str | None,
+    teacher: bool,
+    noise: float | None,
+    limit: int | None,
+    partials: bool | None,
+    guards: str | None,
+    tail: float | None,
+    realtime: bool,
+    device: str | None,
+    player: str | None,
+    seconds: float | None,
+    detail: Path | None,
+    as_json: bool,
+) -> None:
     """Measure accuracy, latency and computation over corpora (JSONL manifests of audio and text)."""
     from device_asr.bench.report import table
     from device_asr.bench.suite import Microphone, Plan, as_fast_as_possible, in_real_time, read_material
 
-    _check_usage(manifests, realtime=realtime, device=device, player=player, seconds=seconds, noise=noise, peer=peer,
-                 teacher=teacher)
+    _check_usage(
+        manifests,
+        realtime=realtime,
+        device=device,
+        player=player,
+        seconds=seconds,
+        noise=noise,
+        peer=peer,
+        teacher=teacher,
+    )
     config = loaded.config
     if partials is not None:
         config = replace(config, partial=replace(config.partial, enabled=partials))
@@ -85,8 +118,17 @@ def command(loaded: Loaded, manifests: tuple[str, ...], peer: str | None, teache
     click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else table(found))
 
 
-def _check_usage(manifests: tuple[str, ...], *, realtime: bool, device: str | None, player: str | None,
-                 seconds: float | None, noise: float | None, peer: str | None, teacher: bool) -> None:
+def _check_usage(
+    manifests: tuple[str, ...],
+    *,
+    realtime: bool,
+    device: str | None,
+    player: str | None,
+    seconds: float | None,
+    noise: float | None,
+    peer: str | None,
+    teacher: bool,
+) -> None:
     """Combinations that mean nothing are told before any work.
 
     Raises:
@@ -99,8 +141,7 @@ def _check_usage(manifests: tuple[str, ...], *, realtime: bool, device: str | No
     if (player or seconds) and not device:
         raise UsageError("--player and --seconds want a microphone: --device NAME (`device-asr devices` lists them).")
     if device and manifests and not player:
-        raise UsageError("A microphone hears a MANIFEST only where --player COMMAND plays it, such as "
-                         "--player paplay.")
+        raise UsageError("A microphone hears a MANIFEST only where --player COMMAND plays it, such as --player paplay.")
     if device and not manifests and (player or teacher):
         raise UsageError("--player and --teacher want a MANIFEST (a JSONL file).")
     if len(set(manifests)) != len(manifests):

@@ -70,8 +70,13 @@ def _init(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 
 
 @click.command(name="config")
-@click.option("--init", is_flag=True, expose_value=False, callback=_init,
-              help="Write a commented file at the usual place, or at that of --config.")
+@click.option(
+    "--init",
+    is_flag=True,
+    expose_value=False,
+    callback=_init,
+    help="Write a commented file at the usual place, or at that of --config.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @configured
 def command(loaded: Loaded, as_json: bool) -> None:

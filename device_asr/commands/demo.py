@@ -22,8 +22,10 @@ def shipped_sound() -> Path:
     """
     path = Path(__file__).resolve().parents[2] / "assets" / "letter.flac"
     if not path.exists():
-        raise AudioError(f"The demonstration's sound {path} is not there: an installed package does not bring it; "
-                         "run from the repository, or play a sound of yours with `device-asr --source FILE`.")
+        raise AudioError(
+            f"The demonstration's sound {path} is not there: an installed package does not bring it; "
+            "run from the repository, or play a sound of yours with `device-asr --source FILE`."
+        )
     return path
 
 

@@ -25,12 +25,24 @@ PIPED_TEST = 5.0  # seconds that --test lasts where there is no terminal to pres
 
 def listing(found: list[Device], used: Device | None) -> str:
     """A table of `found`: `*` marks the system's default, `>` the one that would be used."""
-    rows = [(">" if device == used else "", "*" if device.default else "", str(device.index), device.name,
-             device.host, str(device.channels), f"{device.rate} Hz") for device in found]
+    rows = [
+        (
+            ">" if device == used else "",
+            "*" if device.default else "",
+            str(device.index),
+            device.name,
+            device.host,
+            str(device.channels),
+            f"{device.rate} Hz",
+        )
+        for device in found
+    ]
     header = ("", "", "index", "name", "system", "channels", "rate")
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-             for row in [header, *rows]]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
     return "\n".join([*lines, "", "> would be used   * the system's default"])
 
 
@@ -79,9 +91,14 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, Leve
     source.start()
     test = LevelTest()
     console = Console(stderr=True)
-    meter = Progress(TextColumn("{task.description}"), BarColumn(None),
-                     TextColumn("{task.fields[level]} {task.fields[verdict]}"),
-                     console=console, disable=not console.is_terminal, transient=True)
+    meter = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(None),
+        TextColumn("{task.fields[level]} {task.fields[verdict]}"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
     end = time.monotonic() + seconds if seconds else float("inf")
     try:
         with meter:
@@ -92,8 +109,12 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, Leve
                     raise DeviceError(f"{source.name} is gone; `device-asr devices` lists what is there.")
                 level = source.level()
                 test.add(level, time.monotonic())
-                meter.update(task, completed=level.peak_db - FLOOR_DB, verdict=test.verdict(),
-                             level=f"peak {level.peak_db:6.1f} dBFS  rms {level.rms_db:6.1f} dBFS")
+                meter.update(
+                    task,
+                    completed=level.peak_db - FLOOR_DB,
+                    verdict=test.verdict(),
+                    level=f"peak {level.peak_db:6.1f} dBFS  rms {level.rms_db:6.1f} dBFS",
+                )
     except KeyboardInterrupt:
         if seconds:
             raise
@@ -141,9 +162,17 @@ def _record(device: Device, used: Device | None) -> dict[str, Any]:
 
 def _print_test(name: str, result: LevelTest, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"device": name, "peak_db": round(result.peak_db, 1),
-                               "rms_db": round(result.rms_db, 1), "clipped": result.clipped,
-                               "silent": result.silent}, ensure_ascii=False))
+        click.echo(
+            json.dumps(
+                {
+                    "device": name,
+                    "peak_db": round(result.peak_db, 1),
+                    "rms_db": round(result.rms_db, 1),
+                    "clipped": result.clipped,
+                    "silent": result.silent,
+                },
+                ensure_ascii=False,
+            )
+        )
     else:
-        click.echo(f"{name}: peak {result.peak_db:.1f} dBFS, rms {result.rms_db:.1f} dBFS, "
-                   f"{result.verdict()}")
+        click.echo(f"{name}: peak {result.peak_db:.1f} dBFS, rms {result.rms_db:.1f} dBFS, {result.verdict()}")

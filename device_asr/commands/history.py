@@ -55,9 +55,19 @@ def _list(as_json: bool, loaded: Loaded) -> None:
     for session in found:
         begin = session.lines[0].text if session.lines else ""
         if as_json:
-            click.echo(json.dumps({"id": session.id, "started": session.started, "words": session.words,
-                                   "recording": session.recording is not None, "begin": begin,
-                                   "damaged": session.damaged}, ensure_ascii=False))
+            click.echo(
+                json.dumps(
+                    {
+                        "id": session.id,
+                        "started": session.started,
+                        "words": session.words,
+                        "recording": session.recording is not None,
+                        "begin": begin,
+                        "damaged": session.damaged,
+                    },
+                    ensure_ascii=False,
+                )
+            )
         else:
             sound = "sound" if session.recording else "     "
             begin = begin if len(begin) <= 40 else begin[:39] + "…"

@@ -84,14 +84,15 @@ class Printer:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise OutputError(f"The text could not be written: {error.strerror}; free the disk or change "
-                              "where standard output goes.") from None
+            raise OutputError(
+                f"The text could not be written: {error.strerror}; free the disk or change where standard output goes."
+            ) from None
 
     def _draw(self, text: str) -> None:
         if not self._terminal:
             return
         width = shutil.get_terminal_size().columns - 1
-        line = text if len(text) <= width else "…" + text[-(width - 1):]
+        line = text if len(text) <= width else "…" + text[-(width - 1) :]
         self._err.write(CLEAR_LINE + click.style(line, dim=True))
         self._err.flush()
         self._drawn = True
@@ -103,8 +104,7 @@ class Printer:
             self._drawn = False
 
 
-def listen(source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config,
-           printer: Printer) -> None:
+def listen(source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config, printer: Printer) -> None:
     """Listens until the source ends or Ctrl-C, which finishes the phrase in progress.
 
     Raises:
@@ -174,12 +174,20 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
 
 
 @click.command(name="listen")
-@click.option("--format", type=click.Choice(["txt", "jsonl"]), default="txt", show_default=True,
-              help="Plain text, or one JSON object a line.")
-@click.option("--exec", "command", metavar="CMD",
-              help="Run this shell command for each phrase, with the text on its standard input.")
-@click.option("--type", "type_text", is_flag=True,
-              help="Type into the focused window, with wtype, xdotool or ydotool.")
+@click.option(
+    "--format",
+    type=click.Choice(["txt", "jsonl"]),
+    default="txt",
+    show_default=True,
+    help="Plain text, or one JSON object a line.",
+)
+@click.option(
+    "--exec",
+    "command",
+    metavar="CMD",
+    help="Run this shell command for each phrase, with the text on its standard input.",
+)
+@click.option("--type", "type_text", is_flag=True, help="Type into the focused window, with wtype, xdotool or ydotool.")
 @with_microphone
 def command(format: str, command: str | None, type_text: bool, config: Config) -> None:
     """Print what the microphone hears, one phrase a line, until Ctrl-C."""

@@ -26,8 +26,9 @@ def run(config: Config, sound: Path | None = None) -> None:
     """
     # the screen is drawn on standard error
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
-        raise UsageError("The interface needs a terminal; for pipes use `device-asr listen` or "
-                         "`device-asr transcribe FILE`.")
+        raise UsageError(
+            "The interface needs a terminal; for pipes use `device-asr listen` or `device-asr transcribe FILE`."
+        )
     from device_asr import remote
     from device_asr.devices import silenced_libraries
     from device_asr.tui.app import DictationApp

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 def with_microphone(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --device to the options of `configured`; the verb is given `config: config.Config`."""
 
-    @click.option("--device", multiple=True, metavar="NAME",
-                  help="Index or part of the name of a microphone; again for the next best one.")
+    @click.option(
+        "--device",
+        multiple=True,
+        metavar="NAME",
+        help="Index or part of the name of a microphone; again for the next best one.",
+    )
     @configured
     @functools.wraps(function)
     def wrapped(*args: Any, device: tuple[str, ...], loaded: Loaded, **kwargs: Any) -> Any:

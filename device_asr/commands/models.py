@@ -23,8 +23,15 @@ def list_models(as_json: bool) -> None:
     for path in find_bundles():
         try:
             bundle = load(str(path), verify=False)
-            rows.append({"name": bundle.name, "path": str(path), "megabytes": round(bundle.size / 1e6, 1),
-                         "parameters": bundle.manifest.get("parameters"), "problem": None})
+            rows.append(
+                {
+                    "name": bundle.name,
+                    "path": str(path),
+                    "megabytes": round(bundle.size / 1e6, 1),
+                    "parameters": bundle.manifest.get("parameters"),
+                    "problem": None,
+                }
+            )
         except BundleError as error:
             rows.append({"name": path.name, "path": str(path), "problem": str(error)})
     if as_json:

@@ -15,15 +15,23 @@ from device_asr.errors import UsageError
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --config, --model, --threads, --hotwords and --set; the verb is given `loaded: config.Loaded`."""
 
-    @click.option("--config", "config_file", metavar="FILE", is_eager=True,
-                  help="Config file instead of the usual one.")
+    @click.option(
+        "--config", "config_file", metavar="FILE", is_eager=True, help="Config file instead of the usual one."
+    )
     @click.option("--model", metavar="NAME", help="Model by name or folder.")
     @click.option("--threads", type=int, help="Threads of the model's computation.")
     @click.option("--hotwords", metavar="FILE", help="Custom words to favour, one word or phrase a line.")
     @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Any setting; repeatable.")
     @functools.wraps(function)
-    def wrapped(*args: Any, config_file: str | None, model: str | None, threads: int | None,
-                hotwords: str | None, settings: tuple[str, ...], **kwargs: Any) -> Any:
+    def wrapped(
+        *args: Any,
+        config_file: str | None,
+        model: str | None,
+        threads: int | None,
+        hotwords: str | None,
+        settings: tuple[str, ...],
+        **kwargs: Any,
+    ) -> Any:
         from device_asr import config
 
         flags: dict[str, Any] = {}

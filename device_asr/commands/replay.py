@@ -29,7 +29,7 @@ def replay(session: Session, recording: Path, recognizer: Recognizer) -> Iterato
     for chunk in FileSource(recording):
         pcm = chunk.pcm
         while cuts and cuts[0] <= fed + len(pcm):
-            head, pcm = pcm[: max(0, cuts[0] - fed)], pcm[max(0, cuts[0] - fed):]
+            head, pcm = pcm[: max(0, cuts[0] - fed)], pcm[max(0, cuts[0] - fed) :]
             fed += len(head)
             cuts.pop(0)
             yield from _finals(recognizer.feed(head) + recognizer.finish())

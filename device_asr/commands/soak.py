@@ -29,7 +29,7 @@ def table(found: dict[str, Any]) -> str:
         "  of the last two thirds": f"{found['memory']['settled_slope_bytes_per_hour'] / 1e6:.1f} MB an hour",
         "CPU": f"{100 * found['cpu']:.0f} % of one core",
         "updates": f"{found['updates_per_second']:.1f} a second, of which drawn (something had changed) "
-                   f"{draws['mean']:.1f}, median {draws['p50']:.1f}",
+        f"{draws['mean']:.1f}, median {draws['p50']:.1f}",
         "overflows": f"{found['overflows']} ({found['lost_s']:.1f} s lost)",
         "heard": f"{found['phrases']} phrases, {found['words']} words",
     }
@@ -43,14 +43,22 @@ def table(found: dict[str, Any]) -> str:
 @click.command(name="soak")
 @click.option("--minutes", type=click.FloatRange(min=0.2), default=30.0, show_default=True, help="How long.")
 @click.option("--sound", metavar="FILE", help="Said again and again.  [default: the shipped letter]")
-@click.option("--player", metavar="COMMAND", help="Plays the sound into the microphone, such as `paplay`; "
-                                                  "without one the file is played as `--source` does.")
-@click.option("--fed", type=click.Path(path_type=Path), metavar="MANIFEST",
-              help="No interface: feed the recogniser these clips, joined without a pause, as fast as it hears them.")
+@click.option(
+    "--player",
+    metavar="COMMAND",
+    help="Plays the sound into the microphone, such as `paplay`; without one the file is played as `--source` does.",
+)
+@click.option(
+    "--fed",
+    type=click.Path(path_type=Path),
+    metavar="MANIFEST",
+    help="No interface: feed the recogniser these clips, joined without a pause, as fast as it hears them.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_microphone
-def command(minutes: float, sound: str | None, player: str | None, fed: Path | None, as_json: bool,
-            config: Config) -> None:
+def command(
+    minutes: float, sound: str | None, player: str | None, fed: Path | None, as_json: bool, config: Config
+) -> None:
     """Run the interface for a long time and measure memory, CPU and drawing; needs no terminal."""
     if fed is not None:
         if sound or player:
@@ -74,8 +82,14 @@ def command(minutes: float, sound: str | None, player: str | None, fed: Path | N
     with tempfile.TemporaryDirectory(prefix="soak-") as name, progress_bars() as progress:
         config = replace(config, session=replace(config.session, folder=name))
         task = progress.add_task("the interface", total=60 * minutes)
-        found = soak(config, path.resolve(), minutes, shlex.split(player or ""), Path(name),
-                     lambda seconds: progress.update(task, completed=seconds))
+        found = soak(
+            config,
+            path.resolve(),
+            minutes,
+            shlex.split(player or ""),
+            Path(name),
+            lambda seconds: progress.update(task, completed=seconds),
+        )
     click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else table(found))
 
 
@@ -95,22 +109,32 @@ def _fed(config: Config, manifest: Path, minutes: float) -> dict[str, Any]:
             marks.append(mark)
             progress.update(task, completed=mark.at)
     found = memory(marks)
-    return {"minutes": minutes, "clips": len(material.clips), "words": marks[-1].words, "memory": found,
-            "partials_rtf": marks[-1].partials / marks[-1].at,
-            "partials_mode": "stream" if timed.stream else "reencode"}
+    return {
+        "minutes": minutes,
+        "clips": len(material.clips),
+        "words": marks[-1].words,
+        "memory": found,
+        "partials_rtf": marks[-1].partials / marks[-1].at,
+        "partials_mode": "stream" if timed.stream else "reencode",
+    }
 
 
 def fed_table(found: dict[str, Any]) -> str:
     """The figures of `--fed`, one a line."""
-    rows = {"heard": f"{found['minutes']:g} min of speech without a pause, {found['words']} words", **_memory(found),
-            "RTF of partials": f"{found['partials_rtf']:.3f} ({found['partials_mode']})"}
+    rows = {
+        "heard": f"{found['minutes']:g} min of speech without a pause, {found['words']} words",
+        **_memory(found),
+        "RTF of partials": f"{found['partials_rtf']:.3f} ({found['partials_mode']})",
+    }
     return "\n".join(f"{name:<26}{text}" for name, text in rows.items())
 
 
 def _memory(found: dict[str, Any]) -> dict[str, str]:
     memory = {name: f"{value / 1e6:.1f}" for name, value in found["memory"].items()}
-    return {"memory": f"{memory['first_bytes']} -> {memory['last_bytes']} MB, at most {memory['max_bytes']} MB",
-            "memory slope": f"{memory['slope_bytes_per_hour']} ± {memory['slope_error_bytes_per_hour']} MB an hour"}
+    return {
+        "memory": f"{memory['first_bytes']} -> {memory['last_bytes']} MB, at most {memory['max_bytes']} MB",
+        "memory slope": f"{memory['slope_bytes_per_hour']} ± {memory['slope_error_bytes_per_hour']} MB an hour",
+    }
 
 
 def _check_microphone(config: Config, player: str | None) -> None:

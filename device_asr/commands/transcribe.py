@@ -47,10 +47,17 @@ class Timing:
         import json
 
         rtf = round(self.compute / self.audio, 4) if self.audio else None
-        return json.dumps({"import_s": round(self.imported, 3), "load_s": round(self.loaded, 3),
-                           "import_and_load_s": round(self.imported + self.loaded, 3),
-                           "audio_s": round(self.audio, 3), "compute_s": round(self.compute, 3), "rtf": rtf,
-                           "start_to_text_s": round(self.since_start(), 3)})
+        return json.dumps(
+            {
+                "import_s": round(self.imported, 3),
+                "load_s": round(self.loaded, 3),
+                "import_and_load_s": round(self.imported + self.loaded, 3),
+                "audio_s": round(self.audio, 3),
+                "compute_s": round(self.compute, 3),
+                "rtf": rtf,
+                "start_to_text_s": round(self.since_start(), 3),
+            }
+        )
 
 
 def _lived() -> float:
@@ -114,8 +121,10 @@ class Output:
             if self._path is None:  # Python must not fail a second time when it flushes at exit
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             wanted = "free the disk or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose"
-            raise OutputError(f"{where}: could not be written ({error.strerror}); {wanted} another place with --out. "
-                              "No partial file was left.") from None
+            raise OutputError(
+                f"{where}: could not be written ({error.strerror}); {wanted} another place with --out. "
+                "No partial file was left."
+            ) from None
 
 
 def output_paths(files: tuple[str, ...], out: Path | None, format: str) -> list[Path | None]:
@@ -144,8 +153,9 @@ def _output_paths(files: tuple[str, ...], out: Path | None, format: str) -> list
         raise UsageError(f"--out: wanted a folder for {len(files)} files, found {out}; make it first.")
     names = [f"{'stdin' if file == '-' else Path(file).stem}.{format}" for file in files]
     if len(set(names)) < len(names):
-        raise UsageError("--out: two of the files have the same name and would overwrite one another; "
-                         "transcribe them one by one.")
+        raise UsageError(
+            "--out: two of the files have the same name and would overwrite one another; transcribe them one by one."
+        )
     return [out / name for name in names]
 
 
@@ -159,8 +169,17 @@ def _output_paths(files: tuple[str, ...], out: Path | None, format: str) -> list
 @click.option("--rate", type=int, default=16_000, show_default=True, help="Hz of raw PCM, for -.")
 @click.option("--channels", type=click.IntRange(1, 64), default=1, show_default=True, help="Of raw PCM, for -.")
 @configured
-def command(loaded: Loaded, files: tuple[str, ...], format: str, out: Path | None, realtime: bool, timing: bool,
-            encoding: str, rate: int, channels: int) -> int:
+def command(
+    loaded: Loaded,
+    files: tuple[str, ...],
+    format: str,
+    out: Path | None,
+    realtime: bool,
+    timing: bool,
+    encoding: str,
+    rate: int,
+    channels: int,
+) -> int:
     """Transcribe sound files (wav, flac, mp3, ogg...), or raw PCM from standard input with -."""
     timer = Timing()
     if files.count("-") > 1:
@@ -199,8 +218,10 @@ def _open(file: str, encoding: str, rate: int, channels: int) -> FileSource | St
         from device_asr.sources.stdin import StdinSource
 
         if sys.stdin is None or sys.stdin.isatty():
-            raise UsageError("standard input: wanted raw PCM, found a terminal or nothing; pipe it in, as from "
-                             "`ffmpeg -i IN -f s16le -ar 16000 -ac 1 -`.")
+            raise UsageError(
+                "standard input: wanted raw PCM, found a terminal or nothing; pipe it in, as from "
+                "`ffmpeg -i IN -f s16le -ar 16000 -ac 1 -`."
+            )
         return StdinSource(sys.stdin.buffer, encoding, rate, channels)
     from device_asr.sources.file import FileSource
 
@@ -261,8 +282,13 @@ def _shifted(final: Final, origin: float) -> Final:
     if not origin:
         return final
     words = tuple(replace(w, start=round(w.start - origin, 3), end=round(w.end - origin, 3)) for w in final.words)
-    return replace(final, start=round(final.start - origin, 3), end=round(final.end - origin, 3),
-                   time=round(final.time - origin, 3), words=words)
+    return replace(
+        final,
+        start=round(final.start - origin, 3),
+        end=round(final.end - origin, 3),
+        time=round(final.time - origin, 3),
+        words=words,
+    )
 
 
 class _Line:

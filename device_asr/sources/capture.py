@@ -52,8 +52,10 @@ class Capture:
         self._last_captured: float | None = None
         self._channel = config.channel - 1
         if config.channel > device.channels:
-            raise DeviceError(f"{device.name!r} has {device.channels} channels, wanted audio.channel = "
-                              f"{config.channel}; choose 1 to {device.channels}, or 0 to mix all.")
+            raise DeviceError(
+                f"{device.name!r} has {device.channels} channels, wanted audio.channel = "
+                f"{config.channel}; choose 1 to {device.channels}, or 0 to mix all."
+            )
         sd = devices.portaudio()
         failures: list[str] = []
         for rate, channels in self._formats(config):
@@ -65,8 +67,10 @@ class Capture:
                 return
             except sd.PortAudioError as error:
                 failures.append(f"{rate} Hz, {channels} channels: {error.args[0]}")
-        raise DeviceError(f"The microphone {device.name!r} could not be opened ({'; '.join(failures)}); "
-                          "is it in use by another program? `device-asr devices` lists others.")
+        raise DeviceError(
+            f"The microphone {device.name!r} could not be opened ({'; '.join(failures)}); "
+            "is it in use by another program? `device-asr devices` lists others."
+        )
 
     def _formats(self, config: AudioConfig) -> list[tuple[int, int]]:
         if config.channel:
@@ -85,9 +89,15 @@ class Capture:
 
     def _open(self, sd: Any, rate: int, channels: int) -> Any:
         stream = sd.InputStream(
-            device=self.device.index, samplerate=rate, channels=channels, dtype="float32",
-            blocksize=int(rate * BLOCK), latency=self._buffer(), callback=self._callback,
-            finished_callback=self.end)
+            device=self.device.index,
+            samplerate=rate,
+            channels=channels,
+            dtype="float32",
+            blocksize=int(rate * BLOCK),
+            latency=self._buffer(),
+            callback=self._callback,
+            finished_callback=self.end,
+        )
         try:
             stream.start()
         except BaseException:

@@ -58,16 +58,20 @@ class Converter:
     def notes(self, name: str, *, cut: bool = False) -> list[str]:
         """Sentences about what was odd in the sound, for standard error; `cut`: that it is short is told elsewhere."""
         if not cut and 0 < self.samples < SHORTEST_S * self._rate:
-            return [f"{name}: {self.samples} sample{'s' * (self.samples > 1)} of sound "
-                    f"({1000 * self.samples / self._rate:.2g} ms), too short for a word; is it the right file?"]
+            return [
+                f"{name}: {self.samples} sample{'s' * (self.samples > 1)} of sound "
+                f"({1000 * self.samples / self._rate:.2g} ms), too short for a word; is it the right file?"
+            ]
         found = []
         if self.broken:
             found.append(f"{name}: {self.broken} samples were NaN or infinite and were taken as silence.")
         elif self.samples and self.peak == 0.0:
             found.append(f"{name}: digital silence from end to end; is it the right file or channel?")
         if self.samples and self.clipped > 0.001 * self.samples:
-            found.append(f"{name}: {100 * self.clipped / self.samples:.1f} % of the samples are clipped; "
-                         "expect errors, and record with less gain.")
+            found.append(
+                f"{name}: {100 * self.clipped / self.samples:.1f} % of the samples are clipped; "
+                "expect errors, and record with less gain."
+            )
         return found
 
 
@@ -86,16 +90,20 @@ class FileSource:
         try:  # a name need not be text on POSIX
             self._file = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
         except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-            raise AudioError(f"{path}: not a sound that can be read ({_reason(error)}); wanted wav, flac, mp3 or "
-                             "ogg, and `ffmpeg -i IN OUT.wav` converts others.") from None
+            raise AudioError(
+                f"{path}: not a sound that can be read ({_reason(error)}); wanted wav, flac, mp3 or "
+                "ogg, and `ffmpeg -i IN OUT.wav` converts others."
+            ) from None
         if self._file.frames == 0:
             self._file.close()
             raise AudioError(f"{path}: the file has a header and no sound in it; record or copy it again.")
         self.rate = self._file.samplerate
         if not RATES[0] <= self.rate <= RATES[1]:
             self._file.close()
-            raise AudioError(f"{path}: wanted a rate of {RATES[0]} to {RATES[1]} Hz, the header says {self.rate}; "
-                             "convert it with `ffmpeg -i IN -ar 16000 OUT.wav`.")
+            raise AudioError(
+                f"{path}: wanted a rate of {RATES[0]} to {RATES[1]} Hz, the header says {self.rate}; "
+                "convert it with `ffmpeg -i IN -ar 16000 OUT.wav`."
+            )
         self._promised = _promised_frames(self._file.frames, self._file.extra_info)
         self._unended = UNENDED in self._file.extra_info
         self.seconds = self._promised / self.rate  # as the header says; a cut file may have less
@@ -123,8 +131,10 @@ class FileSource:
         self.truncated = read < self._promised or self._unended
         self.close()
         if read == 0:
-            raise AudioError(f"{self.name}: the header promises {self.seconds:.1f} s of sound and none can be read; "
-                             "the file is cut short or damaged, copy it again.")
+            raise AudioError(
+                f"{self.name}: the header promises {self.seconds:.1f} s of sound and none can be read; "
+                "the file is cut short or damaged, copy it again."
+            )
 
     def notes(self) -> list[str]:
         """Sentences about what was odd, after reading."""
@@ -161,8 +171,10 @@ def _check_readable(path: Path) -> None:
         if stat.S_ISDIR(mode):
             raise AudioError(f"{path}: a folder; wanted a sound file, so name the files in it.")
         if path.suffix.lower() == ".raw":
-            raise AudioError(f"{path}: raw samples have no header that tells their rate; give them to `device-asr "
-                             f"transcribe - --encoding s16le --rate 16000 < {path.name}`.")
+            raise AudioError(
+                f"{path}: raw samples have no header that tells their rate; give them to `device-asr "
+                f"transcribe - --encoding s16le --rate 16000 < {path.name}`."
+            )
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever for who writes to it
             raise AudioError(f"{path}: a pipe or device; wanted a sound file, or raw PCM on standard input with -.")
         with path.open("rb") as file:

@@ -11,12 +11,16 @@ from device_asr.sources import AudioChunk
 
 NoticeKind = Literal[
     "device_opened",  # sound comes from a device (first opening, switch, or return)
-    "device_lost",    # unplugged or stalled; the phrase so far is finished as a Final
-    "device_waiting", # no device of the list is there; looking again every second
-    "model_ready",    # the recogniser is loaded; sound heard before is being caught up on
-    "behind",         # a step was taken because the machine is too slow (`step` went up)
-    "recovered",      # a step was taken back (`step` went down)
-    "paused", "resumed", "muted", "unmuted", "source_ended",
+    "device_lost",  # unplugged or stalled; the phrase so far is finished as a Final
+    "device_waiting",  # no device of the list is there; looking again every second
+    "model_ready",  # the recogniser is loaded; sound heard before is being caught up on
+    "behind",  # a step was taken because the machine is too slow (`step` went up)
+    "recovered",  # a step was taken back (`step` went down)
+    "paused",
+    "resumed",
+    "muted",
+    "unmuted",
+    "source_ended",
 ]
 
 

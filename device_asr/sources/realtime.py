@@ -74,8 +74,10 @@ class RealtimeSource:
         Raises:
             DeviceError: always.
         """
-        raise DeviceError(f"{self.name} is being played, so the microphone cannot be changed to {device!r}; "
-                          "start without a file to use one.")
+        raise DeviceError(
+            f"{self.name} is being played, so the microphone cannot be changed to {device!r}; "
+            "start without a file to use one."
+        )
 
     def close(self) -> None:
         """Stops playing; what was "said" until now is still delivered."""
@@ -128,5 +130,4 @@ class RealtimeSource:
                 else:
                     told = boundary = True
             if boundary:
-                yield AudioChunk(np.zeros(0, np.float32), self._delivered / SAMPLE_RATE, self._now(),
-                                 reason="paused")
+                yield AudioChunk(np.zeros(0, np.float32), self._delivered / SAMPLE_RATE, self._now(), reason="paused")

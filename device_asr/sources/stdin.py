@@ -13,8 +13,13 @@ from device_asr.sources import SAMPLE_RATE, AudioChunk
 from device_asr.sources.file import BLOCK_S, RATES, Converter
 
 ENCODINGS = {"s16le": (np.dtype("<i2"), 32768.0), "f32le": (np.dtype("<f4"), 1.0)}
-CONTAINERS = {b"RIFF": "a WAV file", b"fLaC": "a FLAC file", b"OggS": "an Ogg stream", b"ID3": "an MP3 file",
-              b"FORM": "an AIFF file"}
+CONTAINERS = {
+    b"RIFF": "a WAV file",
+    b"fLaC": "a FLAC file",
+    b"OggS": "an Ogg stream",
+    b"ID3": "an MP3 file",
+    b"FORM": "an AIFF file",
+}
 
 
 class StdinSource:
@@ -45,8 +50,10 @@ class StdinSource:
             last = not data
             container = next((name for magic, name in CONTAINERS.items() if data.startswith(magic)), None)
             if self._read == 0 and container:
-                raise AudioError(f"standard input: wanted raw PCM, found {container}; name the file instead of -, or "
-                                 "take its header off with `ffmpeg -i - -f s16le -ar 16000 -ac 1 -`.")
+                raise AudioError(
+                    f"standard input: wanted raw PCM, found {container}; name the file instead of -, or "
+                    "take its header off with `ffmpeg -i - -f s16le -ar 16000 -ac 1 -`."
+                )
             self._read += len(data)
             data = rest + data
             whole = len(data) // frame * frame
@@ -60,8 +67,9 @@ class StdinSource:
                 self._delivered += len(pcm)
         self._spare = len(rest)
         if self._read == 0:
-            raise AudioError("standard input: no sound came; wanted raw PCM, as from "
-                             "`ffmpeg -i IN -f s16le -ar 16000 -ac 1 -`.")
+            raise AudioError(
+                "standard input: no sound came; wanted raw PCM, as from `ffmpeg -i IN -f s16le -ar 16000 -ac 1 -`."
+            )
 
     def notes(self) -> list[str]:
         """Sentences about what was odd, after reading."""

@@ -101,8 +101,9 @@ class DictationApp(App[None]):
         self.set_keymap(keys)
 
     def _new_writer(self, offset: float = 0.0) -> SessionWriter:
-        return SessionWriter(folder(self.config.session), model=self.config.model.name,
-                             record=self.config.session.record, offset=offset)
+        return SessionWriter(
+            folder(self.config.session), model=self.config.model.name, record=self.config.session.record, offset=offset
+        )
 
     def compose(self) -> ComposeResult:
         yield self._state
@@ -187,8 +188,7 @@ class DictationApp(App[None]):
         state = self.session.state
         model = self.config.model
         self._level.refresh_level(state)
-        self._state.refresh_state(state, model.name.rpartition("/")[2], model.threads,
-                                                self.transcript.words)
+        self._state.refresh_state(state, model.name.rpartition("/")[2], model.threads, self.transcript.words)
         self._notice.refresh_notice(state)
 
     def _refresh_latency(self) -> None:
@@ -214,8 +214,9 @@ class DictationApp(App[None]):
 
     def action_save(self) -> None:
         name = str(Path.cwd() / f"{self.writer.id}.txt")
-        self.push_screen(AskScreen(f"Save as (the ending chooses: {', '.join(FORMATS)}); escape leaves", name),
-                         self._save)
+        self.push_screen(
+            AskScreen(f"Save as (the ending chooses: {', '.join(FORMATS)}); escape leaves", name), self._save
+        )
 
     def _save(self, name: str | None) -> None:
         if not name:
@@ -223,8 +224,9 @@ class DictationApp(App[None]):
         path = Path(name).expanduser()
         format = path.suffix.lower().lstrip(".")
         if format not in FORMATS:
-            self._tell(f"Wanted an ending of {', '.join(FORMATS)}, found {path.suffix or 'none'!r}: not saved.",
-                       alarm=True)
+            self._tell(
+                f"Wanted an ending of {', '.join(FORMATS)}, found {path.suffix or 'none'!r}: not saved.", alarm=True
+            )
             return
         text = self.transcript.text() + "\n" if format == "txt" else export(self.transcript.lines, format)
         try:
@@ -255,8 +257,9 @@ class DictationApp(App[None]):
                 self._keep(lambda: writer.edit(index, text.strip()))
                 self._view.redraw()
 
-        self.push_screen(AskScreen("Edit the line; enter keeps it, escape leaves it as it was",
-                                   transcript.lines[index].text), edited)
+        self.push_screen(
+            AskScreen("Edit the line; enter keeps it, escape leaves it as it was", transcript.lines[index].text), edited
+        )
 
     def action_device(self) -> None:
         self.run_worker(self._ask_for_device, thread=True, exclusive=True, group="device")
@@ -285,8 +288,9 @@ class DictationApp(App[None]):
         self.theme = THEMES["light" if self.theme == THEMES["dark"] else "dark"]
 
     def action_help(self) -> None:
-        keys = [(self.config.interface.keys.get(b.id or "", b.key_display or b.key), b.tooltip) for b in BINDINGS
-                if b.show]
+        keys = [
+            (self.config.interface.keys.get(b.id or "", b.key_display or b.key), b.tooltip) for b in BINDINGS if b.show
+        ]
         self.push_screen(HelpScreen(keys))
 
     async def action_quit(self) -> None:

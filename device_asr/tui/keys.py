@@ -24,9 +24,19 @@ BINDINGS = [
 ]
 MODIFIERS = {"ctrl", "shift", "alt", "super"}
 # what the transcript and the command palette listen to
-TAKEN = {"up": "scroll", "down": "scroll", "pageup": "scroll", "pagedown": "scroll", "home": "scroll",
-         "end": "scroll", "shift+up": "choose a line", "shift+down": "choose a line", "enter": "edit a line",
-         "escape": "choose no line", "ctrl+p": "open the command palette"}
+TAKEN = {
+    "up": "scroll",
+    "down": "scroll",
+    "pageup": "scroll",
+    "pagedown": "scroll",
+    "home": "scroll",
+    "end": "scroll",
+    "shift+up": "choose a line",
+    "shift+down": "choose a line",
+    "enter": "edit a line",
+    "escape": "choose no line",
+    "ctrl+p": "open the command palette",
+}
 CHARACTERS = {",": "comma", " ": "space", "+": "plus"}  # that a key's text cannot hold
 _NAMED = sorted({key.value for key in Keys if key.value.replace("+", "").replace("_", "").isalnum()})
 
@@ -41,17 +51,21 @@ def keymap(keys: Mapping[str, str]) -> dict[str, str]:
     named: dict[str, list[str]] = {}
     for action, text in keys.items():
         if action not in known:
-            raise UsageError(f"interface.keys: wanted an action of {', '.join(known)}, found {action!r}; "
-                             f"the nearest is {_nearest(action, known)!r}.")
+            raise UsageError(
+                f"interface.keys: wanted an action of {', '.join(known)}, found {action!r}; "
+                f"the nearest is {_nearest(action, known)!r}."
+            )
         named[action] = [_named(action, part) for part in _parts(text)]
         if not named[action]:
-            raise UsageError(f"interface.keys.{action}: wanted a key, such as \"f2\", found {text!r}.")
+            raise UsageError(f'interface.keys.{action}: wanted a key, such as "f2", found {text!r}.')
     owners = dict(TAKEN)
     for binding in BINDINGS:
         for key in named.get(binding.id or "", [binding.key]):
             if key in owners:
-                raise UsageError(f"interface.keys: {key!r} is wanted for {binding.id!r} and already means: "
-                                 f"{owners[key]}; give each its own key.")
+                raise UsageError(
+                    f"interface.keys: {key!r} is wanted for {binding.id!r} and already means: "
+                    f"{owners[key]}; give each its own key."
+                )
             owners[key] = binding.id or ""
     return {action: ",".join(own) for action, own in named.items()}
 
@@ -69,8 +83,10 @@ def _named(action: str, key: str) -> str:
     known = len(key) == 1 or base in _NAMED or base in CHARACTERS.values() or key_to_character(base) is not None
     if set(modifiers) <= MODIFIERS and known:
         return binding.key
-    raise UsageError(f"interface.keys.{action}: wanted a key, such as \"f2\" or \"ctrl+k\", found {key!r}; "
-                     f"the nearest is {_nearest(key, _NAMED)!r}.")
+    raise UsageError(
+        f'interface.keys.{action}: wanted a key, such as "f2" or "ctrl+k", found {key!r}; '
+        f"the nearest is {_nearest(key, _NAMED)!r}."
+    )
 
 
 def _nearest(wanted: str, known: list[str]) -> str:

@@ -27,7 +27,7 @@ class Moving:
                 self._committed, self._text, self._held = "", "", False
             self._partial = partial
             self._take(partial)
-        return self._committed, self._text[len(self._committed):]
+        return self._committed, self._text[len(self._committed) :]
 
     def _take(self, partial: Partial) -> None:
         if partial.committed.startswith(self._committed):
@@ -35,7 +35,7 @@ class Moving:
         text = partial.text
         if not text.startswith(self._committed):
             # its words beyond those that were committed
-            tail = text.split()[len(self._committed.split()):]
+            tail = text.split()[len(self._committed.split()) :]
             text = " ".join([self._committed, *tail]).strip()
         shorter = text != self._text and f"{self._text} ".startswith(f"{text} ")
         self._held = shorter and not self._held

@@ -43,13 +43,15 @@ def duration(seconds: float) -> str:
 def state_line(state: LiveState, model: str, threads: int, words: int, width: int) -> str:
     """Phase, device, rate, model, threads, elapsed, words, drops; a long device name gives way."""
     phase = "muted" if state.muted and state.phase == "listening" else state.phase
-    rest = (f"  {state.rate / 1000:g} kHz  {model} {threads} thr  {duration(state.elapsed)}  {words} words  "
-            f"drops {state.overflows}" + (f" ({state.lost:.1f} s)" if state.lost else ""))
+    rest = (
+        f"  {state.rate / 1000:g} kHz  {model} {threads} thr  {duration(state.elapsed)}  {words} words  "
+        f"drops {state.overflows}" + (f" ({state.lost:.1f} s)" if state.lost else "")
+    )
     head = f"{'●' if phase == 'listening' else '○'} {phase:<9} "
     room = max(6, width - len(head) - len(rest))
     # a file is known by its name, not by its folder; a microphone may have a slash in its name
     name = os.path.basename(state.device) if os.path.isabs(state.device) else state.device
-    name = name if len(name) <= room else "…" + name[1 - room:]
+    name = name if len(name) <= room else "…" + name[1 - room :]
     return head + name + rest
 
 
@@ -64,8 +66,10 @@ def level_line(level: Level, hold_db: float, clipped: bool, probability: float, 
     if cell(hold_db):
         bar[cell(hold_db) - 1] = "|"
     speech = "● speech" if probability >= SPEAKING else "○ silent"
-    return (f"{level.rms_db:4.0f} dB {''.join(bar)} peak {hold_db:4.0f} {'CLIP' if clipped else '    '}  "
-            f"{speech} {probability:4.2f}")
+    return (
+        f"{level.rms_db:4.0f} dB {''.join(bar)} peak {hold_db:4.0f} {'CLIP' if clipped else '    '}  "
+        f"{speech} {probability:4.2f}"
+    )
 
 
 def sparkline(values: Iterable[float], width: int) -> str:
@@ -96,8 +100,13 @@ def load_parts(state: LiveState, meter: LatencyMeter, cpu: float, memory: int) -
     """RTF, queue, CPU, memory, flicker: each begins with its name in `EXPLANATIONS`."""
     factor = rtf(state.compute, state.elapsed)
     flicker = meter.flicker
-    return [f"RTF {'-' if factor is None else f'{factor:.2f}'}", f"queue {state.queue}", f"CPU {cpu:.0f} %",
-            f"memory {memory / 1e6:.0f} MB", f"flicker {'-' if flicker is None else f'{100 * flicker:.0f} %'}"]
+    return [
+        f"RTF {'-' if factor is None else f'{factor:.2f}'}",
+        f"queue {state.queue}",
+        f"CPU {cpu:.0f} %",
+        f"memory {memory / 1e6:.0f} MB",
+        f"flicker {'-' if flicker is None else f'{100 * flicker:.0f} %'}",
+    ]
 
 
 def explained(rows: Sequence[str], parts: Sequence[str], width: int) -> Content:
@@ -106,8 +115,11 @@ def explained(rows: Sequence[str], parts: Sequence[str], width: int) -> Content:
     lines: list[Content] = [Content.styled(head, "bold")]
     for row in (*series, *parts):
         meaning = next((text for name, text in EXPLANATIONS.items() if row.startswith(name)), "")
-        lines += [Content(row), *(Content.styled(f"    {line}", "dim") for line in wrap(meaning, width - 4)),
-                  Content("")]
+        lines += [
+            Content(row),
+            *(Content.styled(f"    {line}", "dim") for line in wrap(meaning, width - 4)),
+            Content(""),
+        ]
     return Content("\n").join(lines)
 
 

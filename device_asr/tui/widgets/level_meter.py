@@ -27,5 +27,6 @@ class LevelMeter(Readout):
             self._hold, self._held_at = state.level.peak_db, now
         if state.level.clipped:
             self._clipped_at = now
-        self.show(level_line(state.level, self._hold, now - self._clipped_at < CLIP_S,
-                             state.speech_probability, self.columns))
+        self.show(
+            level_line(state.level, self._hold, now - self._clipped_at < CLIP_S, state.speech_probability, self.columns)
+        )

@@ -125,9 +125,9 @@ class TranscriptView(VerticalScroll, can_focus=True):
                 self._lighten(wanted)
             elif shown[number] is not content and not shown[number].is_same(content):  # `==` is of the text alone
                 self._pages[number].update(content)
-        for page in self._pages[len(wanted):]:
+        for page in self._pages[len(wanted) :]:
             page.remove()
-        del self._pages[len(wanted):]
+        del self._pages[len(wanted) :]
         self._shown = wanted
 
     def _lighten(self, contents: list[Content]) -> None:
