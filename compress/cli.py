@@ -10,9 +10,10 @@ from pathlib import Path
 
 import click
 
-from compress.stream_commands import chunk_table, cost_growth
-from compress.terminal import RECIPES
-from compress.terminal import progress as _progress
+from compress.checkpoints.load import load_checkpoint
+from compress.commands.streaming import chunk_table, cost_growth
+from compress.commands.terminal import progress as _progress
+from compress.paths import RECIPES
 from device_asr.errors import DeviceAsrError
 
 
@@ -47,8 +48,8 @@ def build(recipe: Path, teacher: str | None, out: Path, work: Path, corpus: Path
     """Teacher weights to a bundle: the recipe's stages in their order, quantise, export."""
     from dataclasses import replace
 
-    from compress.build import build as run
-    from compress.build import read_recipe
+    from compress.recipe.build import build as run
+    from compress.recipe.recipe import read_recipe
 
     wanted = read_recipe(recipe)
     run(replace(wanted, teacher=teacher, start=None) if teacher else wanted, out, work, corpus, noise, _progress)
@@ -61,7 +62,7 @@ def build(recipe: Path, teacher: str | None, out: Path, work: Path, corpus: Path
 @click.option("--full-context/--short-context", default=True, help="Pad clips to 30 s, or not at all.")
 def vocabulary_table(manifest: Path, source: str, sizes: tuple[int, ...], full_context: bool) -> None:
     """WER against vocabulary size, fp32, greedy, as a Markdown table."""
-    from compress.evaluate import vocabulary_sizes
+    from compress.evaluate.accuracy import vocabulary_sizes
 
     for number, row in enumerate(vocabulary_sizes(source, manifest, sizes, full_context)):
         if not number:
@@ -76,13 +77,13 @@ def vocabulary_table(manifest: Path, source: str, sizes: tuple[int, ...], full_c
 @click.option("--sound", type=click.Path(path_type=Path), help="Speech to measure with.  [default: assets/letter.flac]")
 def profile(name: str | None, out: Path | None, threads: int, sound: Path | None) -> None:
     """List the device profiles, or measure this machine into a new one."""
-    from compress import device_profile
+    from compress.search import device_profile
 
     if name is None:
         for known in device_profile.shipped():
             click.echo(device_profile.to_toml(device_profile.load(known)))
         return
-    from compress.profile import LETTER, this_machine
+    from compress.search.profile import LETTER, this_machine
 
     _progress("measuring", None, "")
     measured = this_machine(name, threads, sound=sound or LETTER)
@@ -147,13 +148,13 @@ def search(
     as_json: bool,
 ) -> None:
     """Find the best model that a device holds: trials over recipes, over-budget ones cut early."""
-    from compress.device_profile import load
+    from compress.search.device_profile import load
 
     device = load(device_name)
     from dataclasses import replace
 
-    from compress.build import read_recipe
-    from compress.trials import Trials, run
+    from compress.recipe.recipe import read_recipe
+    from compress.search.trials import Trials, run
 
     base = read_recipe(recipe)
     base = replace(base, teacher=teacher, start=None) if teacher else base
@@ -175,8 +176,8 @@ def search(
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"), show_default=True)
 def report(work: Path, device_name: str | None, bundle: Path | None, out: Path) -> None:
     """One self-contained HTML file: size, WER and latency of all trials, stages, sensitivity, training."""
-    from compress.device_profile import load
-    from compress.report import gather, write
+    from compress.report.html import gather, write
+    from compress.search.device_profile import load
 
     write(gather(work, load(device_name) if device_name else None, bundle), out)
     click.echo(str(out))
@@ -222,9 +223,11 @@ def compare(
     """Build and measure a point for every technique, and print them as a table."""
     import shlex
 
-    from compress import points, points_table, tables
-    from compress.build import read_recipe
-    from compress.profile import bench, processor
+    from compress import tables
+    from compress.recipe.recipe import read_recipe
+    from compress.report import ablation as points
+    from compress.report import ablation_table as points_table
+    from compress.search.profile import bench, processor
 
     files = tables.places(points_table.NAME, card, readme)
     found = points.compare(
@@ -290,16 +293,16 @@ def sensitivity_table(
     spend: float | None,
 ) -> None:
     """WER saved by more bits for one group of layers at a time, as a Markdown table; guard-free, greedy."""
-    from compress import checkpoints, sensitivity_table
-    from compress.build import read_recipe
-    from compress.evaluate import accuracy
-    from compress.quantize import QuantisationPlan, Width
-    from compress.report import SENSITIVITY
-    from compress.sensitivity import block, layer, mixed_plan, sensitivity
-    from compress.stages import write_json
-    from device_asr.manifest import read_manifest
+    from compress.evaluate.accuracy import accuracy
+    from compress.quantize.quantize import QuantisationPlan, Width
+    from compress.recipe.cache import write_json
+    from compress.recipe.recipe import read_recipe
+    from compress.report import sensitivity_table
+    from compress.report.html import SENSITIVITY
+    from compress.report.sensitivity import block, layer, mixed_plan, sensitivity
+    from device_asr.metrics.clips import read_manifest
 
-    checkpoint, plan = checkpoints.load(model), QuantisationPlan.from_table(read_recipe(recipe).quantise)
+    checkpoint, plan = load_checkpoint(model), QuantisationPlan.from_table(read_recipe(recipe).quantise)
     heard = [clip for clip in read_manifest(manifest) if clip.text][:clips]
     evaluate = sensitivity_table.kept(
         lambda network: accuracy(network, checkpoint.vocabulary, heard, full_context).wer,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
-from device_asr.writers.whole import write_whole
+from device_asr.files import write_whole
 
 
 class TableError(DeviceAsrError):

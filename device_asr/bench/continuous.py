@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import psutil
 
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bench.memory import fit
 from device_asr.bench.run import CHUNK, read_sound
 from device_asr.bench.timed import TimedRecognizer
 from device_asr.config import Config
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Final, Seconds
-from device_asr.manifest import Clip
-from device_asr.sources import SAMPLE_RATE
-from device_asr.vad import FRAME
+from device_asr.metrics.clips import Clip
+from device_asr.recognition.vad import FRAME
 
 QUIET_DB = -30.0  # a clip's edges below its loudest frame by more are cut off
 HANGOVER_MS = 5000  # the longest there is: pauses within clips end no phrase, the longest phrase does

@@ -18,20 +18,21 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from device_asr.audio.file import FileSource
+from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.live_source import LiveSource
+from device_asr.audio.microphone import MicrophoneSource
+from device_asr.audio.realtime import RealtimeSource
+from device_asr.audio.source import AudioChunk
 from device_asr.bench.memory import peak_memory
 from device_asr.bench.run import ClipResult, Corpus, Heard
 from device_asr.config import Config
+from device_asr.dictation.session import Delivery, LiveSession, Notice
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Event, Failed, Final, Seconds
-from device_asr.latency import LatencyMeter
-from device_asr.live import Delivery, LiveSession, Notice
-from device_asr.manifest import Clip
-from device_asr.recognizer import Recognizer
-from device_asr.sources import SAMPLE_RATE, AudioChunk
-from device_asr.sources.file import FileSource
-from device_asr.sources.live import LiveSource
-from device_asr.sources.microphone import MicrophoneSource
-from device_asr.sources.realtime import RealtimeSource
+from device_asr.metrics.clips import Clip
+from device_asr.metrics.latency import LatencyMeter
+from device_asr.recognition.protocol import Recognizer
 
 POLL: Seconds = 0.1
 STOPPING: Seconds = 60.0

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bench.run import CHUNK
 from device_asr.events import Final, Partial, Seconds
-from device_asr.recognizer import Recognizer
-from device_asr.sources import SAMPLE_RATE
+from device_asr.recognition.protocol import Recognizer
 
 SEED = 20
 PIECE: Seconds = 10.0  # one level each, so that quiet and loud noise and the steps between them are heard

@@ -18,7 +18,7 @@ JSON, durations in seconds, memory in bytes, rates as fractions, null where noth
     peer: null or {name, version, compute_type, load_s, peak_memory_bytes}
     noise: null or {words, partial_words, seconds, kinds: {kind: {seconds, words, partial_words, texts}}}
     realtime: null or {device, wall_s, cpu, backlog_max_s, overflows, lost_s}    (cpu: of one core)
-The definitions are in `device_asr.latency`, `device_asr.wer` and, of said, found and false alarms,
+The definitions are in `device_asr.metrics.latency`, `device_asr.metrics.wer` and, of said, found and false alarms,
 `device_asr.bench.custom`.
 """
 
@@ -28,14 +28,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bench.custom import recall
 from device_asr.bench.noise import NoiseResult
 from device_asr.bench.run import CHUNK, ClipResult, Corpus, Heard
 from device_asr.config import Config
 from device_asr.events import Seconds
-from device_asr.latency import Series, rtf
-from device_asr.sources import SAMPLE_RATE
-from device_asr.wer import word_errors
+from device_asr.metrics.latency import Series, rtf
+from device_asr.metrics.wer import word_errors
 
 VERSION = 1
 

@@ -9,14 +9,14 @@ from time import perf_counter, sleep
 
 import numpy as np
 
+from device_asr.audio.file import FileSource
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bench.peer import Peer, PeerResult
 from device_asr.events import Event, Final, Partial, Seconds
-from device_asr.hotwords import Hotword
-from device_asr.latency import LatencyMeter
-from device_asr.manifest import Clip
-from device_asr.recognizer import Recognizer
-from device_asr.sources import SAMPLE_RATE
-from device_asr.sources.file import FileSource
+from device_asr.hotwords.words import Hotword
+from device_asr.metrics.clips import Clip
+from device_asr.metrics.latency import LatencyMeter
+from device_asr.recognition.protocol import Recognizer
 
 CHUNK = 512  # samples: 32 ms, as a microphone gives them
 SETTLE: Seconds = 0.25  # threads of OpenMP spin for 200 ms after the work; the other side must not pay for it

@@ -9,17 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from device_asr import remote
+from device_asr.audio.devices import silenced_libraries
+from device_asr.audio.file import FileSource
+from device_asr.audio.live_source import LiveSource
+from device_asr.audio.realtime import RealtimeSource
 from device_asr.bench.live import Playlist
 from device_asr.config import Config
-from device_asr.devices import silenced_libraries
+from device_asr.dictation import remote
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Seconds
-from device_asr.latency import Series, rtf
-from device_asr.manifest import Clip
-from device_asr.sources.file import FileSource
-from device_asr.sources.live import LiveSource
-from device_asr.sources.realtime import RealtimeSource
+from device_asr.metrics.clips import Clip
+from device_asr.metrics.latency import Series, rtf
 from device_asr.tui.app import DictationApp
 
 TAIL: Seconds = 2.0  # of silence after each round
@@ -66,7 +66,7 @@ def _quantiles(series: Series) -> dict[str, Any]:
 
 def _source(config: Config, sound: Path | None, seconds: Seconds) -> LiveSource:
     if sound is None:
-        from device_asr.sources.microphone import MicrophoneSource
+        from device_asr.audio.microphone import MicrophoneSource
 
         return MicrophoneSource(config.audio)
     file = FileSource(sound)

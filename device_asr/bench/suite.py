@@ -19,9 +19,9 @@ from device_asr.bench.teacher import check_installed, teacher_texts
 from device_asr.config import Config
 from device_asr.errors import OutputError
 from device_asr.events import Seconds
-from device_asr.hotwords import configured_hotwords
-from device_asr.manifest import Clip, ManifestError, check_clips, read_manifest
-from device_asr.writers.whole import WholeFile
+from device_asr.files import WholeFile
+from device_asr.hotwords.words import configured_hotwords
+from device_asr.metrics.clips import Clip, ManifestError, check_clips, read_manifest
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -76,7 +76,7 @@ def read_material(paths: Sequence[Path], limit: int | None) -> list[Material]:
 
 def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[str, Any]:
     """Everything on the audio clock, the peer and noise too; with custom words, all clips without them again."""
-    from device_asr.recognizer import StreamingRecognizer
+    from device_asr.recognition.recognizer import StreamingRecognizer
 
     custom = configured_hotwords(config.decoding)
     teacher = ask_teacher(config, plan, progress)
@@ -128,8 +128,8 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
 
 def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, progress: Progress) -> dict[str, Any]:
     """Clips at the speed of sound on the wall clock, from files or through a microphone."""
-    from device_asr import remote
     from device_asr.bench.live import LiveRun, files_live, listen_live, microphone_live
+    from device_asr.dictation import remote
 
     custom = configured_hotwords(config.decoding)
     teacher = ask_teacher(config, plan, progress)
@@ -179,7 +179,7 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
 
 def hear_without(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
     """Every clip once more without custom words, so that one sees what they bought; after all that is timed."""
-    from device_asr.recognizer import StreamingRecognizer
+    from device_asr.recognition.recognizer import StreamingRecognizer
 
     recognizer = StreamingRecognizer.from_config(replace(config, decoding=replace(config.decoding, hotwords=None)))
     for material, corpus in zip(plan.material, corpora, strict=True):

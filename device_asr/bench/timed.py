@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from device_asr.bundle import Bundle
+from device_asr.bundle.bundle import Bundle
 from device_asr.config import Config
-from device_asr.decoder import Decoder, Encoded
+from device_asr.decoding.decoder import Decoder
+from device_asr.decoding.hypothesis import Encoded
 from device_asr.events import Seconds
-from device_asr.partials import Partials, Reencoding, Shown, Streaming, capacity
-from device_asr.recognizer import StreamingRecognizer
-from device_asr.stream import StreamEncoder
-from device_asr.vad import VoiceActivityDetector
+from device_asr.recognition.align_att import Partials, Reencoding, Shown, Streaming, capacity
+from device_asr.recognition.recognizer import StreamingRecognizer
+from device_asr.recognition.stream_encoder import StreamEncoder
+from device_asr.recognition.vad import VoiceActivityDetector
 
 EACH_CHUNK_MS = 96  # between two updates at least: the shortest that there is, and shorter than any chunk
 

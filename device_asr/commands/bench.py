@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from device_asr.audio.devices import silenced_libraries
 from device_asr.commands.options import configured
-from device_asr.devices import silenced_libraries
 from device_asr.errors import UsageError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import click
 
 from device_asr.commands.options import configured
 from device_asr.errors import OutputError
-from device_asr.writers.whole import write_whole
+from device_asr.files import write_whole
 
 if TYPE_CHECKING:
     from device_asr.config import Loaded

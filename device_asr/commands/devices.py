@@ -13,9 +13,9 @@ from device_asr.commands.microphone_option import with_microphone
 from device_asr.errors import DeviceError
 
 if TYPE_CHECKING:
+    from device_asr.audio.devices import Device
+    from device_asr.audio.level import Level
     from device_asr.config import AudioConfig, Config
-    from device_asr.devices import Device
-    from device_asr.level import Level
 
 SILENCE_AFTER = 3.0  # seconds of digital silence
 DIGITAL_SILENCE = 2.0**-16  # under half a step of 16 bit sound
@@ -84,8 +84,8 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, Leve
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    from device_asr.level import FLOOR_DB
-    from device_asr.sources.microphone import MicrophoneSource
+    from device_asr.audio.level import FLOOR_DB
+    from device_asr.audio.microphone import MicrophoneSource
 
     source = MicrophoneSource(audio)
     source.start()
@@ -130,7 +130,7 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, Leve
 @with_microphone
 def command(test: bool, seconds: float | None, as_json: bool, config: Config) -> None:
     """List the microphones, or test one."""
-    from device_asr.devices import choose, list_devices, silenced_libraries
+    from device_asr.audio.devices import choose, list_devices, silenced_libraries
 
     audio = config.audio
     with silenced_libraries():

@@ -10,12 +10,12 @@ import click
 
 from device_asr.commands.options import configured
 from device_asr.errors import OutputError
+from device_asr.files import write_whole
 from device_asr.writers import FORMATS
-from device_asr.writers.whole import write_whole
 
 if TYPE_CHECKING:
     from device_asr.config import Loaded
-    from device_asr.sessions import Session
+    from device_asr.dictation.history import Session
 
 
 def find(loaded: Loaded, wanted: str) -> Session:
@@ -24,7 +24,7 @@ def find(loaded: Loaded, wanted: str) -> Session:
     Raises:
         UsageError: none or several match.
     """
-    from device_asr import sessions
+    from device_asr.dictation import history as sessions
 
     found = sessions.find(sessions.folder(loaded.config.session), wanted)
     if found.damaged:
@@ -46,7 +46,7 @@ def command(context: click.Context) -> None:
 @configured
 def _list(as_json: bool, loaded: Loaded) -> None:
     """All sessions, oldest first."""
-    from device_asr import sessions
+    from device_asr.dictation import history as sessions
 
     directory = sessions.folder(loaded.config.session)
     found = sessions.list_sessions(directory)
@@ -79,7 +79,7 @@ def _list(as_json: bool, loaded: Loaded) -> None:
 @configured
 def show(session: str, loaded: Loaded) -> None:
     """The text of SESSION (its id, the beginning of one, or `last`), in paragraphs."""
-    from device_asr.transcript import Transcript
+    from device_asr.dictation.transcript import Transcript
 
     click.echo(Transcript(loaded.config.interface.paragraph_s, find(loaded, session).lines).text())
 
@@ -91,7 +91,7 @@ def show(session: str, loaded: Loaded) -> None:
 @configured
 def export(session: str, format: str | None, output: str | None, loaded: Loaded) -> None:
     """SESSION in another format."""
-    from device_asr import transcript
+    from device_asr.dictation import transcript
 
     ending = Path(output or "").suffix.lower().lstrip(".")
     text = transcript.export(find(loaded, session).lines, format or (ending if ending in FORMATS else "txt"))
@@ -111,7 +111,7 @@ def export(session: str, format: str | None, output: str | None, loaded: Loaded)
 @configured
 def delete(session: str, yes: bool, loaded: Loaded) -> None:
     """Remove SESSION, its text and its sound."""
-    from device_asr import sessions
+    from device_asr.dictation import history as sessions
 
     found = find(loaded, session)
     if not yes:

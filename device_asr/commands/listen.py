@@ -19,12 +19,12 @@ from device_asr.events import AudioGap, Failed, Final, Partial, to_record
 from device_asr.writers import make_writer
 
 if TYPE_CHECKING:
+    from device_asr.audio.live_source import LiveSource
     from device_asr.config import Config
-    from device_asr.handover import Handover
-    from device_asr.live import LiveSession
-    from device_asr.live_state import Delivery
-    from device_asr.recognizer import Recognizer
-    from device_asr.sources.live import LiveSource
+    from device_asr.dictation.handover import Handover
+    from device_asr.dictation.session import LiveSession
+    from device_asr.dictation.state import Delivery
+    from device_asr.recognition.protocol import Recognizer
 
 POLL = 0.1  # seconds between two looks at whether the session has ended
 QUIET_NOTICES = ("device_opened", "model_ready", "source_ended")  # told on a terminal only
@@ -50,7 +50,7 @@ class Printer:
             BrokenPipeError: nobody reads `out` any more.
             OutputError: `out` cannot be written, such as a full disk.
         """
-        from device_asr.live_state import Notice
+        from device_asr.dictation.state import Notice
 
         event = delivery.event
         if isinstance(event, Partial):
@@ -112,7 +112,7 @@ def listen(source: LiveSource, make_recognizer: Callable[[], Recognizer], config
         DeviceAsrError: no microphone, no model, or a failure while listening.
         BrokenPipeError: nobody reads the text.
     """
-    from device_asr.live import LiveSession
+    from device_asr.dictation.session import LiveSession
 
     deliveries: queue.SimpleQueue[Delivery] = queue.SimpleQueue()
     session = LiveSession(source, make_recognizer, config, deliveries.put)
@@ -149,10 +149,10 @@ def _drop_standard_output() -> None:
 
 def run(config: Config, format: str, command: str | None, type_text: bool) -> None:
     """What `device-asr listen` does."""
-    from device_asr import remote
-    from device_asr.devices import silenced_libraries
-    from device_asr.handover import TYPE_TIMEOUT, Handover, typing_command
-    from device_asr.sources.microphone import MicrophoneSource
+    from device_asr.audio.devices import silenced_libraries
+    from device_asr.audio.microphone import MicrophoneSource
+    from device_asr.dictation import remote
+    from device_asr.dictation.handover import TYPE_TIMEOUT, Handover, typing_command
 
     typing = typing_command() if type_text else None
     with silenced_libraries(), termination_as_interrupt():

@@ -13,8 +13,8 @@ from device_asr.commands.microphone_option import with_microphone
 from device_asr.errors import DeviceAsrError, UsageError
 
 if TYPE_CHECKING:
+    from device_asr.audio.live_source import LiveSource
     from device_asr.config import Config
-    from device_asr.sources.live import LiveSource
 
 
 def run(config: Config, sound: Path | None = None) -> None:
@@ -29,8 +29,8 @@ def run(config: Config, sound: Path | None = None) -> None:
         raise UsageError(
             "The interface needs a terminal; for pipes use `device-asr listen` or `device-asr transcribe FILE`."
         )
-    from device_asr import remote
-    from device_asr.devices import silenced_libraries
+    from device_asr.audio.devices import silenced_libraries
+    from device_asr.dictation import remote
     from device_asr.tui.app import DictationApp
     from device_asr.tui.hangup import forgiving_terminal
 
@@ -48,11 +48,11 @@ def run(config: Config, sound: Path | None = None) -> None:
 
 def _source(config: Config, sound: Path | None) -> LiveSource:
     if sound is None:
-        from device_asr.sources.microphone import MicrophoneSource
+        from device_asr.audio.microphone import MicrophoneSource
 
         return MicrophoneSource(config.audio, wait=True)
-    from device_asr.sources.file import FileSource
-    from device_asr.sources.realtime import RealtimeSource
+    from device_asr.audio.file import FileSource
+    from device_asr.audio.realtime import RealtimeSource
 
     return RealtimeSource(FileSource(sound))
 

@@ -16,7 +16,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As a JSON list.")
 def list_models(as_json: bool) -> None:
     """Every model that is found, and where models are looked for."""
-    from device_asr.bundle import find_bundles, load, search_path
+    from device_asr.bundle.bundle import find_bundles, load, search_path
     from device_asr.errors import BundleError
 
     rows = []
@@ -48,7 +48,7 @@ def list_models(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest.")
 def show(name: str, as_json: bool) -> None:
     """What a model is: sizes, methods, provenance, licences."""
-    from device_asr.bundle import load
+    from device_asr.bundle.bundle import load
 
     bundle = load(name, verify=False)
     manifest = bundle.manifest
@@ -70,7 +70,7 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 def verify(name: str) -> None:
     """Check every file's size and sha256, and that the programs load."""
-    from device_asr.bundle import load
+    from device_asr.bundle.bundle import load
 
     bundle = load(name)
     for program in bundle.manifest["programs"]:

@@ -15,14 +15,14 @@ from device_asr.events import Event, Final
 
 if TYPE_CHECKING:
     from device_asr.config import Loaded
-    from device_asr.recognizer import Recognizer
-    from device_asr.sessions import Session
+    from device_asr.dictation.history import Session
+    from device_asr.recognition.protocol import Recognizer
 
 
 def replay(session: Session, recording: Path, recognizer: Recognizer) -> Iterator[Final]:
     """The Finals of the recording; phrases are cut short where they were, and no partial is skipped."""
-    from device_asr.sources import SAMPLE_RATE
-    from device_asr.sources.file import FileSource
+    from device_asr.audio.file import FileSource
+    from device_asr.audio.format import SAMPLE_RATE
 
     cuts = [round(cut * SAMPLE_RATE) for cut in session.cuts]
     fed = 0
@@ -68,7 +68,7 @@ def command(session: str, loaded: Loaded) -> None:
     The same words as kept, [-words that were kept-] and {+words heard now+}; edits do not count.
     """
     from device_asr.commands.history import find
-    from device_asr.recognizer import StreamingRecognizer
+    from device_asr.recognition.recognizer import StreamingRecognizer
 
     found = find(loaded, session)
     if found.recording is None:

@@ -97,7 +97,7 @@ def _fed(config: Config, manifest: Path, minutes: float) -> dict[str, Any]:
     from device_asr.bench.continuous import feed, memory, without_pauses
     from device_asr.bench.suite import read_material
     from device_asr.bench.timed import timed_recognizer
-    from device_asr.bundle import load
+    from device_asr.bundle.bundle import load
     from device_asr.commands.bench import progress_bars
 
     (material,) = read_material([manifest], None)
@@ -140,7 +140,7 @@ def _memory(found: dict[str, Any]) -> dict[str, str]:
 def _check_microphone(config: Config, player: str | None) -> None:
     """DeviceError before the minutes, not after."""
     if player:
-        from device_asr.devices import choose, list_devices, silenced_libraries
+        from device_asr.audio.devices import choose, list_devices, silenced_libraries
 
         with silenced_libraries():
             choose(list_devices(), config.audio.devices)

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from device_asr.audio.devices import silenced_libraries
 from device_asr.commands.options import configured
 from device_asr.commands.termination import termination_as_interrupt
-from device_asr.devices import silenced_libraries
 from device_asr.errors import BundleError, DeviceAsrError, OutputError, UsageError
 from device_asr.events import Final, Partial
+from device_asr.files import WholeFile
 from device_asr.writers import FORMATS, make_writer
-from device_asr.writers.whole import WholeFile
 
 if TYPE_CHECKING:
+    from device_asr.audio.file import FileSource
+    from device_asr.audio.stdin import StdinSource
     from device_asr.config import Config, Loaded
-    from device_asr.recognizer import StreamingRecognizer
-    from device_asr.sources.file import FileSource
-    from device_asr.sources.stdin import StdinSource
+    from device_asr.recognition.recognizer import StreamingRecognizer
 
 
 class Timing:
@@ -215,7 +215,7 @@ def command(
 
 def _open(file: str, encoding: str, rate: int, channels: int) -> FileSource | StdinSource:
     if file == "-":
-        from device_asr.sources.stdin import StdinSource
+        from device_asr.audio.stdin import StdinSource
 
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError(
@@ -223,13 +223,13 @@ def _open(file: str, encoding: str, rate: int, channels: int) -> FileSource | St
                 "`ffmpeg -i IN -f s16le -ar 16000 -ac 1 -`."
             )
         return StdinSource(sys.stdin.buffer, encoding, rate, channels)
-    from device_asr.sources.file import FileSource
+    from device_asr.audio.file import FileSource
 
     return FileSource(Path(file))
 
 
 def _load(config: Config, timer: Timing) -> StreamingRecognizer:
-    from device_asr.recognizer import StreamingRecognizer
+    from device_asr.recognition.recognizer import StreamingRecognizer
 
     timer.imported = timer.since_start()
     recognizer = StreamingRecognizer.from_config(config)
@@ -240,7 +240,7 @@ def _load(config: Config, timer: Timing) -> StreamingRecognizer:
 def _transcribe(recognizer: StreamingRecognizer, source: Any, output: Output, realtime: bool, timer: Timing) -> None:
     chunks = source
     if realtime:
-        from device_asr.sources.realtime import RealtimeSource
+        from device_asr.audio.realtime import RealtimeSource
 
         chunks = RealtimeSource(source)
         chunks.start()

@@ -14,17 +14,19 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer
 
+from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.live_source import LiveSource
+from device_asr.audio.source import AudioChunk
 from device_asr.config import Config
+from device_asr.dictation.history import SessionWriter, folder
+from device_asr.dictation.session import LiveSession
+from device_asr.dictation.state import Delivery, Notice
+from device_asr.dictation.transcript import Transcript, export
 from device_asr.errors import DeviceAsrError
 from device_asr.events import AudioGap, Failed, Final
-from device_asr.latency import LatencyMeter
-from device_asr.live import LiveSession
-from device_asr.live_state import Delivery, Notice
-from device_asr.recognizer import Recognizer
-from device_asr.sessions import SessionWriter, folder
-from device_asr.sources import SAMPLE_RATE, AudioChunk
-from device_asr.sources.live import LiveSource
-from device_asr.transcript import Transcript, export
+from device_asr.files import write_whole
+from device_asr.metrics.latency import LatencyMeter
+from device_asr.recognition.protocol import Recognizer
 from device_asr.tui.keys import BINDINGS, keymap
 from device_asr.tui.screens.ask import AskScreen
 from device_asr.tui.screens.device import DeviceScreen
@@ -36,7 +38,6 @@ from device_asr.tui.widgets.notice_line import NoticeLine
 from device_asr.tui.widgets.state_line import StateLine
 from device_asr.tui.widgets.transcript_view import TranscriptView
 from device_asr.writers import FORMATS
-from device_asr.writers.whole import write_whole
 
 UPDATES = 30  # level and state, a second; 20 are wanted, and on a core shared by six programs 25 became 18
 FINISHING = 10.0  # seconds for the phrase in progress where the interface ended by a fault
@@ -265,7 +266,7 @@ class DictationApp(App[None]):
         self.run_worker(self._ask_for_device, thread=True, exclusive=True, group="device")
 
     def _ask_for_device(self) -> None:
-        from device_asr.devices import list_afresh
+        from device_asr.audio.devices import list_afresh
 
         try:
             devices = list_afresh()

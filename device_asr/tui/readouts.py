@@ -8,9 +8,9 @@ from textwrap import wrap
 
 from textual.content import Content
 
-from device_asr.latency import LatencyMeter, Series, rtf
-from device_asr.level import Level
-from device_asr.live_state import LiveState
+from device_asr.audio.level import Level
+from device_asr.dictation.state import LiveState
+from device_asr.metrics.latency import LatencyMeter, Series, rtf
 
 BARS = "▁▂▃▄▅▆▇█"
 METER_FLOOR_DB = -60.0

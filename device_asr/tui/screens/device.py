@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Label, OptionList
 from textual.widgets.option_list import Option
 
-from device_asr.devices import Device
+from device_asr.audio.devices import Device
 
 
 class DeviceScreen(ModalScreen[str | None]):

@@ -6,8 +6,8 @@ import multiprocessing
 
 import psutil
 
-from device_asr.latency import LatencyMeter
-from device_asr.live_state import LiveState
+from device_asr.dictation.state import LiveState
+from device_asr.metrics.latency import LatencyMeter
 from device_asr.tui.readouts import explained, latency_rows, load_parts
 from device_asr.tui.widgets.readout import Readout
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from device_asr.level import FLOOR_DB
-from device_asr.live_state import LiveState
+from device_asr.audio.level import FLOOR_DB
+from device_asr.dictation.state import LiveState
 from device_asr.tui.readouts import level_line
 from device_asr.tui.widgets.readout import Readout
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from device_asr.live_state import LiveState
+from device_asr.dictation.state import LiveState
 from device_asr.tui.readouts import state_line
 from device_asr.tui.widgets.readout import Readout
 

@@ -10,8 +10,8 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.widgets import Static
 
+from device_asr.dictation.transcript import Transcript
 from device_asr.events import Event
-from device_asr.transcript import Transcript
 from device_asr.tui.moving import Moving
 from device_asr.tui.pages import pages
 

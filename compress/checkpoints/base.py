@@ -1,0 +1,174 @@
+"""The base of a bundle: its network in half precision, one file from which other devices are recompressed.
+
+The token embedding, half of the weights, is stored as it ships where that is 4 bits: 10.9 instead of
+38.6 MB of the shipped model's. All else is float16; positions that are Whisper's sines are computed.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from compress.networks.checkpoint import Checkpoint, CheckpointError, check_shapes
+from compress.networks.embedding import NAMES, stored_form
+from compress.networks.whisper.dims import Dims
+from compress.networks.whisper.network import Whisper, sinusoids
+from compress.networks.whisper.programs import SINES_ATOL
+from compress.quantize.grid import LOWEST, on_grid
+from compress.quantize.quantize import EMBEDDING, Width, quantise_linears
+from device_asr.bundle.vocabulary import Vocabulary
+from device_asr.errors import OutputError
+
+SUFFIX = ".safetensors"
+FORMAT, KEY = 1, "device-asr-base"  # one entry of metadata, as more come in any order: [sha256, facts]
+TABLE = [f"{EMBEDDING}.{name}" for name in NAMES]
+WEIGHT, POSITIONS = f"{EMBEDDING}.weight", "encoder.positions"
+
+
+def beside(bundle: Path) -> Path:
+    """Where the base of a bundle lies."""
+    return bundle.with_name(f"{bundle.name}.base{SUFFIX}")
+
+
+# -- 4 bits ----------------------------------------------------------------------------------------
+
+
+def pack(weight: Tensor, width: Width) -> list[Tensor]:
+    """The table (rows, columns) float32 in `width`, bit for bit as the exporter stores it."""
+    logits = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
+    logits.weight = nn.Parameter(weight.detach().to(torch.float32), requires_grad=False)
+    holder = quantise_linears(nn.Sequential(logits), width.bits, width.group)
+    return stored_form(holder[0])
+
+
+def unpack(table: Tensor, scales: Tensor) -> Tensor:
+    """(rows, columns) float32 that `pack` makes the same table of again, see `grid.on_grid`."""
+    low, high = (table & 15).to(torch.int16) + LOWEST, (table >> 4).to(torch.int16) + LOWEST
+    codes = torch.stack([low, high], dim=2).reshape(table.shape[0], scales.shape[1], -1)
+    return on_grid(codes, scales.view(torch.bfloat16))
+
+
+# -- the file --------------------------------------------------------------------------------------
+
+
+def save(checkpoint: Checkpoint, width: Width, path: Path) -> None:
+    """Writes the base of a checkpoint whose token embedding ships in `width`; the file appears when it is whole.
+
+    Raises:
+        CheckpointError: a weight is beyond float16. OutputError: the file cannot be written.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in checkpoint.weights.items():
+        if name == WEIGHT and width.bits == 4:
+            tensors |= dict(zip(TABLE, pack(tensor, width), strict=True))
+        elif name != POSITIONS or not _sines(checkpoint):
+            tensors[name] = tensor.detach().to(torch.float16).contiguous()
+            if not torch.isfinite(tensors[name]).all():
+                raise CheckpointError(
+                    f"Tensor {name}: wanted values that float16 holds (up to 65504), found "
+                    f"{float(tensor.abs().max()):g}; a base cannot be made of it."
+                )
+    vocabulary = checkpoint.vocabulary
+    facts = {
+        "format": FORMAT,
+        "dims": checkpoint.dims.to_json(),
+        "alignment_heads": checkpoint.alignment_heads,
+        "provenance": checkpoint.provenance,
+        "embedding": {"bits": width.bits, "group": width.group},
+        "vocabulary": {
+            "pieces": [base64.b64encode(piece).decode() for piece in vocabulary.pieces],
+            "special": dict(vocabulary.special),
+            "suppress": vocabulary.suppress,
+            "suppress_first": vocabulary.suppress_first,
+        },
+    }
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial, {KEY: json.dumps([digest(facts, tensors), facts])})
+        os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        if partial.is_file():
+            partial.unlink()
+        raise OutputError(f"{path} cannot be written ({error}); make room and run again.") from None
+
+
+def load(path: Path) -> Checkpoint:
+    """The checkpoint of a base, float32.
+
+    Raises:
+        CheckpointError: not such a file, or a damaged one.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it has no iterator
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path}: wanted the base of a bundle, found a file that is damaged, cut short or no "
+            f"safetensors file ({error}); copy or build it again."
+        ) from None
+    if KEY not in stored:
+        raise CheckpointError(
+            f"{path}: wanted the base of a bundle, found other tensors, with no metadata "
+            f"{KEY!r}; of a Hugging Face model give the folder."
+        )
+    try:
+        checksum, facts = json.loads(stored[KEY])
+        if checksum != digest(facts, tensors):
+            raise CheckpointError(f"{path} is damaged: its checksum does not fit; copy or build it again.")
+        return _checkpoint(facts, tensors, path)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: wanted the facts of a base, found others ({error!r}); build it again."
+        ) from None
+
+
+def _checkpoint(facts: Mapping[str, Any], tensors: dict[str, Tensor], path: Path) -> Checkpoint:
+    if facts["format"] != FORMAT:
+        raise CheckpointError(f"{path}: wanted format {FORMAT} of a base, found {facts['format']}; update device-asr.")
+    dims, words = Dims.from_json(facts["dims"]), facts["vocabulary"]
+    if TABLE[0] in tensors:
+        tensors[WEIGHT] = unpack(*(tensors.pop(name) for name in TABLE))
+    weights = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
+    weights.setdefault(POSITIONS, sinusoids(dims.audio_ctx, dims.state))
+    with torch.device("meta"):
+        wanted = {name: tuple(tensor.shape) for name, tensor in Whisper(dims).state_dict().items()}
+    check_shapes(wanted, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    vocabulary = Vocabulary(
+        tuple(base64.b64decode(piece) for piece in words["pieces"]),
+        words["special"],
+        tuple(words["suppress"]),
+        tuple(words["suppress_first"]),
+    )
+    return Checkpoint(
+        dims,
+        weights,
+        vocabulary,
+        tuple((int(a), int(b)) for a, b in facts["alignment_heads"]),
+        (*facts["provenance"], f"half precision, from {path.name}"),
+    )
+
+
+def _sines(checkpoint: Checkpoint) -> bool:
+    dims = checkpoint.dims
+    return torch.allclose(checkpoint.weights[POSITIONS], sinusoids(dims.audio_ctx, dims.state), atol=SINES_ATOL)
+
+
+def digest(facts: Any, tensors: Mapping[str, Tensor]) -> str:
+    """sha256 of the facts as JSON and of every tensor by name."""
+    found = hashlib.sha256(json.dumps(facts).encode())
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].numpy().tobytes())
+    return found.hexdigest()

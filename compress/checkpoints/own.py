@@ -1,0 +1,72 @@
+"""Checkpoint folders of this program."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from compress.networks.checkpoint import Checkpoint, CheckpointError
+from compress.networks.whisper.dims import Dims
+from device_asr.bundle.vocabulary import Vocabulary, read_pieces, write_pieces
+from device_asr.errors import OutputError
+from device_asr.files import write_whole
+
+
+def save(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Writes weights.safetensors, vocabulary.txt and, last, checkpoint.json (its presence means complete).
+
+    Raises:
+        OutputError: the weights cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = folder / "weights.safetensors"
+    try:
+        save_file({k: v.to(dtype).contiguous() for k, v in checkpoint.weights.items()}, weights)
+    except SafetensorError as error:
+        weights.unlink(missing_ok=True)
+        raise OutputError(f"{weights} cannot be written ({error}); make room and run again.") from None
+    write_pieces(folder / "vocabulary.txt", checkpoint.vocabulary.pieces)
+    vocabulary = checkpoint.vocabulary
+    values: dict[str, Any] = {
+        "dims": checkpoint.dims.to_json(),
+        "alignment_heads": checkpoint.alignment_heads,
+        "provenance": checkpoint.provenance,
+        "special": dict(vocabulary.special),
+        "suppress": vocabulary.suppress,
+        "suppress_first": vocabulary.suppress_first,
+    }
+    write_whole(folder / "checkpoint.json", json.dumps(values, indent=1))
+
+
+def load(folder: Path) -> Checkpoint:
+    """The inverse of `save`.
+
+    Raises:
+        CheckpointError: a file is missing or broken.
+    """
+    try:
+        values = json.loads((folder / "checkpoint.json").read_text())
+        weights = {k: v.to(torch.float32) for k, v in load_file(folder / "weights.safetensors").items()}
+        vocabulary = Vocabulary(
+            read_pieces(folder / "vocabulary.txt"),
+            values["special"],
+            tuple(values["suppress"]),
+            tuple(values["suppress_first"]),
+        )
+        return Checkpoint(
+            Dims.from_json(values["dims"]),
+            weights,
+            vocabulary,
+            tuple((int(a), int(b)) for a, b in values["alignment_heads"]),
+            tuple(values["provenance"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{folder}: wanted a checkpoint folder of device-asr-compress, found something broken "
+            f"({error}); remove it and build again."
+        ) from None

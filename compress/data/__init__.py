@@ -1,0 +1,1 @@
+"""Speech, texts and labels."""

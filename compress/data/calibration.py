@@ -1,0 +1,63 @@
+"""Clips with the teacher's text as they are, nothing augmented: what importance and ranges are measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.data.corpus import pad, read_clip
+from compress.data.labels import LabelCache, trusted
+from compress.data.targets import Targets, targets
+from compress.data.translate import translator
+from compress.networks.label import Label
+from device_asr.bundle.vocabulary import Vocabulary
+from device_asr.metrics.clips import Clip
+
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """A clip's sound, (n,) float32 at 16 kHz, and the teacher's text of it in a student's vocabulary."""
+
+    sound: np.ndarray
+    label: Label
+
+
+def labelled(clips: Sequence[Clip], cache: LabelCache, teacher: Vocabulary, student: Vocabulary) -> Iterator[Labelled]:
+    """Those of the clips whose label is trusted, the label written in the student's vocabulary.
+
+    Raises:
+        CorpusError: a sound cannot be read.
+    """
+    translate = (lambda label: label) if student == teacher else translator(teacher, student)
+    for at in range(0, len(clips), BATCH):
+        group = clips[at : at + BATCH]
+        sounds = [read_clip(clip) for clip in group]
+        for clip, sound, label in zip(group, sounds, cache.labels(sounds, [clip.text for clip in group]), strict=True):
+            if trusted(label, teacher, clip.text):
+                yield Labelled(sound, translate(label))
+
+
+def batches(found: Sequence[Labelled], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Targets]]:
+    """Batches of like length: pcm (batch, samples) float32, lengths (batch,), and what the student should say."""
+    ordered = sorted(found, key=lambda one: len(one.sound))
+    for at in range(0, len(ordered), BATCH):
+        group = ordered[at : at + BATCH]
+        pcm, lengths = pad([one.sound for one in group])
+        yield torch.from_numpy(pcm), torch.from_numpy(lengths), targets([one.label for one in group], vocabulary)
+
+
+def token_batches(found: Sequence[Labelled], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """The same with the decoder's input in place of its targets: (batch, n) tokens, padded with the end."""
+    for pcm, lengths, wanted in batches(found, vocabulary):
+        yield pcm, lengths, wanted.tokens
+
+
+def spoken(found: Sequence[Labelled], vocabulary: Vocabulary) -> list[tuple[np.ndarray, list[int]]]:
+    """Each sound with all ids that the decoder is fed for it, prompt first."""
+    return [(one.sound, [*vocabulary.prompt, *one.label.tokens.tolist()]) for one in found]

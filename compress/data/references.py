@@ -1,0 +1,76 @@
+"""A corpus's own words in the teacher's spelling: what was said, with capitals and punctuation.
+
+Speech corpora give words in lower case; the teacher writes sentences, but mishears. The words are taken
+from the corpus and everything else from the teacher, wherever the two can be aligned.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from device_asr.metrics.wer import normalise, word_errors
+
+MOST_WER = 0.75  # between the two texts: more, and there is too little to align
+_EDGE = re.compile(r"^([^\w]*)(.*?)([^\w]*)$", re.DOTALL)
+
+
+def corrected(heard: str, given: str) -> str | None:
+    """`given` written as the teacher writes; None where it is of another sentence than `heard`.
+
+    Words on which both agree keep the teacher's form, and so do runs of words that are the same when they
+    are normalised (numbers, titles, contractions) or joined ("to day", "today"). Other words are the given
+    ones, between the signs and with the first capital of what they replace. A given text with capitals is
+    taken whole.
+    """
+    rate = word_errors([(given, heard)]).wer
+    if rate is None or rate > MOST_WER:
+        return None
+    if given != given.lower():  # written as sentences already
+        return given
+    if rate == 0.0:
+        return heard
+    written, said = heard.split(), given.split()
+    out: list[str] = []
+    matcher = difflib.SequenceMatcher(None, [_plain(word) for word in written], [_plain(word) for word in said], False)
+    for kind, i, k, m, n in matcher.get_opcodes():
+        old, new = written[i:k], said[m:n]
+        if kind == "equal" or _same(old, new):
+            out += old
+        elif new:
+            out += _dressed(old, new)
+        elif old and out:  # heard but not said: its closing sign stays, unless there is one already
+            tail = _edges(old[-1])[2]
+            out[-1] += tail if tail and not _edges(out[-1])[2] else ""
+    text = " ".join(out)
+    return text[:1].upper() + text[1:] if heard[:1].isupper() else text
+
+
+def _plain(word: str) -> str:
+    return "".join(c for c in word.lower() if c.isalnum() or c == "'").strip("'")
+
+
+def _edges(word: str) -> tuple[str, str, str]:
+    match = _EDGE.match(word)
+    assert match is not None  # every group may be empty
+    return match.group(1), match.group(2), match.group(3)
+
+
+def _same(old: list[str], new: list[str]) -> bool:
+    if not old or not new:
+        return False
+    if "".join(map(_plain, old)) == "".join(map(_plain, new)):
+        return True
+    return normalise(" ".join(old)) == normalise(" ".join(new))
+
+
+def _dressed(old: list[str], new: list[str]) -> list[str]:
+    """The given words with the signs around, and the first capital of, the words they replace."""
+    words = ["I" + word[1:] if re.match(r"i('|$)", word) else word for word in new]
+    if not old:
+        return words
+    before, first, _ = _edges(old[0])
+    starts = first[:1].isupper() and not first.startswith(("I'", "I ")) and first != "I"
+    words[0] = before + (words[0][:1].upper() + words[0][1:] if starts else words[0])
+    words[-1] += _edges(old[-1])[2]
+    return words

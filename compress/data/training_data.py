@@ -1,0 +1,112 @@
+"""What techniques draw on besides the checkpoint: the teacher, sound, texts, and the order of the recipe."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from compress.data import calibration as labelled
+from compress.data.calibration import Labelled
+from compress.data.corpus import CorpusError, check_sound, read_corpus
+from compress.data.labels import LabelCache, has_bfloat16
+from compress.networks.checkpoint import Checkpoint
+from device_asr.bundle.vocabulary import Vocabulary
+from device_asr.metrics.clips import Clip
+
+Progress = Callable[[str, float | None, str], None]  # stage, fraction done (None: begun), note
+SHORTEST, LONGEST = 1.0, 29.0  # seconds of a clip that is taken
+
+
+class Material:
+    """What techniques may draw on besides the checkpoint.
+
+    counts: manifest -> clips taken of it, or "all". corpus, noise: folders; None: none. labels: folder of
+    the teacher's texts.
+    zeros_stay: whether an earlier stage of the recipe pruned single weights, which training then leaves at
+    zero; set by the build as it walks the stages, so that it holds too where their results are on disk.
+    """
+
+    def __init__(
+        self,
+        teacher: Checkpoint,
+        counts: Mapping[str, int | str],
+        corpus: Path | None,
+        noise: Path | None,
+        labels: Path,
+        progress: Progress,
+    ) -> None:
+        self.teacher, self.labels, self.progress = teacher, labels, progress
+        self.zeros_stay = False
+        self._counts, self._corpus, self._noise = counts, corpus, noise
+
+    @cached_property
+    def clips(self) -> list[Clip]:
+        """The recipe's clips, see `choose_clips`."""
+        return choose_clips(self._corpus, self._counts)
+
+    @cached_property
+    def noises(self) -> list[np.ndarray]:
+        """Background sounds, (n,) float32 at 16 kHz each."""
+        import soundfile
+
+        paths = [] if self._noise is None else sorted(self._noise.glob("*.opus"))
+        return [soundfile.read(path, dtype="float32")[0] for path in paths]
+
+    def some(self, count: int, texts: bool = False) -> list[Clip]:
+        """At most `count` of the clips, drawn with a fixed seed; texts: only of those with a given text."""
+        clips = [clip for clip in self.clips if clip.text or not texts]
+        return random.Random(1).sample(clips, min(count, len(clips)))
+
+    def labelled(self, vocabulary: Vocabulary, count: int) -> list[Labelled]:
+        """Some of the clips with the teacher's text in `vocabulary`, those left out whose text is not trusted."""
+        cache = LabelCache(self.labels, self.teacher, bfloat16=has_bfloat16("cpu"))
+        return list(labelled.labelled(self.some(count), cache, self.teacher.vocabulary, vocabulary))
+
+    def measured(self, name: str, count: int) -> list[Clip]:
+        """The first `count` clips with a text of a manifest of the corpus folder, to measure WER on.
+
+        Raises:
+            CorpusError: no folder was given, no clip has a text, a sound is missing or of another rate.
+            ManifestError: see `read_manifest`.
+        """
+        if self._corpus is None:
+            raise CorpusError(
+                f"The recipe measures on {name}: wanted a folder of manifests, found none; give --corpus FOLDER."
+            )
+        path = self._corpus / f"{name}.jsonl"
+        clips = [clip for clip in read_corpus(path) if clip.text][:count]
+        if not clips:
+            raise CorpusError(f"{path}: wanted clips with texts to measure WER on, found none.")
+        for clip in clips:
+            check_sound(clip)
+        return clips
+
+
+def choose_clips(corpus: Path | None, counts: Mapping[str, int | str]) -> list[Clip]:
+    """Clips of 1 to 29 s, drawn from each manifest with a fixed seed; the headers of their sounds are read.
+
+    Raises:
+        CorpusError: no folder was given, it has no such clip, or a sound is missing or of another rate.
+        ManifestError: see `read_manifest`.
+    """
+    if corpus is None:
+        raise CorpusError("The recipe needs clips: wanted a folder of manifests, found none; give --corpus FOLDER.")
+    rng = random.Random(0)
+    chosen: list[Clip] = []
+    for name, count in counts.items():
+        clips = [clip for clip in read_corpus(corpus / f"{name}.jsonl") if SHORTEST <= (clip.duration or 0) <= LONGEST]
+        rng.shuffle(clips)
+        chosen += clips if count == "all" else clips[: int(count)]
+    if not chosen:
+        raise CorpusError(
+            f"{corpus}: wanted clips of {SHORTEST:g} to {LONGEST:g} s in "
+            f"{', '.join(f'{name}.jsonl' for name in counts) or 'manifests'}, found none; the recipe's "
+            "[corpus] names them."
+        )
+    for clip in chosen:
+        check_sound(clip)
+    return chosen

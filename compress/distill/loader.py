@@ -1,0 +1,137 @@
+"""What a student learns from, step by step: clips with the teacher's labels, augmented, in batches of like length.
+
+The randomness of a step depends on the seed and its number alone, so that a training that was cut goes on
+with what it would have been given.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.data.corpus import batches, pad, read_clip
+from compress.data.labels import CONTEXT, LabelCache, trusted
+from compress.data.targets import Targets, targets
+from compress.data.translate import translator
+from compress.distill.settings import DistillRecipe
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.chunking import Chunking
+from compress.networks.label import Label
+from compress.networks.whisper.frontend import SAMPLE_RATE
+from device_asr.bundle.symbols import spell
+from device_asr.metrics.clips import Clip
+
+LONGEST = 29.0  # seconds of a usable clip: room for the padding within 30 s
+CUT_FROM = 2.0  # seconds: shorter clips are never cut
+CUT_EVERY = 3  # one of so many clips has a cut version: each needs a label of its own
+AHEAD = 2  # steps whose batches are prepared in advance
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a student learns from at once: (batch, samples), (batch,) true lengths, and how it is heard.
+
+    spoken: symbols of each clip for CTC. chunking, start: see `Whisper.encode`.
+    """
+
+    pcm: Tensor
+    lengths: Tensor
+    wanted: Targets
+    spoken: tuple[Sequence[int], ...]
+    chunking: Chunking | None
+    start: int
+
+
+class Loader:
+    """The batches of every step of a training run.
+
+    noises: background sounds, (n,) float32 at 16 kHz. labels: of the teacher.
+    """
+
+    def __init__(
+        self,
+        teacher: Checkpoint,
+        student: Checkpoint,
+        clips: Sequence[Clip],
+        noises: Sequence[np.ndarray],
+        recipe: DistillRecipe,
+        labels: LabelCache,
+    ) -> None:
+        self.clips, self.noises, self.recipe = clips, noises, recipe
+        self._student, self._teacher_vocabulary, self._labels = student, teacher.vocabulary, labels
+        same = student.vocabulary == teacher.vocabulary
+        self._translate = (lambda label: label) if same else translator(teacher.vocabulary, student.vocabulary)
+
+    def steps(self, epoch: int) -> list[list[list[int]]]:
+        """The batches of every step of an epoch."""
+        rng = np.random.default_rng((self.recipe.seed, 0, epoch))
+        groups = list(batches([clip.duration or 0.0 for clip in self.clips], self.recipe.batch, rng))
+        return [groups[i : i + self.recipe.accumulate] for i in range(0, len(groups), self.recipe.accumulate)]
+
+    def ahead(self, steps: Iterable[tuple[int, list[list[int]]]]) -> Iterator[tuple[int, list[Batch]]]:
+        """Each step's number and batches, prepared on a thread of their own while the step before is learned."""
+        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+            waiting: deque[tuple[int, Future[list[Batch]]]] = deque()
+            try:
+                for number, groups in steps:
+                    waiting.append((number, pool.submit(self._batches, groups, number)))
+                    if len(waiting) > AHEAD:
+                        done, future = waiting.popleft()
+                        yield done, future.result()
+                for done, future in waiting:
+                    yield done, future.result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _batches(self, groups: list[list[int]], number: int) -> list[Batch]:
+        rng = np.random.default_rng((self.recipe.seed, 1, number))
+        return [batch for batch in (self._prepare(group, rng) for group in groups) if batch is not None]
+
+    def _prepare(self, group: list[int], rng: np.random.Generator) -> Batch | None:
+        """The clips of a group whose labels are trusted."""
+        sounds, given = [], []
+        for index in group:
+            sound, text = read_clip(self.clips[index])[: int(LONGEST * SAMPLE_RATE)], self.clips[index].text
+            if rng.random() < self.recipe.cut:
+                sound, text = cut_clip(sound, text, index, self.recipe.seed)
+            sounds.append(sound)
+            given.append(text)
+        heard: list[np.ndarray] = []
+        kept: list[Label] = []
+        spoken: list[list[int]] = []
+        for sound, text, label in zip(sounds, given, self._labels.labels(sounds, given), strict=True):
+            if trusted(label, self._teacher_vocabulary, text):
+                heard.append(self.recipe.augment.apply(sound, self.noises, rng, CONTEXT))
+                kept.append(self._translate(label))
+                spoken.append(spell(text or self._teacher_vocabulary.decode(label.tokens.tolist())))
+        if not kept:
+            return None
+        streaming = self.recipe.streaming
+        chunking = None if streaming is None else streaming.draw(rng)
+        start = 0 if chunking is None else int(rng.integers(self._student.dims.audio_ctx))
+        pcm, lengths = pad(heard)
+        return Batch(
+            torch.from_numpy(pcm),
+            torch.from_numpy(lengths),
+            targets(kept, self._student.vocabulary),
+            tuple(spoken),
+            chunking,
+            start,
+        )
+
+
+def cut_clip(sound: np.ndarray, text: str | None, index: int, seed: int) -> tuple[np.ndarray, str | None]:
+    """The first part of every third clip, which then has no given text; the others as they are.
+
+    Where a clip is cut depends on its place in the corpus alone, so that the teacher labels it once.
+    """
+    rng = np.random.default_rng((seed, 3, index))
+    if index % CUT_EVERY or len(sound) <= CUT_FROM * SAMPLE_RATE:
+        return sound, text
+    return sound[: int(rng.uniform(SAMPLE_RATE, len(sound)))], None

@@ -1,0 +1,157 @@
+"""Settings of a training run, checked where they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from compress.data.augment import Augmentation
+from compress.networks.chunking import Chunking
+from compress.quantize.quantize import QuantisationPlan
+from compress.settings import check_count, check_types
+from device_asr.errors import UsageError
+
+LATER = {"later": True}  # metadata of fields that came after results were kept under their settings
+
+
+def identity(settings: Any) -> dict[str, Any]:
+    """Settings as what a result depends on: fields marked `LATER` count where they are not at their default.
+
+    So results that were made before such a field was there are found again.
+    """
+    unused = {f.name for f in fields(settings) if f.metadata == LATER and getattr(settings, f.name) == f.default}
+    return {name: value for name, value in asdict(settings).items() if name not in unused}
+
+
+@dataclass(frozen=True)
+class Streaming:
+    """Training to hear in chunks, in a share of the batches; the others are heard whole (dual mode).
+
+    sizes: positions of a chunk, left: fewest and most positions of its past, ahead: chunks after it that it
+    attends to, drawn for each batch (dynamic chunk training, Zhang et al. 2020). ctc: weight of the CTC term
+    on the spoken text, in all batches. hidden: weight of the mean square distance to the encoder states with
+    which the training began, heard whole; of all batches where `steady` is, else of those heard in chunks.
+    """
+
+    share: float = 0.67
+    sizes: tuple[int, ...] = (8, 16, 32)
+    left: tuple[int, int] = (125, 250)
+    ahead: tuple[int, ...] = (0,)
+    ctc: float = 0.3
+    hidden: float = 0.0
+    steady: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("sizes", "left", "ahead"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if not 0 <= self.share <= 1 or min(self.ctc, self.hidden) < 0:
+            raise UsageError(
+                f"distill.streaming: wanted share in [0, 1], ctc and hidden of at least 0, found "
+                f"{self.share}, {self.ctc} and {self.hidden}."
+            )
+        if not self.sizes or min(self.sizes) < 1 or len(self.left) != 2 or not 0 <= self.left[0] <= self.left[1]:
+            raise UsageError(
+                f"distill.streaming: wanted sizes of at least 1 position and left = [fewest, most], "
+                f"found {list(self.sizes)} and {list(self.left)}."
+            )
+        if not self.ahead or min(self.ahead) < 0:
+            raise UsageError(
+                f"distill.streaming.ahead: wanted numbers of chunks of at least 0, found {list(self.ahead)}."
+            )
+
+    def draw(self, rng: np.random.Generator) -> Chunking | None:
+        """How the next batch is heard."""
+        if rng.random() >= self.share:
+            return None
+        size, left = int(rng.choice(self.sizes)), int(rng.integers(self.left[0], self.left[1] + 1))
+        return Chunking(size, left, int(rng.choice(self.ahead)))
+
+
+@dataclass(frozen=True)
+class DistillRecipe:
+    """Settings of a training run.
+
+    batch: clips computed together; accumulate: batches to one step of the optimiser.
+    warmup: steps. soft, hard: weights of the KL term on the teacher's best tokens, softened by
+    `temperature`, and of the cross-entropy on its text. hidden: weight of the mean square distance of the
+    encoder's states to the teacher's, who hears 30 s at once. cut: how often a clip that has a version cut in
+    mid-speech (every third) is shown so.
+    average: decay of the averaged weights a step. save_every: seconds.
+    qat: the plan whose rounding the student trains through, as a table of the recipe; its weights stay float.
+    evaluate: name of a manifest of the corpus folder; after each epoch WER is measured on its first
+    `evaluate_clips` clips that have a text, see `judge.Judge`. wer_budget: a share; the run ends when it
+    holds. patience: epochs without a lower WER after which the run ends.
+    only: patterns of the weights that are trained, such as "ctc.*"; none: all.
+    keep: share of the weights with which the training began in those that it ends with: their mean knows the new
+    and forgets less of the old (WiSE-FT, Wortsman et al. 2022).
+    """
+
+    epochs: int = 1
+    batch: int = 8
+    accumulate: int = 1
+    rate: float = 1e-5
+    warmup: int = 20
+    soft: float = 0.7
+    hard: float = 0.3
+    temperature: float = 1.0
+    cut: float = 0.4
+    average: float = 0.998
+    clip_norm: float = 1.0
+    weight_decay: float = 0.01
+    seed: int = 0
+    save_every: float = 120.0
+    augment: Augmentation = field(default_factory=Augmentation)
+    streaming: Streaming | None = None
+    qat: QuantisationPlan | None = field(default=None, metadata=LATER)
+    evaluate: str | None = field(default=None, metadata=LATER)
+    evaluate_clips: int = field(default=50, metadata=LATER)
+    wer_budget: float | None = field(default=None, metadata=LATER)
+    patience: int = field(default=2, metadata=LATER)
+    only: tuple[str, ...] = field(default=(), metadata=LATER)
+    hidden: float = field(default=0.0, metadata=LATER)
+    keep: float = field(default=0.0, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "only", (self.only,) if isinstance(self.only, str) else tuple(self.only))
+        if isinstance(self.qat, Mapping):
+            object.__setattr__(self, "qat", QuantisationPlan.from_table(self.qat))
+        if isinstance(self.streaming, Mapping):
+            check_types(Streaming, self.streaming, "distill.streaming")
+            try:
+                object.__setattr__(self, "streaming", Streaming(**self.streaming))
+            except TypeError as error:
+                raise UsageError(f"distill.streaming: wanted the fields of Streaming ({error}).") from None
+        if isinstance(self.augment, Mapping):  # a table of a TOML recipe
+            check_types(Augmentation, self.augment, "distill.augment")
+            try:
+                object.__setattr__(self, "augment", Augmentation(**self.augment))
+            except TypeError as error:
+                raise UsageError(f"distill.augment: wanted the fields of Augmentation ({error}).") from None
+        for name in ("cut", "average", "keep"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UsageError(f"distill.{name}: wanted a number in [0, 1), found {getattr(self, name)}.")
+        for name in ("epochs", "batch", "accumulate", "rate", "temperature", "clip_norm", "save_every"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"distill.{name}: wanted more than 0, found {getattr(self, name)}.")
+        letters = 0.0 if self.streaming is None else self.streaming.ctc
+        weights = (self.soft, self.hard, self.hidden)
+        if min(*weights, self.warmup) < 0 or sum(weights) + letters == 0:
+            raise UsageError(
+                "distill: wanted soft, hard, hidden, warmup of at least 0 and one of soft, hard, hidden, "
+                f"streaming.ctc above it, found soft {self.soft}, hard {self.hard}, hidden {self.hidden}, "
+                f"warmup {self.warmup}."
+            )
+        if self.qat is not None and self.qat.activations != "dynamic":
+            raise UsageError(
+                'distill.qat: wanted activations = "dynamic", found static: those ranges are measured '
+                "on the exported program."
+            )
+        for name in ("evaluate_clips", "patience"):
+            check_count(f"distill.{name}", getattr(self, name))
+        if self.wer_budget is not None and not 0 <= self.wer_budget < 1:
+            raise UsageError(f"distill.wer_budget: wanted a share in [0, 1) such as 0.15, found {self.wer_budget}.")
+        if self.wer_budget is not None and self.evaluate is None:
+            raise UsageError('distill.wer_budget: wanted evaluate = "<manifest>" to measure WER on, found none.')

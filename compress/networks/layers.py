@@ -1,0 +1,93 @@
+"""Layers that networks share, written so that one code is trained and exported."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+CTC_WIDTH = 256  # hidden features of the CTC head
+
+
+class LayerNorm(nn.LayerNorm):
+    """Layer normalisation; `decomposed` writes it with operations that XNNPACK delegates."""
+
+    decomposed = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.decomposed:
+            return super().forward(x)
+        wide = x.unsqueeze(-2)  # XNNPACK's mean takes the last two axes of four
+        centred = wide - wide.mean(dim=(-2, -1), keepdim=True)
+        variance = (centred * centred).mean(dim=(-2, -1), keepdim=True)
+        return (centred * torch.rsqrt(variance + self.eps)).squeeze(-2) * self.weight + self.bias
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values are computed apart, so that they can be cached.
+
+    Heads are folded into the batch: scores are (batch * heads, queries, keys).
+    """
+
+    def __init__(self, state: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim = heads, head_dim
+        inner = heads * head_dim
+        self.query = nn.Linear(state, inner)
+        self.key = nn.Linear(state, inner, bias=False)
+        self.value = nn.Linear(state, inner)
+        self.out = nn.Linear(inner, state)
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(batch, n, heads * head_dim) -> (batch * heads, n, head_dim)."""
+        batch = x.shape[0]
+        x = x.view(batch, -1, self.heads, self.head_dim).transpose(1, 2)
+        return x.reshape(batch * self.heads, -1, self.head_dim)
+
+    def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(batch, n, state) -> keys transposed (batch * heads, head_dim, n), values (batch * heads, n, head_dim)."""
+        return self._split(self.key(x)).transpose(1, 2), self._split(self.value(x))
+
+    def queries(self, x: Tensor) -> Tensor:
+        """(batch, n, state) -> scaled queries (batch * heads, n, head_dim)."""
+        return self._split(self.query(x) * self.head_dim**-0.5)
+
+    def merge(self, mixed: Tensor, batch: int) -> Tensor:
+        """(batch * heads, n, head_dim) -> (batch, n, state) through the output projection."""
+        mixed = mixed.view(batch, self.heads, -1, self.head_dim).transpose(1, 2)
+        return self.out(mixed.reshape(batch, -1, self.heads * self.head_dim))
+
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Attended values (batch, n, state) and weights (batch * heads, n, keys).
+
+        `mask` is added to the scores: (n, keys), or (batch, n or 1, keys).
+        """
+        scores = torch.bmm(self.queries(x), keys)
+        if mask is not None:
+            scores = scores + (mask if mask.dim() == 2 else mask.repeat_interleave(self.heads, 0))
+        weights = torch.softmax(scores, dim=-1)
+        return self.merge(torch.bmm(weights, values), x.shape[0]), weights
+
+
+class FeedForward(nn.Module):
+    """Linear, GELU, linear."""
+
+    def __init__(self, state: int, ffn: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(state, ffn)
+        self.down = nn.Linear(ffn, state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(x)))
+
+
+class CtcHead(nn.Module):
+    """Encoder states to logits of symbols, each position by itself: linear, GELU, linear."""
+
+    def __init__(self, state: int, symbols: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(state, CTC_WIDTH)
+        self.out = nn.Linear(CTC_WIDTH, symbols)
+
+    def forward(self, states: Tensor) -> Tensor:
+        return self.out(F.gelu(self.hidden(states)))

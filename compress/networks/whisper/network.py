@@ -1,0 +1,261 @@
+"""The teacher's and the student's network: Whisper's encoder and decoder in plain PyTorch, dims are data.
+
+Written so that one code is trained and exported: convolutions are linear layers over neighbouring
+frames, attention is `bmm` and `softmax`, LayerNorm can be switched to a form that XNNPACK takes whole
+(`native_layer_norm` splits the delegate once per use: 13 pieces on a 6-layer encoder).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from compress.networks.adapters import LayerAdapters, adapted
+from compress.networks.chunking import MASKED, Chunking, chunked, for_good, with_past
+from compress.networks.factored import factor
+from compress.networks.layers import Attention, CtcHead, FeedForward, LayerNorm
+from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.whisper.frontend import SAMPLES_PER_POSITION, LogMel, position_count
+
+# Scores a head up to which training keeps what the backward pass of an encoder layer needs; of more it is computed
+# again. 8 clips of 29 s heard whole are of 1450 positions and 5 GB.
+REMEMBERED = 8 * 1500**2
+
+
+def frequencies(state: int) -> Tensor:
+    """(state / 2,) float32: 1 to 1/10000 radians a position."""
+    return torch.exp(-torch.arange(state // 2) * (math.log(10_000.0) / (state // 2 - 1)))
+
+
+def sinusoids(count: int, state: int) -> Tensor:
+    """Whisper's encoder positions: (count, state) float32, sines then cosines of 1 to 1/10000 radians a position."""
+    angles = torch.arange(count)[:, None] * frequencies(state)
+    return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, dims: Dims, layer: LayerDims) -> None:
+        super().__init__()
+        self.attention_norm = LayerNorm(dims.state)
+        self.attention = Attention(dims.state, layer.heads, dims.head_dim)
+        self.ffn_norm = LayerNorm(dims.state)
+        self.ffn = FeedForward(dims.state, layer.ffn)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        normed = self.attention_norm(x)
+        x = x + self.attention(normed, *self.attention.keys_values(normed), mask)[0]
+        return x + self.ffn(self.ffn_norm(x))
+
+    def hear(self, x: Tensor, mask: Tensor, chunking: Chunking) -> Tensor:
+        """x: (batch, chunks, block, state). mask: (batch, chunks, left + block), of what a chunk's attention reads."""
+        batch, chunks, block, state = x.shape
+        normed = self.attention_norm(x).reshape(batch * chunks, block, state)
+        keys, values = self.attention.keys_values(normed)
+        keys = self._with_past(keys.transpose(1, 2), batch, chunking).transpose(1, 2)
+        mixed, _ = self.attention(normed, keys, self._with_past(values, batch, chunking), mask.flatten(0, 1)[:, None])
+        x = x + mixed.view(x.shape)
+        return x + self.ffn(self.ffn_norm(x))
+
+    def _with_past(self, parts: Tensor, batch: int, chunking: Chunking) -> Tensor:
+        """(batch * chunks * heads, block, head_dim) -> (batch * chunks * heads, left + block, head_dim)."""
+        heads, head_dim = self.attention.heads, self.attention.head_dim
+        by_chunk = parts.view(batch, -1, heads, chunking.block, head_dim).permute(0, 2, 4, 1, 3)
+        return with_past(by_chunk, chunking).permute(0, 3, 1, 4, 2).reshape(parts.shape[0], -1, head_dim)
+
+
+class DecoderLayer(nn.Module):
+    def __init__(self, dims: Dims, layer: LayerDims) -> None:
+        super().__init__()
+        self.attention_norm = LayerNorm(dims.state)
+        self.attention = Attention(dims.state, layer.heads, dims.head_dim)
+        self.cross_norm = LayerNorm(dims.state)
+        self.cross = Attention(dims.state, layer.cross_heads, dims.head_dim)
+        self.ffn_norm = LayerNorm(dims.state)
+        self.ffn = FeedForward(dims.state, layer.ffn)
+
+    def finish(
+        self, x: Tensor, cross_keys: Tensor, cross_values: Tensor, cross_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Cross-attention and feed-forward after self-attention; also the cross-attention weights."""
+        mixed, weights = self.cross(self.cross_norm(x), cross_keys, cross_values, cross_mask)
+        x = x + mixed
+        return x + self.ffn(self.ffn_norm(x)), weights
+
+
+class Encoder(nn.Module):
+    """Log-mel frames to hidden states, 50 a second."""
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.dims = dims
+        # Convolutions of width 3 over frames, as linear layers over (previous, this, next): int8 per
+        # channel like every other linear layer. Columns are ordered (frame, channel).
+        self.conv1 = nn.Linear(3 * dims.n_mels, dims.state)
+        self.conv2 = nn.Linear(3 * dims.state, dims.state)
+        self.register_buffer("positions", sinusoids(dims.audio_ctx, dims.state))  # never trained
+        self.layers = nn.ModuleList(EncoderLayer(dims, layer) for layer in dims.encoder)
+        self.norm = LayerNorm(dims.state)
+
+    def convolve(self, mel: Tensor) -> Tensor:
+        """(batch, 2 n, n_mels) -> (batch, n, state): both convolutions, without positions."""
+        batch, _, width = mel.shape
+        edge = mel.new_zeros(batch, 1, width)
+        x = F.gelu(
+            self.conv1(torch.cat([torch.cat([edge, mel[:, :-1]], 1), mel, torch.cat([mel[:, 1:], edge], 1)], dim=2))
+        )
+        state = x.shape[2]
+        pairs = x.reshape(batch, -1, 2 * state)  # stride 2: frames (2 i, 2 i + 1) side by side
+        before = torch.cat([x.new_zeros(batch, 1, state), pairs[:, :-1, state:]], dim=1)
+        return F.gelu(self.conv2(torch.cat([before, pairs], dim=2)))
+
+    def positions_of(self, count: int) -> Tensor:
+        """The first `count` positions, (count, state)."""
+        return self.positions[:count] if self.positions is not None else self.sines(count)
+
+    def _located(self, mel: Tensor, start: int) -> Tensor:
+        """What the layers are given: (batch, n, state), after the last position comes position 0 again."""
+        x = self.convolve(mel)
+        count = x.shape[1]
+        return x + (self.positions_of(count) if start == 0 else self.positions.roll(-start, 0)[:count])
+
+    def forward(self, mel: Tensor, mask: Tensor | None = None, start: int = 0) -> Tensor:
+        """Args:
+            mel: (batch, 2 n, n_mels) float32, n <= dims.audio_ctx.
+            mask: added to the scores, (n, n) or (batch, n or 1, n).
+            start: the first one's position.
+
+        Returns:
+            (batch, n, state).
+        """
+        x = self._located(mel, start)
+        for layer in self.layers:
+            x = _remembering(x.shape[0] * x.shape[1] ** 2, layer, x, mask)
+        return self.norm(x)
+
+    def hear(self, mel: Tensor, chunking: Chunking, counts: Tensor, start: int = 0) -> Tensor:
+        """The same in chunks.
+
+        Args:
+            counts: (batch or 1,) int64, positions of each clip's sound; of later ones nothing is read.
+
+        Returns:
+            (batch, chunks, block, state): each chunk's own, then those ahead as it heard them for the moment.
+        """
+        x = self._located(mel, start)
+        read = chunked(x.shape[1], chunking, x.device)
+        block = read[:, chunking.left :]
+        x = F.pad(x, (0, 0, 0, int(block[-1, -1]) + 1 - x.shape[1]))[:, block]
+        nothing = (read < 0) | (read >= counts[:, None, None])
+        mask = (nothing.to(x.dtype) * MASKED).expand(x.shape[0], -1, -1)
+        for layer in self.layers:
+            x = _remembering(x.shape[0] * read.numel() * chunking.block, layer.hear, x, mask, chunking)
+        return self.norm(x)
+
+
+def _remembering(scores: int, layer: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """What a layer makes of its arguments; of so many scores a head, see `REMEMBERED`."""
+    if torch.is_grad_enabled() and scores > REMEMBERED:
+        return checkpoint(layer, *arguments, use_reentrant=False)
+    return layer(*arguments)
+
+
+class Decoder(nn.Module):
+    """Token ids and encoder states to logits; the output projection is the token embedding."""
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.dims = dims
+        self.embedding = nn.Embedding(dims.vocab, dims.state)
+        self.positions = nn.Parameter(torch.zeros(dims.text_ctx, dims.state))
+        self.layers = nn.ModuleList(DecoderLayer(dims, layer) for layer in dims.decoder)
+        self.norm = LayerNorm(dims.state)
+
+    def forward(self, tokens: Tensor, audio: Tensor, cross_mask: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Teacher-forced logits.
+
+        Args:
+            tokens: (batch, n) int64.
+            audio: (batch, positions, state), the encoder's output.
+            cross_mask: (batch, positions), 0 or MASKED, where a batch is padded.
+
+        Returns:
+            logits (batch, n, vocab), and each layer's cross-attention weights (batch * heads, n, positions).
+        """
+        length = tokens.shape[1]
+        causal = torch.full((length, length), MASKED, device=tokens.device).triu(1)
+        x = self.embedding(tokens) + self.positions[:length]
+        attended = []
+        for layer in self.layers:
+            normed = layer.attention_norm(x)
+            x = x + layer.attention(normed, *layer.attention.keys_values(normed), causal)[0]
+            mask = None if cross_mask is None else cross_mask[:, None]
+            x, weights = layer.finish(x, *layer.cross.keys_values(audio), mask)
+            attended.append(weights)
+        return F.linear(self.norm(x), self.embedding.weight), attended
+
+
+def padding(positions: Tensor, lengths: Tensor) -> Tensor:
+    """(batch, *positions.shape) float32: MASKED where a position lies behind its clip, `lengths` (batch,) samples."""
+    behind = positions[None] * SAMPLES_PER_POSITION >= lengths.view(-1, *[1] * positions.dim())
+    return behind.to(torch.float32) * MASKED
+
+
+class Whisper(nn.Module):
+    """Frontend, encoder and decoder."""
+
+    def __init__(self, dims: Dims) -> None:
+        super().__init__()
+        self.dims = dims
+        self.frontend = LogMel(dims.n_mels)
+        self.encoder = Encoder(dims)
+        self.decoder = Decoder(dims)
+        self.ctc = CtcHead(dims.state, dims.ctc) if dims.ctc else None
+        self.adapters = nn.ModuleList(LayerAdapters(dims, layer) for layer in dims.encoder) if dims.adapters else None
+        factor(self, dims.ranks)
+
+    def chunk_encoder(self) -> Encoder:
+        """The encoder that hears in chunks: with the adapters where there are some; it shares `encoder`'s weights."""
+        return self.encoder if self.adapters is None else adapted(self.encoder, self.adapters)
+
+    def encode(
+        self, pcm: Tensor, lengths: Tensor | None = None, chunking: Chunking | None = None, start: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encoder states of padded clips.
+
+        Args:
+            pcm: (batch, samples) float32, a multiple of 320 samples.
+            lengths: (batch,) true samples; None: all. Padding is hidden from attention.
+            chunking: heard in chunks; None: each clip at once. start: see `Encoder`.
+
+        Returns:
+            states (batch, samples / 320, state), and the mask (batch, samples / 320) of 0 and MASKED.
+        """
+        count = pcm.shape[1] // SAMPLES_PER_POSITION
+        mask = None if lengths is None else padding(torch.arange(count, device=pcm.device), lengths)
+        if chunking is None:
+            return self.encoder(self.frontend(pcm, None), None if mask is None else mask[:, None], start), mask
+        states, _ = self.hear(pcm, lengths, chunking, start)
+        return for_good(states, chunking)[:, :count], mask
+
+    def hear(self, pcm: Tensor, lengths: Tensor | None, chunking: Chunking, start: int = 0) -> tuple[Tensor, Tensor]:
+        """The same in chunks, with what was heard ahead for the moment.
+
+        Returns:
+            states (batch, chunks, block, state), of each chunk the first `size` for good; and the positions of a
+            block, (chunks, block) int64, some of which are behind the last.
+        """
+        mel = self.frontend(pcm, chunking.size)
+        samples = torch.tensor([pcm.shape[1]], device=pcm.device) if lengths is None else lengths
+        states = self.chunk_encoder().hear(mel, chunking, position_count(samples), start)
+        return states, chunked(mel.shape[1] // 2, chunking, pcm.device)[:, chunking.left :]
+
+    def forward(self, pcm: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits (batch, n, vocab) of `tokens` (batch, n) given `pcm` (batch, samples)."""
+        audio, mask = self.encode(pcm, lengths)
+        return self.decoder(tokens, audio, mask)[0]

@@ -1,0 +1,177 @@
+"""The streaming encoder as a program: a chunk of sound and the state go in, the chunk's frames and the state come out.
+
+What it computes is the chunk-masked network (`Whisper.encode` with a `Chunking`) over 20 ms of silence and
+then the sound, chunk by chunk. Position i needs sound up to 12.5 ms after its end (half a window of the
+spectrogram, one frame of the first convolution); the silence before makes room for that, so that every
+chunk's sound brings as many positions.
+
+Where a chunk may look ahead, a call computes a block: the oldest chunk that has not had its look-ahead yet, for
+good, and those after it for the moment. The next call computes them again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.networks.chunking import MASKED, Chunking
+from compress.networks.whisper.dims import Dims
+from compress.networks.whisper.frontend import DYNAMIC_RANGE, HOP, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST, framed
+from compress.networks.whisper.network import Whisper, frequencies
+
+DELAY = SAMPLES_PER_POSITION  # samples of silence before the sound
+TAIL = DELAY + N_FFT // 2 - HOP  # samples of the past that the first frame of a chunk still needs
+
+
+class StreamProgram(nn.Module):
+    """One chunk through the encoder, static shapes, batch 1."""
+
+    def __init__(self, network: Whisper, chunking: Chunking) -> None:
+        super().__init__()
+        if network.ctc is None:
+            raise ValueError("wanted a network with a CTC head")
+        self.frontend, self.encoder, self.ctc = network.frontend, network.chunk_encoder(), network.ctc
+        self.cross = nn.ModuleList(layer.cross for layer in network.decoder.layers)
+        self.chunking, self.dims = chunking, network.dims
+        self.register_buffer("order", torch.arange(chunking.block), persistent=False)
+        self.register_buffer("seen", torch.arange(-chunking.left, chunking.block), persistent=False)
+        self.register_buffer("scales", frequencies(network.dims.state), persistent=False)
+
+    def forward(
+        self,
+        pcm: Tensor,
+        position: Tensor,
+        tail: Tensor,
+        loudest: Tensor,
+        mel: Tensor,
+        frame: Tensor,
+        waiting: list[Tensor],
+        keys: list[Tensor],
+        values: list[Tensor],
+    ) -> tuple[Tensor, ...]:
+        """Args:
+            pcm: (1, 320 * size) float32. position: (1,) int64, of the block's first one, counted from 0; below 0
+                before there is a whole look-ahead: those positions are no part of the sound.
+            tail: (1, TAIL), the sound before. loudest: (1, 1, 1), log10 mel power so far.
+            mel: (1, 2, n_mels), the last frames. frame: (1, 1, state), the last of the first convolution.
+            waiting: (1, size * ahead, state) of the second one, of the chunks that are computed again; none
+                where nothing is looked ahead.
+            keys, values: each encoder layer's past, (heads, head_dim, left) and (heads, left, head_dim).
+
+        Returns:
+            CTC logits (block, symbols); each decoder layer's cross-attention keys (heads, head_dim, block),
+            then values (heads, block, head_dim): of each the first `size` for good; then the state as it was
+            given, moved on by a chunk.
+        """
+        size, left = self.chunking.size, self.chunking.left
+        sound = torch.cat([tail, pcm], dim=1)
+        hops = sound[:, : (2 * size + 2) * HOP].reshape(1, 2 * size + 2, HOP)
+        power = self.frontend.frames_power(framed(hops))
+        loudest = torch.maximum(loudest, power.amax(dim=(1, 2), keepdim=True))
+        heard = torch.cat([mel, (torch.maximum(power, loudest - DYNAMIC_RANGE) + 4.0) * 0.25], dim=1)
+        first = nn.functional.gelu(self.encoder.conv1(torch.cat([heard[:, :-2], heard[:, 1:-1], heard[:, 2:]], dim=2)))
+        width = first.shape[2]
+        pairs = first.reshape(1, size, 2 * width)
+        before = torch.cat([frame, pairs[:, :-1, width:]], dim=1)
+        block = torch.cat([*waiting, nn.functional.gelu(self.encoder.conv2(torch.cat([before, pairs], dim=2)))], dim=1)
+        x = block + self._positions(position)
+        mask = ((position + self.seen < 0).to(torch.float32) * MASKED).unsqueeze(0)
+        new_keys, new_values = [], []
+        for i, layer in enumerate(self.encoder.layers):
+            normed = layer.attention_norm(x)
+            own_keys, own_values = layer.attention.keys_values(normed)
+            all_keys = torch.cat([keys[i], own_keys], 2)
+            all_values = torch.cat([values[i], own_values], 1)
+            new_keys.append(all_keys[:, :, size : size + left])
+            new_values.append(all_values[:, size : size + left])
+            x = x + layer.attention(normed, all_keys, all_values, mask)[0]
+            x = x + layer.ffn(layer.ffn_norm(x))
+        audio = self.encoder.norm(x)
+        cross = [attention.keys_values(audio) for attention in self.cross]
+        return (
+            self.ctc(audio).squeeze(0),
+            *(k for k, _ in cross),
+            *(v for _, v in cross),
+            position + size,
+            sound[:, -TAIL:],
+            loudest,
+            heard[:, -2:],
+            first[:, -1:],
+            *([block[:, size:]] if waiting else []),
+            *new_keys,
+            *new_values,
+        )
+
+    def state_of(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The state among the outputs of `forward`, as it takes it."""
+        layers, waits = len(self.dims.encoder), int(self.chunking.ahead > 0)
+        flat = outputs[-2 * layers - 5 - waits :]
+        rest = flat[5 + waits :]
+        return (*flat[:5], list(flat[5 : 5 + waits]), list(rest[:layers]), list(rest[layers:]))
+
+    def _positions(self, position: Tensor) -> Tensor:
+        """Sines of this block's positions, which begin again after the last that the network knows."""
+        at = torch.remainder(position + self.order, self.dims.audio_ctx).to(torch.float32)
+        angles = at.unsqueeze(1) * self.scales
+        return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
+
+
+def example(dims: Dims, chunking: Chunking) -> tuple[Any, ...]:
+    """The arguments of `StreamProgram.forward` before any sound; its first chunk is noise."""
+    silence = torch.full((1, 1, dims.n_mels), (START_LOUDEST - DYNAMIC_RANGE + 4.0) * 0.25)
+    ahead = chunking.block - chunking.size
+    return (
+        torch.randn(1, SAMPLES_PER_POSITION * chunking.size) * 0.1,
+        torch.tensor([-ahead]),
+        torch.zeros(1, TAIL),
+        torch.full((1, 1, 1), START_LOUDEST),
+        torch.cat([torch.zeros(1, 1, dims.n_mels), silence], dim=1),
+        torch.zeros(1, 1, dims.state),
+        [torch.zeros(1, ahead, dims.state)] if ahead else [],
+        [torch.zeros(x.heads, dims.head_dim, chunking.left) for x in dims.encoder],
+        [torch.zeros(x.heads, chunking.left, dims.head_dim) for x in dims.encoder],
+    )
+
+
+def flattened(arguments: tuple[Any, ...]) -> list[Tensor]:
+    """The arguments with the lists of layers laid out, as a session takes them."""
+    return [tensor for group in arguments for tensor in (group if isinstance(group, list) else [group])]
+
+
+def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
+    """The method for the manifest: inputs, outputs, and which of them are state.
+
+    A state tensor is filled with `start` before any sound (a list: one value for each row of its last but
+    one axis, or its only values), given to the next call as the last call returned it, and of no other use.
+    Of each output before the state the last `ahead` positions come again with the next call; as many before
+    the first are no part of the sound.
+    """
+    size, block, left = chunking.size, chunking.block, chunking.left
+
+    def tensor(name: str, shape: list[int], dtype: str = "float32", **more: Any) -> dict[str, Any]:
+        return {"name": name, "shape": shape, "dtype": dtype, **more}
+
+    encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
+    mel = example(dims, chunking)[4]
+    state = [
+        tensor("position", [1], "int64", start=size - block),
+        tensor("tail", [1, TAIL], start=0.0),
+        tensor("loudest", [1, 1, 1], start=START_LOUDEST),
+        tensor("mel", list(mel.shape), start=mel[0, :, 0].tolist()),
+        tensor("frame", [1, 1, dims.state], start=0.0),
+        *([tensor("waiting", [1, block - size, dims.state], start=0.0)] if chunking.ahead else []),
+        *(tensor(f"keys_{i}", [x.heads, dims.head_dim, left], start=0.0) for i, x in encoder),
+        *(tensor(f"values_{i}", [x.heads, left, dims.head_dim], start=0.0) for i, x in encoder),
+    ]
+    outputs = [tensor("symbols", [block, dims.ctc])]
+    outputs += [tensor(f"cross_keys_{i}", [x.cross_heads, dims.head_dim, block]) for i, x in decoder]
+    outputs += [tensor(f"cross_values_{i}", [x.cross_heads, block, dims.head_dim]) for i, x in decoder]
+    return {
+        "inputs": [tensor("pcm", [1, SAMPLES_PER_POSITION * size]), *state],
+        "outputs": [*outputs, *({k: v for k, v in item.items() if k != "start"} for item in state)],
+        "state": [item["name"] for item in state],
+        "delay": DELAY,
+        "ahead": block - size,
+    }

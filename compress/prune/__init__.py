@@ -1,0 +1,1 @@
+"""Removing weights, channels, heads, layers and tokens."""

@@ -1,0 +1,142 @@
+"""Fake quantisation: float arithmetic that rounds as the program will, to train through or to measure with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.whisper.network import Whisper
+from compress.quantize.quantize import FLOAT, QuantisationPlan, Width
+from device_asr.errors import UsageError
+
+
+class FakeQuantisedEmbedding(nn.Embedding):
+    """An embedding whose `weight` is rounded wherever it is read, the tied logits included.
+
+    The float weights stay the parameter `weight` of the state, so that training's averages and
+    checkpoints know no other names. Gradients pass the rounding unchanged.
+    """
+
+    def __init__(self, embedding: nn.Embedding, width: Width) -> None:
+        nn.Module.__init__(self)
+        for name in ("num_embeddings", "embedding_dim", *nn.Embedding.__constants__):
+            setattr(self, name, getattr(embedding, name))
+        self._parameters["weight"] = embedding.weight
+        self.rounding = _weight_rounding(width)
+
+    @property
+    def weight(self) -> Tensor:  # type: ignore[override]
+        """(vocab, state), rounded."""
+        return self.rounding(self._parameters["weight"])
+
+
+def prepare_qat(network: Whisper, plan: QuantisationPlan) -> Whisper:
+    """Puts fake quantisation around the linear layers and the token embedding, in place.
+
+    Parameters keep their names and their float values: optimiser, averages and checkpoints go on as before.
+
+    Raises:
+        UsageError: static activations, or see `QuantisationPlan.widths`.
+    """
+    from torchao.quantization import quantize_
+    from torchao.quantization.qat import QATConfig
+
+    _only_dynamic(plan)
+    activations = _activation_config()
+    by_width: dict[Width, set[str]] = {}
+    for name, width in plan.widths(network).items():
+        by_width.setdefault(width, set()).add(name)
+    for width, names in by_width.items():
+        if width.bits != FLOAT:
+            config = QATConfig(activation_config=activations, weight_config=_weight_config(width), step="prepare")
+            quantize_(network, config, lambda child, name, names=names: name in names)
+    if plan.embedding != FLOAT:
+        network.decoder.embedding = FakeQuantisedEmbedding(network.decoder.embedding, plan.table)
+        network.decoder.norm.register_forward_hook(LogitsRounding())
+    return network
+
+
+def convert_qat(network: Whisper) -> Whisper:
+    """Takes the fake quantisation out again, in place: plain layers with the float weights that were trained."""
+    from torchao.quantization import quantize_
+    from torchao.quantization.qat import QATConfig
+    from torchao.quantization.qat.linear import FakeQuantizedLinear
+
+    quantize_(network, QATConfig(step="convert"), lambda child, _: isinstance(child, FakeQuantizedLinear))
+    prepared = network.decoder.embedding
+    if isinstance(prepared, FakeQuantisedEmbedding):
+        plain = nn.Embedding(prepared.num_embeddings, prepared.embedding_dim, device="meta")
+        plain.weight = prepared._parameters["weight"]
+        network.decoder.embedding = plain
+        hooks = network.decoder.norm._forward_hooks
+        for key in [key for key, hook in hooks.items() if isinstance(hook, LogitsRounding)]:
+            del hooks[key]
+    return network
+
+
+class LogitsRounding:
+    """Forward hook of the decoder's last norm: its output, all that the logits see, is rounded to int8 per token."""
+
+    def __init__(self) -> None:
+        from torchao.quantization.qat.fake_quantizer import FakeQuantizerBase
+
+        self.rounding = FakeQuantizerBase.from_config(_activation_config())
+
+    def __call__(self, _module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        return self.rounding(output)
+
+
+def simulate(checkpoint: Checkpoint, plan: QuantisationPlan) -> Whisper:
+    """A float network that answers as the quantised program will: weights rounded once, activations as they come.
+
+    For measuring a plan without exporting it; not for training (see `prepare_qat`).
+
+    Raises:
+        UsageError: static activations, or see `QuantisationPlan.widths`.
+    """
+    network = prepare_qat(checkpoint.network().requires_grad_(False), plan)
+    for module in network.modules():
+        quantiser = getattr(module, "weight_fake_quantizer", None)
+        if quantiser is not None:
+            module.weight.copy_(quantiser(module.weight))
+            quantiser.enabled = False
+    embedding = network.decoder.embedding
+    if isinstance(embedding, FakeQuantisedEmbedding):
+        embedding._parameters["weight"].copy_(embedding.weight)
+        embedding.rounding.enabled = False
+    return network
+
+
+def _only_dynamic(plan: QuantisationPlan) -> None:
+    if plan.activations != "dynamic":
+        raise UsageError(
+            "Fake quantisation knows dynamic activations only: static ranges are measured on the exported "
+            'graph. Wanted activations = "dynamic" here; export_speech measures a static plan.'
+        )
+
+
+def _activation_config() -> Any:
+    from torchao.quantization.qat import IntxFakeQuantizeConfig
+
+    return IntxFakeQuantizeConfig(torch.int8, "per_token", is_symmetric=False)
+
+
+def _weight_config(width: Width) -> Any:
+    from torchao.quantization.qat import IntxFakeQuantizeConfig
+
+    granularity = {"granularity": "per_channel"} if width.group is None else {"group_size": width.group}
+    return IntxFakeQuantizeConfig(
+        torch.int8 if width.bits == 8 else torch.int4,
+        is_symmetric=True,
+        scale_precision=torch.float32 if width.bits == 8 else torch.bfloat16,
+        **granularity,
+    )
+
+
+def _weight_rounding(width: Width) -> nn.Module:
+    from torchao.quantization.qat.fake_quantizer import FakeQuantizerBase
+
+    return FakeQuantizerBase.from_config(_weight_config(width))

@@ -1,0 +1,127 @@
+"""A bundle written beside its place and put there when it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from compress.checkpoints import base
+from compress.export.export import CACHE, TOKENS_PER_CALL, SpeechProgram
+from compress.export.vad import describe as describe_vad
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
+from compress.quantize.quantize import QuantisationPlan, report
+from compress.recipe.card import write_card
+from compress.recipe.recipe import Recipe
+from device_asr.bundle.bundle import FORMAT
+from device_asr.bundle.vocabulary import write_pieces
+from device_asr.errors import OutputError, UsageError
+
+VOCABULARY = "vocabulary.txt.gz"  # 0.23 MB of 50 256 pieces, 0.55 unpacked
+LICENCES = [
+    {"part": "speech model", "licence": "MIT", "from": "OpenAI Whisper tiny.en"},
+    {"part": "voice activity detector", "licence": "MIT", "from": "Silero VAD"},
+]
+
+
+def check_out(out: Path) -> None:
+    """Raises UsageError where a bundle would take the place of something that is none."""
+    if out.exists() and not (out / "manifest.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UsageError(
+            f"--out {out}: wanted a new folder or that of a bundle, which is replaced, found other files; "
+            "name a folder of its own."
+        )
+
+
+def write_bundle(recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, vad: bytes, out: Path) -> None:
+    """Writes the bundle beside `out` and puts it in its place when it is whole.
+
+    Raises:
+        OutputError: it cannot be written; what lies there stays.
+    """
+    temporary = out.with_name(out.name + ".partial")
+    try:
+        _write(recipe, checkpoint, speech, vad, out, temporary)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise OutputError(
+            f"{out} cannot be written ({error.strerror or error}); make room and run again: the stages are kept."
+        ) from None
+    except OutputError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write(
+    recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, vad: bytes, out: Path, temporary: Path
+) -> None:
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    (temporary / "model.pte").write_bytes(speech.data)
+    (temporary / "vad.pte").write_bytes(vad)
+    write_pieces(temporary / VOCABULARY, checkpoint.vocabulary.pieces)
+    manifest = _manifest(recipe, checkpoint, speech, {path.name: _facts(path) for path in sorted(temporary.iterdir())})
+    if recipe.base:
+        half = base.beside(out)
+        base.save(checkpoint, QuantisationPlan.from_table(recipe.quantise).table, half)
+        manifest["base"] = {"file": half.name, **_facts(half)}
+    (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    previous = out / "CARD.md"
+    write_card(temporary / "CARD.md", manifest, previous.read_text() if previous.is_file() else "")
+    former = out.with_name(out.name + ".former.partial")
+    shutil.rmtree(former, ignore_errors=True)
+    if out.exists():  # moved, not removed: a kill between the two leaves both whole
+        out.replace(former)
+    temporary.replace(out)
+    shutil.rmtree(former, ignore_errors=True)
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def _manifest(
+    recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, files: Mapping[str, Any]
+) -> dict[str, Any]:
+    dims, tokens = checkpoint.dims, checkpoint.vocabulary
+    plan = QuantisationPlan.from_table(recipe.quantise)
+    counts = report(checkpoint.network(), plan)
+    return {
+        "format": FORMAT,
+        "name": recipe.name,
+        "language": recipe.language,
+        "description": recipe.description,
+        "sample_rate": SAMPLE_RATE,
+        "parameters": checkpoint.parameters,
+        "licences": LICENCES,
+        "provenance": list(checkpoint.provenance),
+        "files": dict(files),
+        "programs": {
+            "speech": {"file": "model.pte", "methods": speech.methods, "constants": speech.constants},
+            "vad": {"file": "vad.pte", "methods": describe_vad()},
+        },
+        "speech": {
+            "samples_per_position": SAMPLES_PER_POSITION,
+            "positions": dims.audio_ctx,
+            "cache": CACHE,
+            "tokens_per_call": TOKENS_PER_CALL,
+            "weights_bits": plan.bits,
+            "layers": [
+                {"heads": x.heads, "cross_heads": x.cross_heads, "head_dim": dims.head_dim} for x in dims.decoder
+            ],
+            "dims": dims.to_json(),
+        },
+        "vocabulary": {
+            "file": VOCABULARY,
+            "special": dict(tokens.special),
+            "suppress": list(tokens.suppress),
+            "suppress_first": list(tokens.suppress_first),
+        },
+        "quantisation": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
+        "parity": speech.parity,
+    }

@@ -1,0 +1,82 @@
+"""The programs of a recipe, exported once and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import asdict
+
+import numpy as np
+
+from compress.data import calibration as labelled
+from compress.data.training_data import Material
+from compress.export.export import SpeechProgram, export_speech
+from compress.export.vad import export_vad
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.silero import load_silero, weights_path
+from compress.networks.whisper.frontend import SAMPLE_RATE
+from compress.paths import LETTER
+from compress.quantize.quantize import QuantisationPlan, report
+from compress.recipe.cache import REPORT, Stages, plain, write_json
+from compress.recipe.recipe import Recipe
+
+STATIC_CLIPS = 32  # that the ranges of static activations are measured on
+
+
+def _export(
+    stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: QuantisationPlan, material: Material, key: str
+) -> SpeechProgram:
+    static = plan.activations == "static"
+    # the corpus is a part of the key only where ranges are measured on it: programs made before are found again
+    inputs = (
+        key,
+        dict(recipe.quantise),
+        *((dict(recipe.corpus),) if static else ()),
+        *((asdict(recipe.chunking),) if checkpoint.dims.ctc else ()),
+    )
+    folder = stages.folder("export", *inputs)
+    facts = folder / "export.json"
+    if facts.is_file():
+        stages.progress("export", 1.0, "unchanged")
+        program = SpeechProgram((folder / "model.pte").read_bytes(), **json.loads(facts.read_text()))
+    else:
+        stages.progress("export", None, "")
+        began = time.monotonic()
+        found = material.labelled(checkpoint.vocabulary, STATIC_CLIPS) if static else []
+        program = export_speech(
+            checkpoint, plan, _sample(), labelled.spoken(found, checkpoint.vocabulary), recipe.chunking
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.pte").write_bytes(program.data)
+        write_json(
+            folder / REPORT,
+            {"seconds": round(time.monotonic() - began, 1), "report": plain(report(checkpoint.network(), plan))},
+        )
+        write_json(facts, {"methods": program.methods, "constants": program.constants, "parity": program.parity})
+        stages.progress("export", 1.0, f"{len(program.data) / 1e6:.1f} MB")
+    stages.note("export", checkpoint.parameters, len(program.data), folder)
+    return program
+
+
+def _sample() -> np.ndarray | None:
+    """A few seconds of the repository's own speech for the parity report."""
+    import soundfile
+
+    path = LETTER
+    return soundfile.read(path, dtype="float32", stop=10 * SAMPLE_RATE)[0] if path.is_file() else None
+
+
+def _export_vad(stages: Stages) -> bytes:
+    path = stages.folder("vad", hashlib.sha256(weights_path().read_bytes()).hexdigest()) / "vad.pte"
+    if path.is_file():
+        stages.progress("vad", 1.0, "unchanged")
+        return path.read_bytes()
+    stages.progress("vad", None, "")
+    data = export_vad(load_silero())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".partial")
+    temporary.write_bytes(data)
+    temporary.replace(path)
+    stages.progress("vad", 1.0, f"{len(data) / 1e6:.1f} MB")
+    return data

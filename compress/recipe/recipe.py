@@ -1,0 +1,79 @@
+"""What to build: the recipe, read from TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from compress.distill.settings import LATER
+from compress.networks.chunking import Chunking
+from compress.quantize.quantize import QuantisationPlan
+from compress.recipe.techniques import settings_of
+from compress.settings import check_types
+from device_asr.errors import UsageError
+
+PLANS, OWN_PLAN = ("plan", "qat"), "quantise"  # settings of stages that take a plan, and the recipe's own
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to build; read from TOML, see recipes/en-tiny.toml.
+
+    corpus: manifest -> clips taken of it, or "all". stages: the techniques in their order, each a table
+    with its name as `do` and its settings; in one that takes a plan, the text "quantise" stands for the recipe's own.
+    quantise: see `QuantisationPlan`. base: whether the network in
+    half precision is written beside the bundle, see `base.py`. start: the checkpoint that the stages begin
+    with, such as a bundle's base; none: the teacher. stream: how a network with a CTC head hears in chunks,
+    the fields of `Chunking`.
+    """
+
+    name: str
+    teacher: str
+    language: str = "en"
+    description: str = ""
+    corpus: Mapping[str, int | str] = field(default_factory=dict)
+    stages: Sequence[Mapping[str, Any]] = ()
+    quantise: Mapping[str, Any] = field(default_factory=dict)
+    base: bool = field(default=False, metadata=LATER)
+    start: str | None = field(default=None, metadata=LATER)
+    stream: Mapping[str, int] = field(default_factory=dict, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        check_types(Recipe, vars(self), "Recipe")
+        QuantisationPlan.from_table(self.quantise)
+        object.__setattr__(self, "stages", [self._planned(table) for table in self.stages])
+        for table in self.stages:
+            settings_of(table)
+        check_types(Chunking, self.stream, "Recipe, stream")
+        if unknown := sorted(set(self.stream) - {f.name for f in fields(Chunking)}):
+            raise UsageError(f"Recipe, stream: wanted size, left and ahead, found {', '.join(unknown)}.")
+        Chunking(**self.stream)
+        for name, count in self.corpus.items():
+            if count != "all" and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
+                raise UsageError(f'corpus.{name}: wanted a number of clips or "all", found {count!r}.')
+
+    def _planned(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A stage with the recipe's own plan where it names that."""
+        return {**table, **{key: dict(self.quantise) for key in PLANS if table.get(key) == OWN_PLAN}}
+
+    @property
+    def chunking(self) -> Chunking:
+        """Of the method `stream`."""
+        return Chunking(**self.stream)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """A recipe from a TOML file.
+
+    Raises:
+        UsageError: unreadable, not TOML, unknown or missing keys, a stage that is not known.
+    """
+    try:
+        return Recipe(**tomllib.loads(path.read_text()))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"Recipe {path} cannot be read: {error}.") from None
+    except TypeError as error:
+        raise UsageError(f"Recipe {path}: wanted the keys of compress/recipes/en-tiny.toml ({error}).") from None

@@ -1,0 +1,132 @@
+"""Figures of the report: each a function of plain rows to an SVG, the same bytes for the same rows."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from compress.search.device_profile import DeviceProfile
+from compress.search.ledger import Row
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+STYLE = {
+    "svg.hashsalt": "device-asr",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.constrained_layout.use": True,
+}
+MOST_LAYERS = 40  # of the sensitivity's bars; the most sensitive come first
+SMOOTHED = 50  # steps a point of a loss curve: one step's loss says little
+
+
+def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that no other betters in both coordinates (less is better), by the first."""
+    front: list[int] = []
+    for index in sorted(range(len(points)), key=lambda i: points[i]):
+        if not front or points[index][1] < points[front[-1]][1]:
+            front.append(index)
+    return front
+
+
+def pareto(rows: Sequence[Row], device: DeviceProfile | None) -> str:
+    """Size against WER, coloured by finalisation, the front joined; a device's size budget as a line."""
+    shown = [row for row in rows if row.state == "complete" and row.wer is not None and row.bytes]
+    factor = device.speed_factor if device else 1.0
+
+    def draw(axes: Axes) -> None:
+        points = [(row.bytes / 1e6, 100 * row.wer) for row in shown]
+        timed = [i for i, row in enumerate(shown) if row.finalisation is not None]
+        untimed = [i for i in range(len(shown)) if i not in timed]
+        axes.scatter([points[i][0] for i in untimed], [points[i][1] for i in untimed], color="0.6")
+        drawn = axes.scatter(
+            [points[i][0] for i in timed],
+            [points[i][1] for i in timed],
+            zorder=3,
+            cmap="viridis_r",
+            c=[1000 * factor * shown[i].finalisation for i in timed],
+        )
+        front = [points[i] for i in pareto_front(points)]
+        axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color="0.4", linewidth=1)
+        for (x, y), row in zip(points, shown, strict=True):
+            axes.annotate(_name(row), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        if timed:
+            where = f" on {device.name}" if device else ""
+            axes.figure.colorbar(drawn, label=f"finalisation, p95, ms{where}")
+        if device:
+            axes.axvline(device.size_mb, color="tab:red", linestyle="--", linewidth=1)
+        axes.set(xlabel="bundle, MB", ylabel="WER, %")
+
+    return _svg(draw)
+
+
+def _name(row: Row) -> str:
+    return str(row.recipe.get("name", row.trial))
+
+
+def sensitivity(rows: Sequence[Mapping[str, Any]]) -> str:
+    """WER saved by each layer when it alone is fp32, in points, the most sensitive first."""
+    ranked = sorted(rows, key=lambda row: -float(row["saved"]))[:MOST_LAYERS]
+
+    def draw(axes: Axes) -> None:
+        axes.barh([str(row["layer"]) for row in ranked], [100 * float(row["saved"]) for row in ranked])
+        axes.invert_yaxis()
+        axes.tick_params(axis="y", labelsize=7)
+        axes.set(xlabel="WER saved by this layer in fp32, points")
+
+    return _svg(draw, height=1.5 + 0.16 * len(ranked))
+
+
+def losses(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
+    """Loss against step, each point the mean of `SMOOTHED` steps, one line a run."""
+
+    def draw(axes: Axes) -> None:
+        for name, points in curves.items():
+            blocks = [points[at : at + SMOOTHED] for at in range(0, len(points), SMOOTHED)]
+            axes.plot(
+                [block[-1][0] for block in blocks],
+                [sum(loss for _, loss in b) / len(b) for b in blocks],
+                marker="." if len(blocks) < 20 else None,
+                label=name,
+            )
+        axes.set(xlabel="step", ylabel=f"loss, mean of {SMOOTHED} steps")
+        axes.legend(fontsize=7)
+
+    return _svg(draw)
+
+
+def growth(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Computation a second of sound against the seconds of speech so far, one line a way to partials."""
+    ticks = sorted({x for points in curves.values() for x, _ in points})
+
+    def draw(axes: Axes) -> None:
+        for name, points in curves.items():
+            axes.plot(*zip(*points, strict=True), marker="o", label=name)
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0)
+        axes.set(xlabel="speech without a pause so far, s", ylabel="computation for partials, ms a second of sound")
+        axes.legend(fontsize=8)
+
+    return _svg(draw)
+
+
+def _svg(draw: Any, height: float = 4.0) -> str:
+    """The figure as SVG text; no window system and no global state of matplotlib is touched."""
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.5, height))
+        draw(figure.add_subplot())
+        out = io.StringIO()
+        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None})
+    return out.getvalue()

@@ -1,0 +1,86 @@
+"""Sensitivity on the command line: measured once and kept, as a table for a person and rows for the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from compress.networks.whisper.network import Whisper
+from compress.report.sensitivity import SensitivityRow
+from device_asr.errors import OutputError
+
+KEPT = "sensitivity.jsonl"  # in the work folder: evaluations by what was evaluated
+
+
+def kept(evaluate: Callable[[Whisper], float], folder: Path, measured_on: str) -> Callable[[Whisper], float]:
+    """`evaluate`, asked once for the same network: the same command after a kill goes on.
+
+    Args:
+        measured_on: whatever else the evaluation depends on.
+
+    Raises:
+        OutputError: an evaluation cannot be written down.
+    """
+    path = folder / KEPT
+    known = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with suppress(ValueError, KeyError):  # a line that a kill cut short
+            row = json.loads(line)
+            known[row["key"]] = float(row["score"])
+
+    def ask(network: Whisper) -> float:
+        key = fingerprint(network, measured_on)
+        if key not in known:
+            known[key] = evaluate(network)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with path.open("a", encoding="utf-8") as file:
+                    file.write("\n" + json.dumps({"key": key, "score": known[key]}))  # ends a line cut short too
+            except OSError as error:
+                raise OutputError(f"{path} cannot be written: {error.strerror}; choose another --work.") from None
+        return known[key]
+
+    return ask
+
+
+def fingerprint(network: Whisper, measured_on: str) -> str:
+    """32 hex digits of a simulated network: weights as they are rounded tell its plan too."""
+    digest = hashlib.sha256(measured_on.encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def to_json(rows: Sequence[SensitivityRow]) -> list[dict[str, Any]]:
+    """For sensitivity.json, see `compress.report.html`; extra_bytes and bits beside what that reads."""
+    return [
+        {"layer": row.name, "saved": row.gain, "extra_bytes": row.extra_bytes, "bits": row.width.bits} for row in rows
+    ]
+
+
+def markdown(rows: Sequence[SensitivityRow]) -> str:
+    """The rows as a table, WER in percent, the largest gain per byte first."""
+    lines = [
+        f"WER as planned: {100 * rows[0].planned:.2f} %",
+        "",
+        "| layers | bits | KB more | WER % | points saved |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {row.name} | {row.width.bits} | {row.extra_bytes / 1e3:.0f} | {100 * row.score:.2f} | "
+        f"{100 * row.gain:+.2f} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def to_toml(table: Mapping[str, Any]) -> str:
+    """A plan's table as the [quantise] of a recipe."""
+    lines = ["[quantise]", *(f"{key} = {json.dumps(value)}" for key, value in table.items() if key != "layers")]
+    for entry in table.get("layers", ()):
+        lines += ["", "[[quantise.layers]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
+    return "\n".join(lines)

@@ -1,0 +1,136 @@
+"""Measuring bundles here: the runtime's own benchmark in a process of its own, and this machine's profile."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from compress.paths import LETTER
+from compress.search.device_profile import DeviceProfile, Measured
+from device_asr.bundle import bundle as bundles
+from device_asr.config import ENVIRONMENT_PREFIX
+from device_asr.errors import DeviceAsrError, UsageError
+
+HEADROOM = 1.25  # a new profile's budgets over what the shipped bundle took: room for other sounds and a busier hour
+
+
+def bench(model: str, manifest: Path, threads: int, limit: int | None = None) -> dict[str, Any]:
+    """The record of `device-asr bench` (see device_asr/bench/report.py) with default settings.
+
+    In a process of its own, so that its peak memory is that of the recogniser alone; neither a person's
+    config file nor their environment changes what is measured.
+
+    Raises:
+        DeviceAsrError: the benchmark failed; its own sentence.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "device_asr.cli",
+        "bench",
+        str(manifest),
+        "--json",
+        "--config",
+        os.devnull,
+        "--model",
+        model,
+        "--threads",
+        str(threads),
+        *(["--limit", str(limit)] if limit else []),
+    ]
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(ENVIRONMENT_PREFIX) or key == bundles.MODELS_VARIABLE
+    }
+    run = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env={**kept, "OMP_NUM_THREADS": str(threads)},
+    )
+    if run.returncode:
+        said = run.stderr.strip().splitlines() or [f"exit code {run.returncode}"]
+        raise DeviceAsrError(f"The benchmark of {model} failed: {said[-1].removeprefix('device-asr: ')}")
+    return json.loads(run.stdout)
+
+
+def measured(model: str, manifest: Path, threads: int, limit: int | None = None) -> Measured:
+    """Size, WER, RTF, finalisation and memory of a bundle over the clips of one manifest.
+
+    Raises:
+        BundleError: no such bundle. DeviceAsrError: the benchmark failed.
+    """
+    bundle = bundles.load(model, verify=False)
+    record = bench(model, manifest, threads, limit)
+    corpus = record["corpora"][0]
+    return Measured(
+        int(bundle.manifest["parameters"]),
+        bundle.size,
+        corpus["wer"],
+        corpus["rtf"],
+        corpus["finalisation_no_hangover"]["p95"],
+        record["peak_memory_bytes"],
+        str(bundle.path),
+    )
+
+
+def this_machine(name: str, threads: int = 2, model: str = "en-tiny", sound: Path = LETTER) -> DeviceProfile:
+    """This machine as a device, with the budgets that the shipped bundle needs plus a quarter.
+
+    Args:
+        sound: what is heard; the repository's own letter of 29 s.
+
+    Raises:
+        UsageError: `name` cannot be a file's name. DeviceAsrError: the sound is missing, nothing was heard in
+            it, or the benchmark failed.
+    """
+    if not name.strip() or Path(name).name != name:
+        raise UsageError(f"Device name: wanted a word such as 'my-laptop', found {name!r}.")
+    if not sound.is_file():
+        raise DeviceAsrError(
+            f"{sound} is missing: wanted a sound of speech to measure with; run from a checkout of "
+            "the repository, or give --sound FILE."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = Path(folder) / "sound.jsonl"
+        manifest.write_text(json.dumps({"audio": str(sound.resolve())}) + "\n", encoding="utf-8")
+        found = measured(model, manifest, threads)
+    if found.finalisation is None or found.rtf is None:
+        raise DeviceAsrError(f"{sound}: no phrase was heard, so there is nothing to measure; give a sound of speech.")
+    source = (
+        f"This machine itself: {processor()}, {os.cpu_count()} cores, {threads} threads. Budgets are what "
+        f"{model} took on {sound.name} ({found.bytes / 1e6:.1f} MB, RTF {found.rtf:.3f}, finalisation p95 "
+        f"{1000 * found.finalisation:.0f} ms) times {HEADROOM}."
+    )
+    memory = found.memory / 2**20 if found.memory else 1024.0
+    return DeviceProfile(
+        name,
+        threads,
+        math.ceil(HEADROOM * memory),
+        math.ceil(HEADROOM * found.bytes / 1e6),
+        math.ceil(HEADROOM * 1000 * found.finalisation),
+        round(HEADROOM * found.rtf, 4),
+        1.0,
+        source,
+    )
+
+
+def processor() -> str:
+    """The processor's name, as the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

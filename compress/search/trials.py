@@ -1,0 +1,213 @@
+"""One trial for real: the candidate's recipe built into a bundle and measured through the runtime."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from compress.checkpoints.load import load_checkpoint
+from compress.data.corpus import CorpusError, read_clip
+from compress.data.training_data import Material, Progress, choose_clips
+from compress.distill.settings import identity
+from compress.networks.bpe import encoder
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
+from compress.recipe.build import beginning, build
+from compress.recipe.recipe import Recipe
+from compress.recipe.techniques import TECHNIQUES, settings_of
+from compress.report.html import measured_card
+from compress.search.device_profile import DeviceProfile, Measured, misses
+from compress.search.ledger import Row
+from compress.search.profile import measured
+from compress.search.search import CheckLoss, Cut, Outcome, Plan, search
+from compress.search.space import Candidate, Space, space_of, student_dims
+from device_asr.bundle import bundle as bundles
+from device_asr.metrics.clips import Clip, read_manifest
+
+LOSS_CLIPS = 6  # of the measured manifest, for the look before training: about 5 s of computation with tiny.en
+STRUCTURE = "narrow"  # the technique that removes layers, heads and channels
+
+
+def text_loss(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
+    """Nats a character of the clips' texts, given the clips padded to the encoder's whole context.
+
+    By character, so that vocabularies of different sizes compare.
+
+    Raises:
+        CorpusError: no clip has a text, or a sound cannot be read.
+    """
+    network, tokens_of = checkpoint.network(), encoder(checkpoint.vocabulary)
+    vocabulary, nats, characters = checkpoint.vocabulary, 0.0, 0
+    for clip in clips:
+        if not clip.text:
+            continue
+        ids = [*tokens_of(" " + clip.text.strip()), vocabulary.end][: checkpoint.dims.text_ctx - len(vocabulary.prompt)]
+        pcm = torch.zeros(1, checkpoint.dims.audio_ctx * SAMPLES_PER_POSITION)
+        sound = torch.from_numpy(read_clip(clip))[: pcm.shape[1]]
+        pcm[0, : len(sound)] = sound
+        with torch.no_grad():
+            logits = network(pcm, torch.tensor([[*vocabulary.prompt, *ids[:-1]]]))[0, len(vocabulary.prompt) - 1 :]
+        nats += float(F.cross_entropy(logits, torch.tensor(ids), reduction="sum"))
+        characters += len(clip.text)
+    if not characters:
+        raise CorpusError(f"Wanted clips with texts to measure a loss on, found none among {len(clips)}.")
+    return nats / characters
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Builds and measures candidates.
+
+    base: the recipe whose other settings (clips, rates, temperature...) every trial keeps.
+    manifest: what trials are measured on, its first `limit` clips (None: all). corpus, noise: see `build`.
+    work: stages, labels and bundles are kept there.
+    """
+
+    base: Recipe
+    manifest: Path
+    limit: int | None
+    corpus: Path | None
+    noise: Path | None
+    work: Path
+    progress: Progress
+
+    @cached_property
+    def teacher(self) -> Checkpoint:
+        """The teacher's checkpoint."""
+        return load_checkpoint(self.base.teacher)
+
+    @cached_property
+    def first(self) -> Checkpoint:
+        """What every trial begins with."""
+        return beginning(self.base, self.teacher)[0]
+
+    @cached_property
+    def clips(self) -> list[Clip]:
+        """What trials are measured on."""
+        return read_manifest(self.manifest)[: self.limit]
+
+    def check(self) -> None:
+        """What can be known to be missing before any work.
+
+        Raises:
+            CheckpointError, ManifestError, CorpusError: teacher or clips are missing or unusable.
+        """
+        if not any(clip.text for clip in self.clips):
+            raise CorpusError(f"{self.manifest}: wanted clips with texts to measure WER on, found none.")
+        for clip in self.clips:
+            if not clip.audio.is_file():
+                raise CorpusError(f"{self.manifest}: the sound {clip.audio} is missing.")
+        if any(technique.learns(settings) for technique, settings in map(settings_of, self.base.stages)):
+            choose_clips(self.corpus, self.base.corpus)
+
+    def space(self) -> Space:
+        """What the build knows how to vary of this teacher."""
+        return space_of(
+            self.first.dims,
+            len(self.first.vocabulary.pieces),
+            structure=STRUCTURE in TECHNIQUES,
+            distil=any(table["do"] == "distill" for table in self.base.stages),
+        )
+
+    def recipe(self, candidate: Candidate) -> Recipe:
+        """The base recipe with the candidate's settings in it."""
+        varied, quantise = {"vocabulary", STRUCTURE, "distill"}, candidate.plan.to_table()
+        stages = [{"do": "vocabulary", "size": candidate.vocabulary}]
+        if STRUCTURE in TECHNIQUES:
+            layer = student_dims(self.first.dims, candidate).decoder[0]
+            stages.append(
+                {
+                    "do": STRUCTURE,
+                    "encoder_layers": candidate.encoder_layers,
+                    "decoder_layers": candidate.decoder_layers,
+                    "heads": layer.heads,
+                    "ffn": layer.ffn,
+                    # without training, a head of six less: loss 0.4 so, 5.0 by magnitude (importance.py)
+                    "importance": "taylor" if self.base.corpus else "magnitude",
+                }
+            )
+        stages += [table for table in self.base.stages if table["do"] not in varied]
+        if candidate.epochs:
+            training = [table for table in self.base.stages if table["do"] == "distill"][-1]
+            rounding = {"qat": quantise} if candidate.bits == 4 else {}  # 44 steps of it: 23.5 -> 19.0 % WER
+            stages.append({**training, "epochs": candidate.epochs, **rounding})
+        return replace(
+            self.base, name=f"{self.base.name}-{candidate.key}", stages=stages, quantise=quantise, base=False
+        )
+
+    def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
+        """The candidate's bundle as measured; one that an earlier run built is measured, not built.
+
+        Raises:
+            Cut: the loss is hopeless, or the bundle is too large.
+            DeviceAsrError: a stage or the benchmark failed.
+        """
+        recipe, out = self.recipe(candidate), self.work / "bundles" / candidate.key
+        if not (out / "manifest.json").is_file():
+            self.progress("fp32 loss", None, "")
+            check_loss(self._loss(recipe))
+            build(recipe, out, self.work / "build", self.corpus, self.noise, self.progress)
+        bundle = bundles.load(str(out), verify=False)
+        size = Measured(int(bundle.manifest["parameters"]), bundle.size, bundle=str(out))
+        over = misses(size, device)
+        if over:
+            shutil.rmtree(out)
+            raise Cut(f"built {over[0]}", replace(size, bundle=""))
+        self.progress("bench", None, "")
+        return measured(str(out), self.manifest, device.threads, self.limit)
+
+    def _loss(self, recipe: Recipe) -> float:
+        """fp32 loss of the network as pruned, before it is trained."""
+        material = Material(
+            self.teacher, recipe.corpus, self.corpus, self.noise, self.work / "build" / "labels", self.progress
+        )
+        checkpoint = self.first
+        for table in recipe.stages:
+            technique, settings = settings_of(table)
+            if table["do"] == "distill":
+                break
+            checkpoint, _ = technique.run(checkpoint, settings, material, self.work / "look")
+        return text_loss(checkpoint, [clip for clip in self.clips if clip.text][:LOSS_CLIPS])
+
+
+def run(
+    trials: Trials, device: DeviceProfile, count: int | None, seconds: float | None, seed: int, command: str
+) -> Outcome:
+    """Searches with real trials; the best bundle's card gets its figures and the `command` that made them.
+
+    Raises:
+        DeviceAsrError: teacher, clips or ledger cannot be used, or no bundle can fit.
+    """
+    trials.check()
+    space = trials.space()
+    heard = hashlib.sha256(trials.manifest.read_bytes()).hexdigest()[:16]
+    settings = {
+        "recipe": identity(replace(trials.base, base=False)),
+        "corpus": str(trials.corpus),
+        "noise": str(trials.noise),
+        "measured on": [trials.manifest.name, heard, trials.limit],
+    }
+
+    def report(row: Row) -> None:
+        if row.worked:
+            size = Measured(row.parameters or 0, row.bytes or 0)
+            wer = "" if row.wer is None else f", WER {100 * row.wer:.1f} %"
+            why = f": {row.reason}" if row.reason else ""
+            trials.progress(
+                f"trial {row.trial}",
+                1.0,
+                f"{size.parameters / 1e6:.1f} M parameters, "
+                f"{size.bytes / 1e6:.1f} MB, {row.seconds:.0f} s, {row.state}{wer}{why}",
+            )
+
+    found = search(device, space, trials.first.dims, trials, trials.work, Plan(count, seconds, settings, seed), report)
+    if found.best is not None:
+        measured_card(found.best, device, f"{trials.manifest.stem} ({len(trials.clips)} clips)", command)
+    return found

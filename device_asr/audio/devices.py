@@ -1,0 +1,177 @@
+"""Capture devices: list them, choose one, and have PortAudio look again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from device_asr.errors import DeviceError
+
+DEFAULT = "default"  # in a priority list: whatever the system's default is at that moment
+LISTING_TIMEOUT = 20.0  # seconds
+_lock = threading.RLock()  # PortAudio's initialisation is process-wide and not thread-safe
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A capture device as PortAudio sees it; `rate` is its own default in Hz."""
+
+    index: int
+    name: str
+    host: str
+    channels: int
+    rate: int
+    default: bool
+
+
+def portaudio() -> Any:
+    """The `sounddevice` module, imported and initialised on first use.
+
+    Raises:
+        DeviceError: PortAudio is not installed, or cannot start.
+    """
+    try:
+        with _lock:
+            import sounddevice
+    except OSError as error:
+        raise DeviceError(
+            "The microphone needs the PortAudio library, which was not found; install it "
+            f"(Debian, Ubuntu: sudo apt install libportaudio2). [{error}]"
+        ) from None
+    except Exception as error:  # sounddevice.PortAudioError out of Pa_Initialize, on import
+        raise DeviceError(f"PortAudio did not start: {error}; is the sound system running?") from None
+    return sounddevice
+
+
+def refresh() -> None:
+    """Has PortAudio look at the hardware again; every open stream of the process must be closed before.
+
+    PortAudio lists devices once, at initialisation, so a device that was plugged in later is seen
+    only after ending and initialising it again (40 ms).
+    """
+    sd = portaudio()
+    with _lock:
+        with contextlib.suppress(sd.PortAudioError):  # not initialised: a former refresh failed half-way
+            sd._terminate()
+        try:
+            sd._initialize()
+        except sd.PortAudioError as error:
+            raise DeviceError(f"PortAudio did not start again: {error}; is the sound system running?") from None
+
+
+def list_devices() -> list[Device]:
+    """The devices that can capture, as of the last `refresh`; empty where there are none."""
+    sd = portaudio()
+    with _lock:
+        hosts = sd.query_hostapis()
+        default = sd.default.device[0]
+        if default < 0 and hosts:
+            default = hosts[0]["default_input_device"]
+        return [
+            Device(
+                info["index"],
+                info["name"],
+                hosts[info["hostapi"]]["name"],
+                info["max_input_channels"],
+                int(info["default_samplerate"]),
+                info["index"] == default,
+            )
+            for info in sd.query_devices()
+            if info["max_input_channels"] > 0
+        ]
+
+
+def list_afresh() -> list[Device]:
+    """The devices as they are now, though a stream is open here: asked by a process of its own (0.1 s).
+
+    Raises:
+        DeviceError: PortAudio is missing or does not start.
+    """
+    program = (
+        "import json, dataclasses; from device_asr.audio.devices import list_devices; "
+        "print(json.dumps([dataclasses.asdict(d) for d in list_devices()]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LISTING_TIMEOUT,
+    )
+    if result.returncode:
+        return list_devices()  # which raises the sentence, or gives what is known
+    return [Device(**record) for record in json.loads(result.stdout.splitlines()[-1])]
+
+
+def matches(device: Device, wanted: str) -> bool:
+    """Whether `wanted` (an index, `default`, or part of the name in any case) means `device`."""
+    if wanted.casefold() == DEFAULT:
+        return device.default
+    if wanted.isdigit():
+        return device.index == int(wanted)
+    return wanted.casefold() in device.name.casefold()
+
+
+def by_name(devices: Sequence[Device], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The priority list with names for indices: PortAudio numbers anew when a device comes or goes."""
+    names = {str(device.index): device.name for device in devices}
+    return tuple(names.get(name, name) for name in wanted)
+
+
+def choose(devices: Sequence[Device], wanted: Sequence[str]) -> Device:
+    """The first device that the priority list `wanted` names; an empty list means the default.
+
+    A name that is matched exactly goes before one that is matched in part.
+
+    Raises:
+        DeviceError: there are no devices, or none that is wanted.
+    """
+    if not devices:
+        raise DeviceError(
+            "No microphone was found; plug one in or start the sound server, then look with `device-asr devices`."
+        )
+    for name in wanted or (DEFAULT,):
+        exact = [d for d in devices if d.name.casefold() == name.casefold()]
+        for device in exact or devices:
+            if exact or matches(device, name):
+                return device
+    if not wanted:
+        return devices[0]  # capture devices, but none of them is the system's default
+    found = ", ".join(f"{d.index} {d.name!r}" for d in devices)
+    names = " or ".join(repr(name) for name in wanted)
+    raise DeviceError(f"No microphone matches {names}; found {found}.")
+
+
+@contextlib.contextmanager
+def silenced_libraries() -> Iterator[None]:
+    """Keeps what ALSA, JACK and PortAudio print to the terminal away from it, for the length of a command.
+
+    They write to file descriptor 2 (`Expression 'r' failed in ...` on each unplugging), across the
+    interface's screen. Python's own standard error goes on to the terminal by a copy of the descriptor.
+    """
+    if sys.__stderr__ is None:
+        yield
+        return
+    sys.__stderr__.flush()
+    kept, python_stderr, python_original = os.dup(2), sys.stderr, sys.__stderr__
+    stream = os.fdopen(kept, "w", buffering=1, encoding=python_original.encoding, errors="backslashreplace")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    sys.__stderr__ = stream  # type: ignore[misc]  # the interface draws on it
+    if python_stderr is python_original:
+        sys.stderr = stream
+    try:
+        yield
+    finally:
+        stream.flush()
+        os.dup2(kept, 2)
+        sys.stderr, sys.__stderr__ = python_stderr, python_original  # type: ignore[misc]
+        stream.close()

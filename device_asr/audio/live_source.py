@@ -1,0 +1,68 @@
+"""What the live session needs of a source: it captures by itself, can pause, and tells of its device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal, Protocol
+
+from device_asr.audio.level import Level
+from device_asr.audio.source import AudioChunk
+from device_asr.events import Seconds
+
+NoticeKind = Literal[
+    "device_opened",  # sound comes from a device (first opening, switch, or return)
+    "device_lost",  # unplugged or stalled; the phrase so far is finished as a Final
+    "device_waiting",  # no device of the list is there; looking again every second
+    "model_ready",  # the recogniser is loaded; sound heard before is being caught up on
+    "behind",  # a step was taken because the machine is too slow (`step` went up)
+    "recovered",  # a step was taken back (`step` went down)
+    "paused",
+    "resumed",
+    "muted",
+    "unmuted",
+    "source_ended",
+]
+
+
+class LiveSource(Protocol):
+    """A Source that captures by itself: `MicrophoneSource`, `RealtimeSource`.
+
+    It delivers an empty chunk with a `reason` where a phrase must end (paused, unplugged).
+
+    name, rate: of the device in use; may change while running.
+    backlog: seconds captured and not yet delivered.
+    overflows: times sound was lost so far.
+    waiting: no device is there.
+    on_notice: called as `on_notice(kind, message)` from any thread; set before `start`.
+    """
+
+    name: str
+    rate: int
+    on_notice: Callable[[NoticeKind, str], None] | None
+
+    @property
+    def backlog(self) -> Seconds: ...
+    @property
+    def overflows(self) -> int: ...
+    @property
+    def waiting(self) -> bool: ...
+
+    def start(self) -> None:
+        """Begins to capture, so that nothing is lost while the recogniser loads; DeviceError."""
+        ...
+
+    def __iter__(self) -> Iterator[AudioChunk]: ...
+
+    def level(self) -> Level: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def select(self, device: str) -> None:
+        """Changes to another device (index or part of its name); DeviceError where there is none."""
+        ...
+
+    def close(self) -> None:
+        """Stops capturing; what was captured is still delivered, then the iteration ends."""
+        ...

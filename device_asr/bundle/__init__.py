@@ -1,0 +1,1 @@
+"""Model bundles: manifest, vocabulary, symbols."""

@@ -1,0 +1,183 @@
+"""A model bundle: manifest.json, programs, vocabulary; found, loaded, verified, described.
+
+The manifest's format 1:
+    format, name, language, sample_rate, parameters, licences, description
+    files: file name -> {sha256, bytes}
+    programs: "speech" and "vad" -> {file, methods: name -> {inputs: [{name, shape, dtype}], outputs},
+        constants: input name -> {offset, shape, dtype}, bytes of the program file that are an input}
+    speech: samples_per_position, positions (most of a phrase), cache (token slots), tokens_per_call,
+        layers: [{heads, cross_heads, head_dim}]
+    vocabulary: {file, special, suppress, suppress_first}
+`device_asr.bundle.schema` checks it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device_asr.bundle.schema import problem
+from device_asr.bundle.vocabulary import Vocabulary, read_pieces
+from device_asr.errors import BundleError
+
+FORMAT = 1
+MODELS_VARIABLE = "DEVICE_ASR_MODELS"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose manifest was read and whose files are there."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return str(self.manifest["name"])
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files the manifest lists."""
+        return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+
+    def vocabulary(self) -> Vocabulary:
+        """The pieces and special ids."""
+        entry = self.manifest["vocabulary"]
+        return Vocabulary(
+            read_pieces(self.path / entry["file"]),
+            dict(entry["special"]),
+            tuple(entry["suppress"]),
+            tuple(entry["suppress_first"]),
+        )
+
+    def session(self, program: str, threads: int) -> Any:
+        """A `runtime.Session` of "speech" or "vad"; loads ExecuTorch."""
+        from device_asr.runtime.executorch import Session
+
+        entry = self.manifest["programs"][program]
+        path = self.path / entry["file"]
+        methods = {name: [i["name"] for i in method["inputs"]] for name, method in entry["methods"].items()}
+        # copy-on-write: mapped, never copied, and writable as torch wants an array to be
+        constants = {
+            name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
+            for name, c in entry.get("constants", {}).items()
+        }
+        return Session(path, methods, constants, threads)
+
+
+def search_path() -> list[Path]:
+    """Folders that hold bundles: `DEVICE_ASR_MODELS`, the repository's models/, the user data folder."""
+    import platformdirs
+
+    folders = [Path(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p]
+    folders.append(Path(__file__).resolve().parents[2] / "models")
+    folders.append(Path(platformdirs.user_data_dir("device_asr")) / "models")
+    return folders
+
+
+def find_bundles() -> list[Path]:
+    """Every bundle folder on the search path, the first of a name winning."""
+    found: dict[str, Path] = {}
+    for folder in search_path():
+        if folder.is_dir():
+            for manifest in sorted(folder.glob("*/manifest.json")):
+                found.setdefault(manifest.parent.name, manifest.parent)
+    return list(found.values())
+
+
+def locate(name_or_path: str) -> Path:
+    """The folder of a bundle given by name or path.
+
+    Raises:
+        BundleError: there is none; the message lists those there are.
+    """
+    path = Path(name_or_path)
+    try:
+        if (path / "manifest.json").is_file():
+            return path
+    except OSError as error:  # a folder that may not be entered, a name that is too long
+        raise BundleError(
+            f"{path}: the model cannot be read ({error.strerror}); check the name and who may read the folder."
+        ) from None
+    by_name = {p.name: p for p in find_bundles()}
+    if name_or_path in by_name:
+        return by_name[name_or_path]
+    known = ", ".join(sorted(by_name)) or "none"
+    raise BundleError(
+        f"No model {name_or_path!r}: wanted a folder with manifest.json or one of the models found "
+        f"({known}); `device-asr models list` shows where they are looked for."
+    )
+
+
+def load(name_or_path: str, verify: bool = True) -> Bundle:
+    """The bundle, its manifest read and its files' sizes checked; with `verify` the sha256 too (30 ms for 24 MB).
+
+    Raises:
+        BundleError: missing, damaged, incomplete, or of a newer format.
+    """
+    path = locate(name_or_path)
+    try:
+        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(
+            f"{path / 'manifest.json'} cannot be read ({error.strerror}); check who may read it."
+        ) from None
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, thousands of brackets
+        raise BundleError(
+            f"{path / 'manifest.json'} cannot be read ({error}); build or copy the bundle again."
+        ) from None
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise BundleError(f"{path}: wanted a manifest with a format number, found {found!r}; is it a model bundle?")
+    if found > FORMAT:
+        raise BundleError(
+            f"{path}: the bundle has format {found}, this program reads up to {FORMAT}; update device-asr."
+        )
+    wrong = problem(manifest)
+    if wrong:
+        raise BundleError(f"{path / 'manifest.json'}: {wrong}; build or copy the bundle again.")
+    bundle = Bundle(path, manifest)
+    _check_sizes(bundle)
+    if verify:
+        check_files(bundle)
+    return bundle
+
+
+def _check_sizes(bundle: Bundle) -> None:
+    """Even without checksums: a program that was cut short ends the process when it is run."""
+    for name, entry in bundle.manifest["files"].items():
+        path = bundle.path / name
+        if not path.is_file():
+            raise BundleError(f"{bundle.path}: the file {name} is missing; build or copy the bundle again.")
+        size = path.stat().st_size
+        if size != entry["bytes"]:
+            raise BundleError(f"{path}: wanted {entry['bytes']} bytes, found {size}; copy the bundle again.")
+
+
+def check_files(bundle: Bundle) -> None:
+    """Compares every file with the manifest's sha256.
+
+    Raises:
+        BundleError: naming the first file that differs, with both values.
+    """
+    for name, entry in bundle.manifest["files"].items():
+        try:
+            data = (bundle.path / name).read_bytes()
+        except OSError as error:
+            raise BundleError(
+                f"{bundle.path / name} cannot be read ({error.strerror}); check who may read it."
+            ) from None
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != entry["sha256"]:
+            raise BundleError(
+                f"{bundle.path / name}: wanted sha256 {entry['sha256'][:16]}..., found "
+                f"{digest[:16]}...; the file was changed or damaged, copy the bundle again."
+            )

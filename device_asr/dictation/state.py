@@ -1,0 +1,81 @@
+"""What a live session tells its listener: deliveries, notices, and a snapshot for read-outs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from device_asr.audio.level import Level
+from device_asr.audio.live_source import NoticeKind
+from device_asr.events import Event, Seconds
+
+Phase = Literal["starting", "loading", "listening", "paused", "waiting", "stopped", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something about the session, not about speech: `message` is one sentence for a person.
+
+    `step` is the step of the slow-machine ladder in force: 0 all, 1 longer partial interval, 2 finals only.
+    """
+
+    kind: NoticeKind
+    message: str
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One thing handed to the listener.
+
+    event: what the recogniser said, or a Notice.
+    wall: `time.monotonic()` at which it was handed over.
+    compute: seconds of computation behind it (0 for what costs nothing).
+    cut_short: the phrase was ended by a pause, an unplugging or the end, without hang-over
+        (`LatencyMeter.add` wants to know).
+    """
+
+    event: Event | Notice
+    wall: Seconds
+    compute: Seconds = 0.0
+    cut_short: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LiveState:
+    """A snapshot for read-outs; cheap enough to take 30 times a second.
+
+    phase: what the session does now; "waiting" means that no device is there.
+    device, rate: the source's name and its own rate in Hz, before resampling.
+    muted: silence is fed instead of sound.
+    level: of the last 100 ms captured, also while the recogniser is busy or loading.
+    speech_probability: the voice activity detector's last value in [0, 1].
+    overflows, lost: pieces of sound lost (overflow, unplugged) and their seconds.
+    backlog, queue: sound captured and not yet heard, in seconds and in chunks of 32 ms.
+    behind: the backlog when it exceeds the slow-machine threshold, else 0 ("behind by N s").
+    step, partial_interval: the slow-machine step in force and its interval (None: finals only).
+    elapsed: seconds of sound fed to the recogniser.
+    wall_elapsed: seconds since `start`, pauses included.
+    load: seconds from `start` until the recogniser was loaded, None until then.
+    compute: seconds spent in the recogniser; `compute / elapsed` is the RTF.
+    error: one sentence where phase is "failed".
+    """
+
+    phase: Phase
+    device: str
+    rate: int
+    muted: bool
+    level: Level
+    speech_probability: float
+    overflows: int
+    lost: Seconds
+    backlog: Seconds
+    queue: int
+    behind: Seconds
+    step: int
+    partial_interval: Seconds | None
+    elapsed: Seconds
+    wall_elapsed: Seconds
+    load: Seconds | None
+    compute: Seconds
+    error: str | None

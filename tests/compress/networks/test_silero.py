@@ -1,0 +1,46 @@
+"""The rebuilt voice activity detector is the original: same probabilities on real speech."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import silero_vad
+import soundfile
+
+from device_asr.recognition.vad import FRAME, VoiceActivityDetector
+from device_asr.runtime.executorch import Session
+from tests.support.paths import ASSETS
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Session:
+    from compress.export.vad import describe, export_vad
+    from compress.networks.silero import load_silero
+
+    path = tmp_path_factory.mktemp("vad") / "vad.pte"
+    path.write_bytes(export_vad(load_silero()))
+    return Session(path, {name: [i["name"] for i in m["inputs"]] for name, m in describe().items()})
+
+
+@pytest.mark.parametrize("name", ["letter.flac", "timer.flac"])
+def test_equals_the_original_on_speech(program: Session, name: str) -> None:
+    import torch
+
+    pcm, _ = soundfile.read(ASSETS / name, dtype="float32")
+    original = silero_vad.load_silero_vad(onnx=False)
+    original.reset_states()
+    ours = VoiceActivityDetector(program)
+    frames = [pcm[k : k + FRAME] for k in range(0, len(pcm) - FRAME, FRAME)]
+    wanted = [original(torch.from_numpy(frame), 16000).item() for frame in frames]
+    found = [ours(frame) for frame in frames]
+    assert max(wanted) > 0.9 > 0.1 > min(wanted)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_reset_forgets_the_past(program: Session) -> None:
+    pcm, _ = soundfile.read(ASSETS / "timer.flac", dtype="float32")
+    detector = VoiceActivityDetector(program)
+    frames = pcm[: len(pcm) // FRAME * FRAME].reshape(-1, FRAME)
+    first = [detector(frame) for frame in frames]
+    detector.reset()
+    assert [detector(frame) for frame in frames] == first

@@ -1,0 +1,420 @@
+"""The table of techniques: what is built and measured once, told when it fails, and put between markers."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+
+from compress.checkpoints import own
+from compress.checkpoints.load import load_checkpoint
+from compress.cli import RECIPES, group
+from compress.export.export import SpeechProgram
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.whisper.network import Whisper
+from compress.quantize.quantize import EXACT, QuantisationPlan
+from compress.recipe import build as building
+from compress.recipe import export as exporting
+from compress.recipe.recipe import Recipe, read_recipe
+from compress.report import ablation as points
+from compress.report.ablation import LEDGER, Point, compare, read_point, read_points
+from compress.report.ablation_table import PointsError, Row, packed_bytes, read_rows, table, write_rows
+from compress.tables import TableError, check_markers, put_table
+from device_asr.bundle.vocabulary import Vocabulary
+from device_asr.errors import DeviceAsrError, OutputError, UsageError
+from tests.support.paths import ASSETS
+
+LETTER = ASSETS / "letter.flac"
+DIMS = Dims(
+    n_mels=8,
+    state=64,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(4, 128),),
+    decoder=(LayerDims(4, 128, 4),),
+)
+SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+ROW = Row(
+    "00ff",
+    "int8",
+    "+ int8",
+    22_400_000,
+    22_000_000,
+    23_456_789,
+    20_123_456,
+    50,
+    1050,
+    128,
+    15,
+    34,
+    0.16857,
+    0.0654,
+    (0.6221, 0.8499),
+    (0.0281, 0.1134),
+)
+
+
+@dataclass
+class Maker:
+    """Writes bundles of a few bytes; `broken`: name -> what is raised instead. made: names, as they came."""
+
+    work: Path
+    contents: bytes = b"weights"
+    broken: dict[str, Exception] = field(default_factory=dict)
+    made: list[str] = field(default_factory=list)
+
+    def bundle(self, name: str) -> Path:
+        return self.work / name
+
+    def __call__(self, point: Point, progress: Any) -> int:
+        self.made.append(point.name)
+        if point.name in self.broken:
+            raise self.broken[point.name]
+        out = self.bundle(point.name)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "model.pte").write_bytes(self.contents)
+        (out / "manifest.json").write_text(
+            json.dumps(
+                {
+                    "name": point.name,
+                    "description": f"the {point.name}",
+                    "parameters": 7,
+                    "files": {"model.pte": {"bytes": len(self.contents), "sha256": self.contents.hex()}},
+                }
+            )
+        )
+        return 5
+
+
+@dataclass
+class Measurer:
+    """A benchmark whose figures are made up. heard: names of the bundles, as they came."""
+
+    heard: list[str] = field(default_factory=list)
+
+    def __call__(self, bundle: Path) -> Mapping[str, Any]:
+        self.heard.append(bundle.name)
+        return {
+            "corpora": [
+                {
+                    "clips": 2,
+                    "words": 20,
+                    "substitutions": 3,
+                    "deletions": 1,
+                    "insertions": 0,
+                    "wer": 0.2,
+                    "cer": 0.1,
+                    "rtf": 0.05,
+                    "finalisation": {"n": 2, "p50": 0.6, "p95": 0.8},
+                    "finalisation_no_hangover": {"n": 2, "p50": 0.03, "p95": 0.1},
+                }
+            ]
+        }
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "dev.jsonl"
+    path.write_text('{"audio": "a.wav", "text": "a"}\n')
+    return path
+
+
+POINTS = [Point(Recipe("base", "tiny.en"), Recipe(name, "tiny.en")) for name in ("teacher", "int8", "int4")]
+
+
+def run(
+    make: Maker,
+    measure: Measurer,
+    manifest: Path,
+    only: tuple[str, ...] = (),
+    threads: int = 2,
+    told: list[tuple[str, float | None, str]] | None = None,
+) -> Any:
+    return compare(
+        POINTS,
+        only,
+        make,
+        measure,
+        manifest,
+        threads,
+        lambda *values: told.append(values) if told is not None else None,
+    )
+
+
+# -- the run -----------------------------------------------------------------------------------------
+
+
+def test_each_point_is_built_measured_and_a_row_in_order(tmp_path: Path, manifest: Path) -> None:
+    measure = Measurer()
+    found = run(Maker(tmp_path / "work"), measure, manifest)
+    assert [row.name for row in found.rows] == measure.heard == ["teacher", "int8", "int4"]
+    row = found.rows[1]
+    assert (row.parameters, row.nonzero, row.bytes, row.title) == (7, 5, 7, "the int8")
+    assert (row.substitutions, row.deletions, row.insertions, row.wer) == (3, 1, 0, 0.2)
+    assert (row.finalisation, row.compute) == ((0.6, 0.8), (0.03, 0.1))
+    assert tuple(read_rows(tmp_path / "work" / LEDGER).values()) == found.rows
+    found.check()
+
+
+def test_a_run_that_was_stopped_goes_on_with_the_point_it_was_at(tmp_path: Path, manifest: Path) -> None:
+    make, measure = Maker(tmp_path / "work", broken={"int8": KeyboardInterrupt()}), Measurer()
+    with pytest.raises(KeyboardInterrupt):
+        run(make, measure, manifest)
+    again = Measurer()
+    found = run(Maker(tmp_path / "work"), again, manifest)
+    assert measure.heard == ["teacher"] and again.heard == ["int8", "int4"]
+    assert len(found.rows) == 3
+
+
+def test_another_bundle_other_speech_or_other_threads_are_measured_anew(tmp_path: Path, manifest: Path) -> None:
+    run(Maker(tmp_path / "work"), Measurer(), manifest)
+    for make, threads in ((Maker(tmp_path / "work", b"other weights"), 2), (Maker(tmp_path / "work"), 1)):
+        measure = Measurer()
+        assert len(run(make, measure, manifest, threads=threads).rows) == len(measure.heard) == 3
+    manifest.write_text('{"audio": "b.wav", "text": "b"}\n')
+    measure = Measurer()
+    assert len(run(Maker(tmp_path / "work"), measure, manifest).rows) == len(measure.heard) == 3
+
+
+def test_a_point_that_fails_is_told_and_the_others_are_done(tmp_path: Path, manifest: Path) -> None:
+    broken = {"teacher": DeviceAsrError("The disk is on fire."), "int8": RuntimeError("no kernel\nat this, at that")}
+    told: list[tuple[str, float | None, str]] = []
+    found = run(Maker(tmp_path / "work", broken=dict(broken)), Measurer(), manifest, told=told)
+    assert [row.name for row in found.rows] == ["int4"]
+    assert found.failed == {"teacher": "The disk is on fire.", "int8": "RuntimeError: no kernel"}
+    assert ("1/3 teacher: failed", 1.0, "The disk is on fire.") in told
+    with pytest.raises(PointsError, match=r"teacher: The disk is on fire; int8: RuntimeError: no kernel"):
+        found.check()
+    make = Maker(tmp_path / "work")
+    assert len(run(make, Measurer(), manifest).rows) == 3
+
+
+def test_only_some_points_are_seen_to_and_the_rows_of_the_others_stay(tmp_path: Path, manifest: Path) -> None:
+    run(Maker(tmp_path / "work"), Measurer(), manifest)
+    make, measure = Maker(tmp_path / "work", b"other weights"), Measurer()
+    found = run(make, measure, manifest, only=("int8",))
+    assert make.made == measure.heard == ["int8"]
+    assert [(row.name, row.bytes) for row in found.rows] == [("teacher", 7), ("int8", 13), ("int4", 7)]
+
+
+def test_what_cannot_be_is_said_before_any_work(tmp_path: Path, manifest: Path) -> None:
+    make = Maker(tmp_path / "work")
+    with pytest.raises(UsageError, match="wanted one of teacher, int8, int4; did you mean 'int8'"):
+        run(make, Measurer(), manifest, only=("int88",))
+    with pytest.raises(UsageError, match="does not exist"):
+        run(make, Measurer(), tmp_path / "none.jsonl")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / LEDGER).write_text('{"key": 1}\n')
+    with pytest.raises(TableError, match="line 1: wanted a row"):
+        run(make, Measurer(), manifest)
+    assert make.made == []
+
+
+def test_without_room_for_a_row_the_run_ends(tmp_path: Path, manifest: Path) -> None:
+    (tmp_path / "work" / f"{LEDGER}.partial").mkdir(parents=True)
+    make = Maker(tmp_path / "work")
+    with pytest.raises(OutputError, match="cannot be written"):
+        run(make, Measurer(), manifest)
+    assert make.made == ["teacher"]
+
+
+# -- building ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> str:
+    """A folder with a tiny random network."""
+    torch.manual_seed(0)
+    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), SPECIAL)
+    own.save(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 0),), ("random",)), tmp_path / "teacher")
+    return str(tmp_path / "teacher")
+
+
+def test_points_and_builds_share_their_stages(teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "export_speech", lambda *given: SpeechProgram(b"program", {}, {}, {}))
+    monkeypatch.setattr(exporting, "export_vad", lambda *given: b"vad")
+    told: list[tuple[str, float | None, str]] = []
+    base = Recipe("base", teacher, stages=[{"do": "magnitude", "amount": 0.25}])
+    building.build(base, tmp_path / "bundle", tmp_path / "work", None, None, lambda *values: None)
+    make = points.Maker(tmp_path / "work", None, None)
+    own = Recipe("more", teacher, description="more zeros", stages=[{"do": "magnitude", "amount": 0.75}])
+    zeros = make(Point(base, own), lambda *values: told.append(values))
+    assert told[0] == ("magnitude", 1.0, "unchanged") and told[1] == ("magnitude", None, "")
+    manifest = json.loads((make.bundle("more") / "manifest.json").read_text())
+    assert (manifest["name"], manifest["description"]) == ("more", "more zeros")
+    assert ["25%" in manifest["provenance"][1], "75%" in manifest["provenance"][2]] == [True, True]
+    told.clear()
+    fewer = make(Point(base, Recipe("whole", teacher)), lambda *values: told.append(values))
+    assert zeros < fewer < manifest["parameters"]
+    assert {stage: note for stage, _, note in told if stage in ("magnitude", "export", "vad")} == {
+        "magnitude": "unchanged",
+        "export": "unchanged",
+        "vad": "unchanged",
+    }
+
+
+def test_a_recipe_and_its_points_begin_with_a_checkpoint_of_their_own(
+    teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "export_speech", lambda *given: SpeechProgram(b"program", {}, {}, {}))
+    monkeypatch.setattr(exporting, "export_vad", lambda *given: b"vad")
+    loaded = own.load(Path(teacher))
+    student = replace(loaded, provenance=("of the student",), weights={k: v / 2 for k, v in loaded.weights.items()})
+    own.save(student, tmp_path / "student")
+    base = Recipe("base", teacher, start=str(tmp_path / "student"))
+    make = points.Maker(tmp_path / "work", None, None)
+    path = tmp_path / "point.toml"
+    for shared, wanted in (("all", "of the student"), ("none", "random")):
+        path.write_text(f'name = "{shared}"\nshared = "{shared}"\n[[stages]]\ndo = "magnitude"\namount = 0.25\n')
+        make(points.read_point(path, base), lambda *values: None)
+        manifest = json.loads((make.bundle(shared) / "manifest.json").read_text())
+        assert manifest["provenance"][0] == wanted
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_command_makes_the_table_of_real_bundles_and_puts_it_into_a_file(teacher: str, tmp_path: Path) -> None:
+    pcm, rate = soundfile.read(LETTER, dtype="float32", frames=16_000 * 3)
+    soundfile.write(tmp_path / "clip.wav", pcm, rate)
+    (tmp_path / "dev.jsonl").write_text(json.dumps({"audio": "clip.wav", "text": "dear priya", "duration": 3.0}) + "\n")
+    (tmp_path / "tiny.toml").write_text(
+        f'name = "tiny"\nteacher = "{teacher}"\n[[stages]]\ndo = "vocabulary"\nsize = 256\n'
+    )
+    (tmp_path / "README.md").write_text("<!-- points -->\n<!-- /points -->\n")
+    arguments = [
+        "compare",
+        "--recipe",
+        str(tmp_path / "tiny.toml"),
+        "--corpus",
+        str(tmp_path),
+        "--manifest",
+        str(tmp_path / "dev.jsonl"),
+        "--work",
+        str(tmp_path / "work"),
+        "--readme",
+        str(tmp_path / "README.md"),
+        "--only",
+        "vocabulary",
+        "--only",
+        "int8",
+    ]
+    first = CliRunner().invoke(group, arguments, catch_exceptions=False)
+    assert first.exit_code == 0, first.output
+    rows = list(read_rows(tmp_path / "work" / LEDGER).values())
+    assert [row.name for row in rows] == ["vocabulary", "int8"] and rows[0].bytes > rows[1].bytes > 1_255_172
+    assert all(row.words == 2 and row.rtf and row.nonzero <= row.parameters for row in rows)
+    assert first.output.strip() in (tmp_path / "README.md").read_text()
+    assert CliRunner().invoke(group, arguments, catch_exceptions=False).output == first.output
+
+
+# -- rows and table ----------------------------------------------------------------------------------
+
+
+def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
+    other = replace(ROW, key="01", wer=None, rtf=None, finalisation=(None, None), compute=(None, None))
+    write_rows([ROW, other], tmp_path / LEDGER)
+    assert read_rows(tmp_path / LEDGER) == {"00ff": ROW, "01": other}
+    assert [path.name for path in tmp_path.iterdir()] == [LEDGER]
+
+
+def test_the_table_has_a_line_a_row_with_the_command_that_made_it() -> None:
+    silent = replace(ROW, title="silent", wer=None, rtf=None, finalisation=(None, None), compute=(None, None))
+    lines = table([ROW, silent], "dev (50 clips), 2 threads of a toy", "device-asr-compress compare").splitlines()
+    assert (
+        lines[0] == "On dev (50 clips), 2 threads of a toy, streaming path; packed: through zlib. "
+        "`device-asr-compress compare`"
+    )
+    assert lines[4] == ("| + int8 | 22.4 | 22.0 | 23.5 | 20.1 | 16.9 | 128 / 15 / 34 | 0.065 | 622 / 850 | 28 / 113 |")
+    assert lines[5].endswith("| - | 128 / 15 / 34 | - | - / - | - / - |")
+    assert len({line.count("|") for line in lines[2:]}) == 1
+
+
+def test_packed_bytes_are_those_of_the_files_through_zlib(tmp_path: Path) -> None:
+    make = Maker(tmp_path, bytes(3_000_000))
+    make(POINTS[0], None)
+    assert packed_bytes(tmp_path / "teacher") == len(zlib.compress(bytes(3_000_000), 6))
+
+
+def test_only_what_is_between_the_markers_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text("# Title\n\n<!-- points -->\nold\n<!-- /points -->\n\nend, é\n")
+    for markdown in ("| a |", "| b |"):
+        put_table([path], "points", markdown)
+        assert path.read_text() == f"# Title\n\n<!-- points -->\n{markdown}\n<!-- /points -->\n\nend, é\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["nothing", "<!-- points -->", "<!-- /points --><!-- points -->", "<!-- points --><!-- points --><!-- /points -->"],
+)
+def test_a_file_without_one_pair_of_markers_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "CARD.md"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="once each"):
+        check_markers(path, "points")
+    with pytest.raises(UsageError, match="cannot be read"):
+        check_markers(tmp_path / "none.md", "points")
+
+
+# -- the points that ship ----------------------------------------------------------------------------
+
+
+def test_at_least_eight_points_ship_and_begin_as_the_shipped_recipe_does() -> None:
+    base = read_recipe(RECIPES / "en-tiny.toml")
+    shipped = read_points(base)
+    assert len(shipped) >= 8
+    for point in shipped:
+        assert list(point.shared.stages) == list(base.stages)[: len(point.shared.stages)]
+        assert (point.shared.teacher, point.shared.corpus) == (base.teacher, base.corpus)
+        assert point.shared.start == point.recipe.start and point.recipe.stream == base.stream
+    by_name = {point.name: point for point in shipped}
+    assert QuantisationPlan.from_table(by_name["teacher"].recipe.quantise) == EXACT
+    assert not by_name["teacher"].shared.stages and not by_name["teacher"].recipe.stages
+    assert by_name["teacher"].shared.start is None
+    student = by_name["student"]
+    assert (student.shared.stages, student.recipe.quantise) == (base.stages, base.quantise)
+    for name, first in (("magnitude", "magnitude"), ("structured", "heads"), ("lowrank", "lowrank")):
+        own = [table["do"] for table in by_name[name].recipe.stages]
+        assert own[0] == first and own[-1] == "distill" and not by_name[name].shared.stages
+        assert by_name[name].shared.start == base.start is not None
+
+
+def test_the_plans_of_the_points_of_the_base_fit_it() -> None:
+    base = read_recipe(RECIPES / "en-tiny.toml")
+    network = load_checkpoint(str(RECIPES.parent.parent / base.start)).network()
+    for point in read_points(base):
+        if point.recipe.start:
+            QuantisationPlan.from_table(point.recipe.quantise).widths(network)
+
+
+def test_a_point_that_names_no_stage_of_the_recipe_is_refused(tmp_path: Path) -> None:
+    base = Recipe("base", "tiny.en", stages=[{"do": "vocabulary", "size": 9}, {"do": "distill"}])
+    path = tmp_path / "1.toml"
+    path.write_text('name = "a"\nshared = "vocabluary"\n')
+    with pytest.raises(UsageError, match=r"stage of base \(vocabulary, distill\).*did you mean 'vocabulary'"):
+        read_point(path, base)
+    path.write_text('name = "a"\nshared = "vocabulary"\nquantize = 8\n')
+    with pytest.raises(UsageError, match="wanted the keys"):
+        read_point(path, base)
+    path.write_text('name = "a"\nshared = "vocabulary"\n[corpus]\ndev = 0\n')
+    with pytest.raises(UsageError, match=r"corpus\.dev"):
+        read_point(path, base)
+    path.write_text('name = "a"\nshared = "vocabulary"\n')
+    assert read_point(path, base).shared.stages == [{"do": "vocabulary", "size": 9}]
+    path.write_text('name = "a"\nshared = "start"\n')
+    shared = read_point(path, replace(base, start="b.safetensors")).shared
+    assert shared.start == "b.safetensors" and not shared.stages
+    (tmp_path / "2.toml").write_text('name = "a"\nshared = "all"\n')
+    with pytest.raises(UsageError, match="a name each"):
+        read_points(base, tmp_path)

@@ -1,0 +1,88 @@
+"""Device profiles: what they grant, what they refuse, and that this machine can be measured into one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compress.search.device_profile import DeviceProfile, Measured, from_table, load, misses, save, shipped
+from device_asr.errors import OutputError, UsageError
+
+DEVICE = DeviceProfile("toy", 2, 400, 20.0, 300.0, 0.5, 4.0, "made up")
+WITHIN = Measured(1_000_000, 20_000_000, 0.1, rtf=0.125, finalisation=0.075, memory=400 * 2**20)
+
+
+@pytest.mark.parametrize("name", ["laptop", "rpi4", "rpi5"])
+def test_the_shipped_profiles_load_and_name_the_source_of_their_factor(name: str) -> None:
+    device = load(name)
+    assert device.name == name
+    assert "\n" not in device.source and len(device.source) > 80
+    assert "estimate" in device.source.lower() or "assumed" in device.source.lower()
+
+
+def test_slower_devices_have_larger_factors() -> None:
+    assert load("laptop").speed_factor < load("rpi5").speed_factor < load("rpi4").speed_factor
+
+
+def test_a_bundle_exactly_at_its_budgets_misses_none() -> None:
+    assert misses(WITHIN, DEVICE) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "budget", "found"),
+    [
+        ({"bytes": 25_000_000}, "size", 25.0),
+        ({"memory": 500 * 2**20}, "memory", 500.0),
+        ({"finalisation": 0.1}, "finalisation", 400.0),  # times the factor
+        ({"rtf": 0.25}, "RTF", 1.0),
+    ],
+)
+def test_each_budget_is_compared_on_the_device(change: dict[str, float], budget: str, found: float) -> None:
+    (miss,) = misses(replace(WITHIN, **change), DEVICE)
+    assert (miss.budget, miss.found) == (budget, pytest.approx(found))
+    assert miss.excess > 0 and budget in str(miss)
+
+
+def test_what_was_not_measured_misses_nothing() -> None:
+    assert misses(Measured(1, 1), DEVICE) == ()
+
+
+def test_a_saved_profile_loads_as_it_was(tmp_path: Path) -> None:
+    device = replace(DEVICE, source='quotes " and \\ and é')
+    save(device, tmp_path / "toy.toml")
+    assert load(str(tmp_path / "toy.toml")) == device
+    assert [path.name for path in tmp_path.iterdir()] == ["toy.toml"]
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        save(DEVICE, tmp_path / "no" / "toy.toml")
+
+
+def test_bad_profiles_are_one_sentence(tmp_path: Path) -> None:
+    values = {field: getattr(DEVICE, field) for field in DEVICE.__dataclass_fields__}
+    with pytest.raises(UsageError, match=r"size_mb: wanted a number above 0, found 0"):
+        from_table({**values, "size_mb": 0}, "toy.toml")
+    with pytest.raises(UsageError, match=r"threads: wanted a whole number, found 1\.5"):
+        from_table({**values, "threads": 1.5}, "toy.toml")
+    with pytest.raises(UsageError, match=r"rtf: wanted a number above 0, found '0\.5'"):
+        from_table({**values, "rtf": "0.5"}, "toy.toml")
+    with pytest.raises(UsageError, match="source: wanted a text"):
+        from_table({**values, "source": ""}, "toy.toml")
+    with pytest.raises(UsageError, match="unknown key 'memry_mb'; the nearest valid name is 'memory_mb'"):
+        from_table({**values, "memry_mb": 1}, "toy.toml")
+    with pytest.raises(UsageError, match="wanted the key 'rtf'"):
+        from_table({k: v for k, v in values.items() if k != "rtf"}, "toy.toml")
+    with pytest.raises(UsageError, match="Did you mean 'rpi4'"):
+        load("rpi44")
+    with pytest.raises(UsageError, match="does not exist"):
+        load(str(tmp_path / "none.toml"))
+    (tmp_path / "broken.toml").write_text("name = ")
+    with pytest.raises(UsageError, match="cannot be read"):
+        load(str(tmp_path / "broken.toml"))
+
+
+def test_profiles_are_in_the_package() -> None:
+    assert set(shipped()) == {"laptop", "rpi4", "rpi5"}

@@ -1,0 +1,170 @@
+"""What is shown of a hypothesis: words whose attention lies before the last moments of the sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from device_asr.bundle.vocabulary import Vocabulary
+from device_asr.config import PartialConfig
+from device_asr.decoding.ctc import Letter
+from device_asr.decoding.hypothesis import Hypothesis
+from device_asr.recognition.align_att import WINDOW, Streaming, heard_tokens, heard_until
+
+PIECES = (b" the", b" lett", b"er", b".", b" ar", b"rived", b"!")
+VOCABULARY = Vocabulary(PIECES, {"end": 7, "start": 8, "no_speech": 9, "no_timestamps": 10})
+
+
+def attended(tokens: tuple[int, ...], at: tuple[int, ...], positions: int = 50, wide: int = 1) -> Hypothesis:
+    """Each token, and the end, attends evenly to `wide` positions up to and including `at`."""
+    alignment = np.zeros((2, len(tokens) + 1, positions), np.float32)
+    for row, last in enumerate((*at, positions - 1)):
+        alignment[:, row, last + 1 - wide : last + 1] = 1 / wide
+    return Hypothesis(tokens, (-0.1,) * len(tokens), 0.0, alignment, False)
+
+
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        (5, ""),
+        (11, "the"),
+        (25, "the"),
+        (31, "the letter"),
+        (36, "the letter."),
+        (41, "the letter."),
+        (46, "the letter. arrived"),
+        (50, "the letter. arrived!"),
+    ],
+)
+def test_whole_words_are_shown_and_the_sign_behind_the_last_waits(before: int, text: str) -> None:
+    said = attended((0, 1, 2, 3, 4, 5, 6), (10, 20, 30, 35, 40, 45, 48))
+    count = heard_tokens(said, VOCABULARY, heard_until(said), before)
+    assert VOCABULARY.decode(said.tokens[:count]).strip() == text
+
+
+def test_a_token_is_heard_where_most_of_its_attention_is_over() -> None:
+    said = attended((0,), (30,), wide=10)  # positions 21 to 30
+    until = heard_until(said)
+    assert until == 27 and [heard_tokens(said, VOCABULARY, until, at) for at in (26, 27, 28, 29)] == [0, 0, 1, 1]
+
+
+def test_the_first_tokens_keep_the_row_behind_them() -> None:
+    said = attended((0, 1, 2), (10, 20, 30))
+    first = said.first(1)
+    assert first.tokens == (0,) and len(first.logprobs) == 1
+    assert np.array_equal(first.alignment, said.alignment[:, :2])
+    assert heard_tokens(said.first(0), VOCABULARY, heard_until(said.first(0)), 50) == 0
+
+
+def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
+    said = Hypothesis((0, 1, 2), (-0.1,) * 3, 0.0, np.zeros((0, 4, 50), np.float32), False)
+    encoder = SimpleNamespace(
+        reset=lambda: None,
+        feed=lambda sound: 0,
+        last_letter=None,
+        settled=50,
+        encoded=lambda first: SimpleNamespace(positions=50),
+    )
+    decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given, **more: said, is_speech=lambda found: True)
+    shown = Streaming(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32), 0.0)
+    assert shown.hypothesis.tokens == (0, 1, 2) and shown.committed == ()
+
+
+class Speech:
+    """An encoder and a decoder of a speech without end: word i is heard in the 20 positions up to 20 (i + 1).
+
+    The decoder writes the words of the frames that it is given, and attends to where they were heard.
+    """
+
+    def __init__(self) -> None:
+        self.vocabulary = Vocabulary(
+            tuple(f" w{i}".encode() for i in range(300)),
+            {"end": 300, "start": 301, "no_speech": 302, "no_timestamps": 303},
+        )
+        self.positions = self.settled = 0
+        self.last_letter: Letter | None = None
+        self.frames = 16
+        self.asked: list[tuple[int, int]] = []  # the first position and how many
+
+    def reset(self) -> None:
+        pass
+
+    def feed(self, sound: np.ndarray) -> int:
+        return 0
+
+    def encoded(self, first: int = 0) -> SimpleNamespace:
+        self.asked.append((first, self.positions - first))
+        return SimpleNamespace(first=first, positions=self.positions - first)
+
+    def decode(
+        self,
+        encoded: SimpleNamespace,
+        draft: tuple[int, ...],
+        forced: tuple[int, ...],
+        *,
+        more: int,
+        enough: Callable[[np.ndarray], bool],
+    ) -> Hypothesis:
+        tokens = tuple(range(-(-encoded.first // 20), self.positions // 20))
+        assert tokens[: len(forced)] == forced, "what is committed and not left behind is in the frames"
+        assert tokens[: len(draft)] == draft and len(tokens) <= len(draft) + more
+        ends = [20 * (i + 1) - 1 - encoded.first for i in tokens]
+        said = attended(tokens, tuple(ends), encoded.positions, 5)
+        stop = next((i for i in range(len(forced), len(tokens)) if enough(said.alignment[:, i])), len(tokens))
+        return said.first(min(stop + 1, len(tokens)))
+
+    def is_speech(self, hypothesis: Hypothesis) -> bool:
+        return bool(hypothesis.tokens)
+
+
+def test_what_is_decoded_does_not_grow_with_the_phrase() -> None:
+    speech = Speech()
+    partials = Streaming(speech, speech, PartialConfig())
+    for speech.positions in range(16, 3000, 16):  # a minute
+        speech.settled = max(0, speech.positions - 32)
+        shown = partials.update(lambda: np.zeros(0, np.float32), 0.0)
+        if shown is not None:
+            said = max(1, (speech.positions - PartialConfig().guard_ms // 20) // 20)
+            assert shown.hypothesis.tokens == tuple(range(said)), "nothing that was shown is lost"
+            assert shown.committed == shown.hypothesis.tokens[: len(shown.committed)]
+            until = heard_until(shown.hypothesis).tolist()
+            assert all(at in (0, 20 * i + 18) for i, at in enumerate(until)) and until[-3:].count(0) == 0
+    assert max(count for _, count in speech.asked) <= WINDOW + 16
+    assert partials.draft == tuple(range(said + 1)), "the first word that is held back is the last that is sought"
+    partials.begin(np.zeros(0, np.float32))
+    speech.positions = 64
+    partials.update(lambda: np.zeros(0, np.float32), 0.0)
+    assert speech.asked[-1] == (0, 64), "a new phrase is decoded from its beginning"
+
+
+def test_in_a_pause_the_last_word_is_shown() -> None:
+    """Its sound is over: what is held back is what may still go on."""
+    speech = Speech()
+    partials = Streaming(speech, speech, PartialConfig())
+    speech.positions, speech.settled = 64, 32
+    shown = [partials.update(lambda: np.zeros(0, np.float32), pause) for pause in (0.0, 0.2, 0.4)]
+    assert [one and len(one.hypothesis.tokens) for one in shown] == [2, 2, 3]
+
+
+class Ending(Speech):
+    """Its decoder takes word 2 for the last where it hears the phrase from the beginning, though letters go on."""
+
+    def decode(self, encoded: SimpleNamespace, *given: object, **more: object) -> Hypothesis:
+        said = super().decode(encoded, *given, **more)
+        return said.first(3) if encoded.first == 0 else said
+
+
+def test_where_the_decoder_ends_too_soon_it_goes_on_behind_the_last_word() -> None:
+    speech = Ending()
+    partials = Streaming(speech, speech, PartialConfig())
+    shown = []
+    for speech.positions in range(16, 320, 16):
+        speech.settled = max(0, speech.positions - 32)
+        speech.last_letter = Letter("a", speech.positions - 1)
+        shown.append(partials.update(lambda: np.zeros(0, np.float32), 0.0))
+    counts = [len(one.hypothesis.tokens) for one in shown if one]
+    assert counts == sorted(counts) and counts[-1] == (304 - PartialConfig().guard_ms // 20) // 20
+    assert {first for first, _ in speech.asked if first} == {59}, "once, right behind word 2"

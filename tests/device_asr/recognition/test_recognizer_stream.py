@@ -1,0 +1,271 @@
+"""The recogniser with a model that truly streams: a tiny random network, real sound, real endpointing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from device_asr.bundle.bundle import load
+from device_asr.bundle.symbols import SYMBOLS
+from device_asr.config import Config
+from device_asr.config import load as load_config
+from device_asr.decoding.decoder import Decoder
+from device_asr.errors import UsageError
+from device_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted
+from device_asr.recognition.align_att import Streaming, capacity
+from device_asr.recognition.endpoint import FRAME_MS
+from device_asr.recognition.recognizer import StreamingRecognizer
+from device_asr.recognition.stream_encoder import StreamEncoder
+from device_asr.recognition.vad import FRAME, VoiceActivityDetector
+from tests.support.paths import ASSETS
+from tests.support.tiny_network import CHUNKING, SECOND
+
+TIMER = ASSETS / "timer.flac"
+PREROLL = 10 * FRAME  # 300 ms in whole frames
+CHUNK = 320 * CHUNKING.size
+
+
+def silence(seconds: float) -> np.ndarray:
+    return np.zeros(int(seconds * SECOND), np.float32)
+
+
+def said() -> np.ndarray:
+    """Speech with enough silence behind it for the phrase to end by itself."""
+    return np.concatenate([silence(0.5), soundfile.read(TIMER, dtype="float32")[0], silence(1.5)])
+
+
+def going_on() -> np.ndarray:
+    """The same twice, the second time a little quieter."""
+    clip = soundfile.read(TIMER, dtype="float32")[0]
+    return np.concatenate([silence(0.5), clip, 0.7 * clip, clip, silence(1.5)])
+
+
+class Noting(StreamEncoder):
+    """Remembers the sound of each stream, the silence of `flush` left out."""
+
+    streams: list[list[np.ndarray]]
+
+    def reset(self) -> None:
+        super().reset()
+        self.streams = [*getattr(self, "streams", []), []]
+
+    def feed(self, pcm: np.ndarray) -> int:
+        self.streams[-1].append(pcm.copy())
+        return super().feed(pcm)
+
+    def flush(self) -> None:
+        pieces = list(self.streams[-1])
+        super().flush()
+        self.streams[-1] = pieces
+
+
+class Scored:
+    """The real session, but what CTC hears is given: symbols of frames counted from the stream's beginning."""
+
+    def __init__(self, session: object, heard: Callable[[int], str]) -> None:
+        self._session, self._heard = session, heard
+
+    def run(self, method: str, *arrays: np.ndarray) -> list[np.ndarray]:
+        outputs = self._session.run(method, *arrays)
+        scores = np.zeros_like(outputs[0])
+        for row, frame in zip(scores, range(int(arrays[1][0]), int(arrays[1][0]) + len(scores)), strict=True):
+            letter = self._heard(frame)
+            row[SYMBOLS.index(letter) + 1 if letter else 0] = 1.0
+        return [scores, *outputs[1:]]
+
+
+class Made:
+    """A recogniser with its encoder, and what it made of a sound."""
+
+    def __init__(self, bundle: Path, heard: Callable[[int], str] | None = None, **flags: object) -> None:
+        named = {key.replace("__", "."): value for key, value in flags.items()}
+        self.config: Config = load_config(
+            environ={},
+            flags={
+                "model.name": str(bundle),
+                "model.threads": 1,
+                "partial.interval_ms": 96,
+                "decoding.guards": False,
+                **named,
+            },
+        ).config  # random words come again and again
+        opened = load(str(bundle), verify=False)
+        session = opened.session("speech", 1)
+        decoder = Decoder(opened, session, self.config.decoding)
+        method = opened.manifest["programs"]["speech"]["methods"]["stream"]
+        self.encoder = Noting(method, Scored(session, heard) if heard else session, capacity(self.config))
+        self.recognizer = StreamingRecognizer(
+            VoiceActivityDetector(opened.session("vad", 1)),
+            decoder,
+            self.config,
+            Streaming(decoder, self.encoder, self.config.partial),
+        )
+        self.encoder.streams.clear()
+
+    def hear(self, pcm: np.ndarray, cuts: Sequence[int] = ()) -> list[Event]:
+        events = [event for piece in np.split(pcm, sorted(cuts)) for event in self.recognizer.feed(piece)]
+        return events + self.recognizer.finish()
+
+    def heard(self) -> list[np.ndarray]:
+        """The sound of each phrase's stream."""
+        return [np.concatenate(pieces) for pieces in self.encoder.streams]
+
+
+def of(kind: type, events: Sequence[Event]) -> list:
+    return [event for event in events if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize("mode", ["full", "stream"])
+@settings(max_examples=6, deadline=None)
+@given(data=st.data())
+def test_the_same_events_whatever_the_chunking(data: st.DataObject, bundle: Path, mode: str) -> None:
+    pcm = said()
+    at_once = Made(bundle, final__mode=mode).hear(pcm)
+    assert of(Partial, at_once) and of(Final, at_once)
+    cuts = data.draw(st.lists(st.integers(0, len(pcm)), max_size=40))
+    assert Made(bundle, final__mode=mode).hear(pcm, cuts) == at_once
+
+
+def test_the_phrase_ends_by_itself_and_partials_come_chunk_by_chunk(bundle: Path) -> None:
+    made = Made(bundle, lambda frame: "ab"[frame % 2] if frame < 100 else "", partial__guard_ms=100)
+    events = made.hear(said())
+    assert [type(e) for e in events if not isinstance(e, Partial)] == [SpeechStarted, Final, SpeechEnded]
+    (final,) = of(Final, events)
+    assert final.time < len(said()) / SECOND - 0.3
+    start = final.start - PREROLL / SECOND
+    chunks = [round((partial.time - start) * SECOND) // CHUNK for partial in of(Partial, events)]
+    assert len(chunks) > 5 and chunks == sorted(set(chunks)), "an update for a chunk, none between"
+
+
+def test_updates_come_with_the_chunk_nearest_to_the_interval(bundle: Path) -> None:
+    """The first with the first letters, however long the interval, and each half of a chunk until a word is shown."""
+    made = Made(bundle, lambda frame: "ab"[frame % 2] if frame > 20 else "", partial__interval_ms=480)
+    sought: list[float] = []
+    empty: list[float] = []
+    update = made.recognizer._partials.update
+
+    def noted(*given: object) -> object:
+        shown = update(*given)
+        (sought if shown or sought else empty).append(made.encoder.positions * 0.02)
+        return shown
+
+    made.recognizer._partials.update = noted
+    made.hear(said())
+    chunk = CHUNKING.size * 0.02
+    first = [*empty, sought[0]]
+    assert 0 <= first[0] - 0.42 <= chunk / 2 + FRAME_MS / 1000
+    assert all(0 < step <= chunk / 2 + FRAME_MS / 1000 for step in np.diff(first)), first
+    apart = np.diff(sought)
+    assert len(apart) > 3 and np.all(np.abs(apart - 0.48) <= chunk / 2 + FRAME_MS / 1000), apart
+
+
+def test_the_decoder_is_not_asked_where_ctc_hears_nothing_new(bundle: Path) -> None:
+    """Once when there is a letter, and once when its frames have had their look-ahead."""
+    made = Made(bundle, lambda frame: "a" if frame == 20 else "")
+    assert len(of(Partial, made.hear(said()))) <= 2
+
+
+def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:
+    """The same text as of the frames that a stream of its own makes of the phrase's sound, nothing favoured."""
+    made = Made(bundle, final__mode="stream", final__favour_shown=0)
+    pcm = said()
+    (final,) = of(Final, made.hear(pcm))
+    fresh = Made(bundle)
+    first, last = round(final.start * SECOND) - PREROLL, round(final.time * SECOND)
+    fresh.encoder.reset()
+    fresh.encoder.feed(pcm[first:last])
+    fresh.encoder.flush()
+    decoder = fresh.recognizer._decoder
+    wanted = decoder.decode(fresh.encoder.encoded(last - first))
+    assert final.text == decoder.vocabulary.decode(wanted.tokens).strip()
+    assert " ".join(word.text for word in final.words) == final.text
+    assert all(first / SECOND <= word.start <= word.end <= final.time for word in final.words)
+
+
+@pytest.mark.parametrize("mode", ["full", "stream"])
+def test_without_partials_the_same_finals(bundle: Path, mode: str) -> None:
+    """Whether they are off from the beginning, or a slow machine gave them up in the middle.
+
+    Where what was shown is not favoured.
+    """
+    pcm = said()
+    flags = {"final__mode": mode, "final__favour_shown": 0}
+    shown = of(Final, Made(bundle, **flags).hear(pcm))
+    silent = Made(bundle, **flags, partial__enabled=False).hear(pcm)
+    assert not of(Partial, silent) and of(Final, silent) == shown
+    made = Made(bundle, **flags)
+    events = made.recognizer.feed(pcm[: 2 * SECOND])
+    made.recognizer.partial_interval = None
+    events += made.hear(pcm[2 * SECOND :])
+    assert of(Final, events) == shown
+
+
+@settings(max_examples=8, deadline=None)
+@given(before=st.integers(0, 8000), longest=st.floats(5, 8), mode=st.sampled_from(["full", "stream"]))
+def test_a_cut_loses_no_sound_and_begins_a_new_stream(bundle: Path, before: int, longest: float, mode: str) -> None:
+    made = Made(bundle, final__mode=mode, endpoint__longest_phrase_s=longest, endpoint__hangover_ms=2000)
+    pcm = np.concatenate([np.zeros(before, np.float32), going_on()])
+    events = made.hear(pcm)
+    starts = [round(event.time * SECOND) for event in of(SpeechStarted, events)]
+    ends = [round(event.time * SECOND) for event in of(SpeechEnded, events)]
+    assert len(starts) >= 2 and starts[1] == ends[0], "it was cut, and went on at the cut"
+    for number, (start, sound) in enumerate(zip(starts, made.heard(), strict=True)):
+        start -= 0 if number else min(PREROLL, start)
+        assert np.array_equal(sound, np.pad(pcm, (0, len(sound)))[start : start + len(sound)])
+        assert start + len(sound) >= ends[number]
+    assert len(of(Final, events)) == len(starts)
+
+
+def test_what_ctc_did_not_hear_is_no_final(bundle: Path) -> None:
+    events = Made(bundle, lambda frame: "").hear(said())
+    assert [type(e) for e in events if not isinstance(e, Partial)] == [SpeechStarted, SpeechEnded]
+    spaces = Made(bundle, lambda frame: " " if frame % 10 == 0 else "").hear(said())
+    assert not of(Final, spaces), "a space is no letter"
+
+
+def test_the_end_of_a_phrase_is_heard_before_ctc_is_asked(bundle: Path) -> None:
+    """A short word at the end of the sound: its letters come with the last, unfinished chunk."""
+    pcm = said()[: int(1.4 * SECOND)]
+    whole = Made(bundle, lambda frame: "")
+    whole.hear(pcm)
+    chunks = len(whole.heard()[0]) // CHUNK - 1  # whole ones before the one that silence fills up
+    last = chunks * CHUNKING.size
+    assert of(Final, Made(bundle, lambda frame: "a" if frame >= last else "").hear(pcm))
+
+
+def test_the_hang_over_counts_from_the_last_letter(bundle: Path) -> None:
+    pcm = np.concatenate([said(), silence(4)])
+    plain = Made(bundle, lambda frame: "a" if frame == 20 else "")
+    (final,) = of(Final, plain.hear(pcm))
+    start = final.start - PREROLL / SECOND
+    last = int((final.time - start) / 0.02) - 15  # a frame of the silence, within the hang-over
+    longer = Made(bundle, lambda frame: "a" if frame in (20, last) else "")
+    (later,) = of(Final, longer.hear(pcm))
+    letter = start + last * 0.02
+    hangover = longer.config.endpoint.hangover_ms / 1000
+    assert later.time > final.time
+    assert letter + hangover <= later.time + 1e-6 <= letter + hangover + 3 * FRAME_MS / 1000
+
+
+def test_finals_of_a_stream_that_is_not_there_are_refused(bundle: Path, tmp_path: Path) -> None:
+    shutil.copytree(bundle, tmp_path / "plain")
+    path = tmp_path / "plain" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    del manifest["programs"]["speech"]["methods"]["stream"]
+    path.write_text(json.dumps(manifest))
+    flags = {"model.name": str(tmp_path / "plain"), "final.mode": "stream"}
+    with pytest.raises(UsageError, match="wants a model with the method stream, found encode, decode in tiny"):
+        StreamingRecognizer.from_config(load_config(environ={}, flags=flags).config)
+    flags = {"model.name": str(bundle), "final.mode": "stream", "partial.mode": "reencode"}
+    with pytest.raises(UsageError, match=r"final.mode = stream wants partial.mode = stream, found reencode"):
+        StreamingRecognizer.from_config(load_config(environ={}, flags=flags).config)
+    silent = load_config(environ={}, flags={**flags, "partial.enabled": False, "model.threads": 1}).config
+    assert of(Final, StreamingRecognizer.from_config(silent).feed(said()))

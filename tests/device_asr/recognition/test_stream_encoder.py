@@ -1,0 +1,163 @@
+"""Through the .pte: chunks with state are the chunk-masked network, at any split of the sound."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compress.export.export import SpeechProgram, export_speech
+from compress.networks.checkpoint import Checkpoint, add_ctc
+from compress.networks.chunking import Chunking
+from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.whisper.network import Whisper
+from compress.quantize.quantize import EXACT
+from device_asr.bundle.symbols import SYMBOLS, spell, spoken
+from device_asr.bundle.vocabulary import Vocabulary
+from device_asr.decoding.ctc import GreedyCtc, greedy_text
+from device_asr.recognition.stream_encoder import StreamEncoder
+from device_asr.runtime.executorch import Session
+from tests.support.tiny_network import at_once
+
+DIMS = Dims(
+    n_mels=8,
+    state=32,
+    head_dim=16,
+    audio_ctx=1500,
+    text_ctx=448,
+    vocab=260,
+    encoder=(LayerDims(2, 64), LayerDims(2, 64)),
+    decoder=(LayerDims(2, 64, 2),),
+)
+CHUNKING = Chunking(4, 12, 1)
+CHUNKS = 9
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(0)
+    vocabulary = Vocabulary(
+        tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+    )
+    made = add_ctc(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1),)))
+    made.weights["ctc.out.weight"].normal_()
+    return made
+
+
+@pytest.fixture(scope="module")
+def program(checkpoint: Checkpoint) -> SpeechProgram:
+    return export_speech(checkpoint, EXACT, chunking=CHUNKING)
+
+
+@pytest.fixture(scope="module")
+def encoder(program: SpeechProgram, tmp_path_factory: pytest.TempPathFactory) -> StreamEncoder:
+    path = tmp_path_factory.mktemp("pte") / "model.pte"
+    path.write_bytes(program.data)
+    method = program.methods["stream"]
+    return StreamEncoder(method, Session(path, {"stream": [i["name"] for i in method["inputs"]]}), 100)
+
+
+@pytest.fixture(scope="module")
+def sound() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.1, 320 * CHUNKING.size * CHUNKS).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def audio(checkpoint: Checkpoint, sound: np.ndarray) -> torch.Tensor:
+    """(positions, state) of the chunk-masked network over the whole sound."""
+    return at_once(checkpoint.network(), sound, CHUNKING)
+
+
+def test_what_a_call_returned_is_left_alone_by_the_next(encoder: StreamEncoder, sound: np.ndarray) -> None:
+    """So that the state need not be copied: 3 MB a chunk."""
+    encoder.reset()
+    chunk = sound[None, : encoder.chunk]
+    returned = encoder._session.run("stream", chunk, *encoder._state)
+    before = [array.copy() for array in returned]
+    encoder._session.run("stream", -2 * chunk, *returned[-len(encoder._state) :])
+    for array, was in zip(returned, before, strict=True):
+        np.testing.assert_array_equal(array, was)
+
+
+@settings(max_examples=8, deadline=None)
+@given(cuts=st.lists(st.integers(0, 320 * CHUNKING.size * CHUNKS), max_size=12))
+def test_at_any_split_it_is_the_masked_network(
+    cuts: list[int], encoder: StreamEncoder, checkpoint: Checkpoint, sound: np.ndarray, audio: torch.Tensor
+) -> None:
+    encoder.reset()
+    chunks = sum(encoder.feed(piece) for piece in np.split(sound, sorted(cuts)))
+    assert chunks == encoder.chunks == CHUNKS and encoder.positions == CHUNKS * CHUNKING.size
+    assert encoder.settled == (CHUNKS - 1) * CHUNKING.size, "the last chunk has no look-ahead yet"
+    cross = checkpoint.network().decoder.layers[0].cross
+    with torch.no_grad():
+        keys, values = cross.keys_values(audio[None])
+    encoded = encoder.encoded()
+    settled = encoder.settled
+    assert np.allclose(encoded.cross[0][:, :, :settled], keys.numpy()[:, :, :settled], atol=2e-4)
+    assert np.allclose(encoded.cross[1][:, :settled], values.numpy()[:, :settled], atol=2e-4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(cuts=st.lists(st.integers(0, 320 * CHUNKING.size * CHUNKS), max_size=6))
+def test_a_preview_changes_nothing_of_what_is_heard_later(
+    cuts: list[int], encoder: StreamEncoder, sound: np.ndarray
+) -> None:
+    def heard(previews: bool) -> tuple[np.ndarray, ...]:
+        encoder.reset()
+        for piece in np.split(sound, sorted(cuts)):
+            encoder.feed(piece)
+            if previews and encoder.waiting:
+                encoder.preview()
+        return (*encoder.encoded().cross, encoder.scores[: encoder.positions], np.array(encoder.last_letter.frame))
+
+    for found, wanted in zip(heard(True), heard(False), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_preview_is_what_silence_behind_the_sound_would_be(encoder: StreamEncoder, sound: np.ndarray) -> None:
+    encoder.reset()
+    encoder.feed(sound[: 2 * encoder.chunk + 700])
+    encoder.preview()
+    assert encoder.positions == 2 * CHUNKING.size + 2 and encoder.settled == CHUNKING.size, "700 samples: 2 positions"
+    found = encoder.encoded()
+    encoder.flush()
+    filled = encoder.encoded(2 * encoder.chunk + 640 - encoder._delay)
+    assert found.positions == filled.positions == encoder.positions - 2
+    for now, later in zip(found.cross, filled.cross, strict=True):
+        np.testing.assert_array_equal(now, later)
+
+
+def test_parity_is_reported(program: SpeechProgram) -> None:
+    assert program.parity["stream"]["pte_vs_fp32_rms"] < 1e-3
+
+
+def test_what_is_left_is_heard_with_silence_behind_it(encoder: StreamEncoder, sound: np.ndarray) -> None:
+    encoder.reset()
+    assert encoder.feed(sound[:100]) == 0
+    encoder.flush()
+    assert encoder.chunks == 1
+    encoder.flush()
+    assert encoder.chunks == 1, "nothing is left"
+
+
+def test_a_phrase_longer_than_the_capacity_is_heard_on_and_not_gathered(encoder: StreamEncoder) -> None:
+    encoder.reset()
+    encoder.feed(np.zeros(320 * 120, np.float32))
+    assert encoder.positions == 100 and encoder.chunks == 30
+    assert encoder.encoded().positions == 100
+
+
+def test_letters_are_collapsed_at_any_split() -> None:
+    path = [0, 3, 3, 0, 3, 1, 1, 4, 0]
+    scores = np.eye(len(SYMBOLS) + 1, dtype=np.float32)[path]
+    assert greedy_text(scores) == "aa b"
+    ctc = GreedyCtc()
+    letters = [letter for row in scores for letter in ctc.feed(row[None])]
+    assert [(letter.symbol, letter.frame) for letter in letters] == [("a", 1), ("a", 4), (" ", 5), ("b", 7)]
+
+
+def test_texts_become_what_is_spoken() -> None:
+    assert spoken("Dear Priya, it’s 5 o'clock – café!") == "dear priya it's 5 o'clock cafe"
+    assert [SYMBOLS[i - 1] for i in spell("A b")] == ["a", " ", "b"]
