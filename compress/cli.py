@@ -45,7 +45,7 @@ def group() -> None:
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of <name>.jsonl manifests for distillation.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
 def build(recipe: Path, teacher: str | None, out: Path, work: Path, corpus: Path | None, noise: Path | None) -> None:
-    """Teacher weights to a bundle: the recipe's stages in their order, quantise, export."""
+    """Teacher weights to a bundle: the recipe's stages in their order, quantize, export."""
     from dataclasses import replace
 
     from compress.recipe.build import build as run
@@ -73,7 +73,7 @@ def vocabulary_table(manifest: Path, source: str, sizes: tuple[int, ...], full_c
 @group.command()
 @click.option("--new", "name", metavar="NAME", help="Measure this machine with the shipped model, and write NAME.toml.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write.  [default: NAME.toml]")
-@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the recogniser.")
+@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the recognizer.")
 @click.option("--sound", type=click.Path(path_type=Path), help="Speech to measure with.  [default: assets/letter.flac]")
 def profile(name: str | None, out: Path | None, threads: int, sound: Path | None) -> None:
     """List the device profiles, or measure this machine into a new one."""
@@ -202,7 +202,7 @@ def report(work: Path, device_name: str | None, bundle: Path | None, out: Path) 
     help="Folder of stages, bundles and rows, also that of a build; the same command goes on.",
 )
 @click.option("--only", multiple=True, metavar="NAME", help="See to this point alone; may be given again.")
-@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the recogniser.")
+@click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the recognizer.")
 @click.option(
     "--card",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -267,7 +267,7 @@ group.add_command(cost_growth)
     type=click.Path(path_type=Path),
     default=RECIPES / "en-tiny.toml",
     show_default="en-tiny",
-    help="TOML file: its [quantise] is the plan.",
+    help="TOML file: its [quantize] is the plan.",
 )
 @click.option(
     "--bits", type=click.Choice(["8", "32"]), default="32", show_default=True, help="What a group of layers is given."
@@ -294,7 +294,7 @@ def sensitivity_table(
 ) -> None:
     """WER saved by more bits for one group of layers at a time, as a Markdown table; guard-free, greedy."""
     from compress.evaluate.accuracy import accuracy
-    from compress.quantize.quantize import QuantisationPlan, Width
+    from compress.quantize.quantize import QuantizationPlan, Width
     from compress.recipe.cache import write_json
     from compress.recipe.recipe import read_recipe
     from compress.report import sensitivity_table
@@ -302,7 +302,7 @@ def sensitivity_table(
     from compress.report.sensitivity import block, layer, mixed_plan, sensitivity
     from device_asr.metrics.clips import read_manifest
 
-    checkpoint, plan = load_checkpoint(model), QuantisationPlan.from_table(read_recipe(recipe).quantise)
+    checkpoint, plan = load_checkpoint(model), QuantizationPlan.from_table(read_recipe(recipe).quantize)
     heard = [clip for clip in read_manifest(manifest) if clip.text][:clips]
     evaluate = sensitivity_table.kept(
         lambda network: accuracy(network, checkpoint.vocabulary, heard, full_context).wer,

@@ -117,7 +117,7 @@ class AudioConfig(_Section):
     _name = "audio"
     devices: tuple[str, ...] = knob((), "devices to use, best first: index or part of the name; empty: the default")
     channel: int = knob(0, "channel to take, counted from 1; 0 mixes all", low=0, high=64)
-    ring_s: float = knob(30.0, "sound kept while the recogniser is busy", unit="s", low=10, high=600)
+    ring_s: float = knob(30.0, "sound kept while the recognizer is busy", unit="s", low=10, high=600)
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class DecodingConfig(_Section):
     hotwords: str | None = knob(
         None,
         "file of custom words: one word or phrase a line, as it is to be written, and "
-        "after a tab how much it is favoured (1 is usual); empty: none",
+        "after a tab how much it is favored (1 is usual); empty: none",
     )
 
 
@@ -192,7 +192,7 @@ class FinalConfig(_Section):
         "from what was heard chunk by chunk, which a slow device has computed already",
         choices=("full", "stream"),
     )
-    favour_shown: float = knob(
+    favor_shown: float = knob(
         1.0,
         "stream: a word of the last partial stays in the final unless another is so "
         "much more likely; 0: always the likeliest",
@@ -212,7 +212,7 @@ class FinalConfig(_Section):
 @dataclass(frozen=True)
 class InterfaceConfig(_Section):
     _name = "interface"
-    theme: str = knob("dark", "colours of the interface", choices=("dark", "light"))
+    theme: str = knob("dark", "colors of the interface", choices=("dark", "light"))
     paragraph_s: float = knob(2.0, "pause that begins a new paragraph", unit="s", low=0.5, high=60)
     keys: dict[str, str] = knob({}, 'key bindings by action, such as pause = "space"')
 

@@ -1,4 +1,4 @@
-"""What a recogniser says: frozen events, all times in seconds of the audio fed so far (audio clock).
+"""What a recognizer says: frozen events, all times in seconds of the audio fed so far (audio clock).
 
 Events compare equal when what was heard is equal: compute times, which depend on the machine, are
 left out of the comparison, so that "the same events whatever the chunking" can be tested with `==`.
@@ -70,7 +70,7 @@ class SpeechEnded:
 
 @dataclass(frozen=True, slots=True)
 class AudioGap:
-    """`lost` seconds of sound before `time` never reached the recogniser (overflow, unplugged device)."""
+    """`lost` seconds of sound before `time` never reached the recognizer (overflow, unplugged device)."""
 
     time: Seconds
     lost: Seconds

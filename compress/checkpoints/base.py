@@ -25,7 +25,7 @@ from compress.networks.whisper.dims import Dims
 from compress.networks.whisper.network import Whisper, sinusoids
 from compress.networks.whisper.programs import SINES_ATOL
 from compress.quantize.grid import LOWEST, on_grid
-from compress.quantize.quantize import EMBEDDING, Width, quantise_linears
+from compress.quantize.quantize import EMBEDDING, Width, quantize_linears
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import OutputError
 
@@ -47,7 +47,7 @@ def pack(weight: Tensor, width: Width) -> list[Tensor]:
     """The table (rows, columns) float32 in `width`, bit for bit as the exporter stores it."""
     logits = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     logits.weight = nn.Parameter(weight.detach().to(torch.float32), requires_grad=False)
-    holder = quantise_linears(nn.Sequential(logits), width.bits, width.group)
+    holder = quantize_linears(nn.Sequential(logits), width.bits, width.group)
     return stored_form(holder[0])
 
 

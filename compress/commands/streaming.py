@@ -26,7 +26,7 @@ CHUNKS, AHEADS, PASTS = (160.0, 320.0, 640.0), (320.0, 640.0), (2.5, 5.0)  # ms,
     type=click.Path(path_type=Path),
     default=RECIPES / "en-tiny.toml",
     show_default="en-tiny",
-    help="TOML file: its stages, and how it quantises.",
+    help="TOML file: its stages, and how it quantizes.",
 )
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of <name>.jsonl manifests of the recipe.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds of the recipe.")
@@ -70,7 +70,7 @@ CHUNKS, AHEADS, PASTS = (160.0, 320.0, 640.0), (320.0, 640.0), (2.5, 5.0)  # ms,
     metavar="SECONDS",
     help="What a chunk attends to before itself; may be given again.",
 )
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the recogniser.")
+@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the recognizer.")
 @click.option(
     "--work",
     type=click.Path(path_type=Path),
@@ -104,7 +104,7 @@ def chunk_table(
     import shlex
 
     from compress import tables
-    from compress.quantize.quantize import QuantisationPlan
+    from compress.quantize.quantize import QuantizationPlan
     from compress.recipe.recipe import read_recipe
     from compress.report import chunk_sweep as chunk_points
     from compress.report.ablation import Maker
@@ -117,7 +117,7 @@ def chunk_table(
     materials = read_material(manifests, clips)
     bundle, base = load(model), read_recipe(recipe)
     checkpoint = load_checkpoint(source) if source else Maker(work, corpus, noise).last_stage(base, progress)
-    made = chunk_points.Chunks(checkpoint, QuantisationPlan.from_table(base.quantise), bundle, threads, work, progress)
+    made = chunk_points.Chunks(checkpoint, QuantizationPlan.from_table(base.quantize), bundle, threads, work, progress)
     rows = made.run(wanted, materials)
     given = [("--checkpoint", source), ("--corpus", corpus), ("--noise", noise), ("--clips", clips)]
     given = [pair for pair in given if pair[1]] + [("--manifest", path) for path in manifests]
@@ -132,7 +132,7 @@ def chunk_table(
 @click.command("growth")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--model", default="en-tiny", show_default=True, help="A bundle with the method stream.")
-@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the recogniser.")
+@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True, help="Of the recognizer.")
 @click.option("--seconds", type=click.FloatRange(min=10), default=600, show_default=True, help="Of speech, at most.")
 @click.option(
     "--out",

@@ -21,14 +21,14 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class Labelled:
+class Labeled:
     """A clip's sound, (n,) float32 at 16 kHz, and the teacher's text of it in a student's vocabulary."""
 
     sound: np.ndarray
     label: Label
 
 
-def labelled(clips: Sequence[Clip], cache: LabelCache, teacher: Vocabulary, student: Vocabulary) -> Iterator[Labelled]:
+def labeled(clips: Sequence[Clip], cache: LabelCache, teacher: Vocabulary, student: Vocabulary) -> Iterator[Labeled]:
     """Those of the clips whose label is trusted, the label written in the student's vocabulary.
 
     Raises:
@@ -40,10 +40,10 @@ def labelled(clips: Sequence[Clip], cache: LabelCache, teacher: Vocabulary, stud
         sounds = [read_clip(clip) for clip in group]
         for clip, sound, label in zip(group, sounds, cache.labels(sounds, [clip.text for clip in group]), strict=True):
             if trusted(label, teacher, clip.text):
-                yield Labelled(sound, translate(label))
+                yield Labeled(sound, translate(label))
 
 
-def batches(found: Sequence[Labelled], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Targets]]:
+def batches(found: Sequence[Labeled], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Targets]]:
     """Batches of like length: pcm (batch, samples) float32, lengths (batch,), and what the student should say."""
     ordered = sorted(found, key=lambda one: len(one.sound))
     for at in range(0, len(ordered), BATCH):
@@ -52,12 +52,12 @@ def batches(found: Sequence[Labelled], vocabulary: Vocabulary) -> Iterator[tuple
         yield torch.from_numpy(pcm), torch.from_numpy(lengths), targets([one.label for one in group], vocabulary)
 
 
-def token_batches(found: Sequence[Labelled], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def token_batches(found: Sequence[Labeled], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """The same with the decoder's input in place of its targets: (batch, n) tokens, padded with the end."""
     for pcm, lengths, wanted in batches(found, vocabulary):
         yield pcm, lengths, wanted.tokens
 
 
-def spoken(found: Sequence[Labelled], vocabulary: Vocabulary) -> list[tuple[np.ndarray, list[int]]]:
+def spoken(found: Sequence[Labeled], vocabulary: Vocabulary) -> list[tuple[np.ndarray, list[int]]]:
     """Each sound with all ids that the decoder is fed for it, prompt first."""
     return [(one.sound, [*vocabulary.prompt, *one.label.tokens.tolist()]) for one in found]

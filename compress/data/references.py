@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from device_asr.metrics.wer import normalise, word_errors
+from device_asr.metrics.wer import normalize, word_errors
 
 MOST_WER = 0.75  # between the two texts: more, and there is too little to align
 _EDGE = re.compile(r"^([^\w]*)(.*?)([^\w]*)$", re.DOTALL)
@@ -19,7 +19,7 @@ def corrected(heard: str, given: str) -> str | None:
     """`given` written as the teacher writes; None where it is of another sentence than `heard`.
 
     Words on which both agree keep the teacher's form, and so do runs of words that are the same when they
-    are normalised (numbers, titles, contractions) or joined ("to day", "today"). Other words are the given
+    are normalized (numbers, titles, contractions) or joined ("to day", "today"). Other words are the given
     ones, between the signs and with the first capital of what they replace. A given text with capitals is
     taken whole.
     """
@@ -61,7 +61,7 @@ def _same(old: list[str], new: list[str]) -> bool:
         return False
     if "".join(map(_plain, old)) == "".join(map(_plain, new)):
         return True
-    return normalise(" ".join(old)) == normalise(" ".join(new))
+    return normalize(" ".join(old)) == normalize(" ".join(new))
 
 
 def _dressed(old: list[str], new: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a student is trained towards: the teacher's text, and its best tokens at every step of it."""
+"""What a student is trained toward: the teacher's text, and its best tokens at every step of it."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def targets(labels: Sequence[Label], vocabulary: Vocabulary) -> Targets:
 def distillation_loss(logits: Tensor, wanted: Targets, soft: float, hard: float, temperature: float = 1.0) -> Tensor:
     """soft x KL(teacher's best tokens || student) + hard x cross-entropy on the text, mean over tokens.
 
-    The teacher's distribution is renormalised over the tokens kept of it; both sides are divided by
+    The teacher's distribution is renormalized over the tokens kept of it; both sides are divided by
     `temperature` and the term multiplied by its square (Hinton et al. 2015). The student's is over the
     whole vocabulary, so that weight on any other token costs.
 

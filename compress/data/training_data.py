@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.data import calibration as labelled
-from compress.data.calibration import Labelled
+from compress.data import calibration as labeled
+from compress.data.calibration import Labeled
 from compress.data.corpus import CorpusError, check_sound, read_corpus
 from compress.data.labels import LabelCache, has_bfloat16
 from compress.networks.checkpoint import Checkpoint
@@ -61,10 +61,10 @@ class Material:
         clips = [clip for clip in self.clips if clip.text or not texts]
         return random.Random(1).sample(clips, min(count, len(clips)))
 
-    def labelled(self, vocabulary: Vocabulary, count: int) -> list[Labelled]:
+    def labeled(self, vocabulary: Vocabulary, count: int) -> list[Labeled]:
         """Some of the clips with the teacher's text in `vocabulary`, those left out whose text is not trusted."""
         cache = LabelCache(self.labels, self.teacher, bfloat16=has_bfloat16("cpu"))
-        return list(labelled.labelled(self.some(count), cache, self.teacher.vocabulary, vocabulary))
+        return list(labeled.labeled(self.some(count), cache, self.teacher.vocabulary, vocabulary))
 
     def measured(self, name: str, count: int) -> list[Clip]:
         """The first `count` clips with a text of a manifest of the corpus folder, to measure WER on.

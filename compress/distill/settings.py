@@ -10,7 +10,7 @@ import numpy as np
 
 from compress.data.augment import Augmentation
 from compress.networks.chunking import Chunking
-from compress.quantize.quantize import QuantisationPlan
+from compress.quantize.quantize import QuantizationPlan
 from compress.settings import check_count, check_types
 from device_asr.errors import UsageError
 
@@ -74,7 +74,7 @@ class Streaming:
 class DistillRecipe:
     """Settings of a training run.
 
-    batch: clips computed together; accumulate: batches to one step of the optimiser.
+    batch: clips computed together; accumulate: batches to one step of the optimizer.
     warmup: steps. soft, hard: weights of the KL term on the teacher's best tokens, softened by
     `temperature`, and of the cross-entropy on its text. hidden: weight of the mean square distance of the
     encoder's states to the teacher's, who hears 30 s at once. cut: how often a clip that has a version cut in
@@ -105,7 +105,7 @@ class DistillRecipe:
     save_every: float = 120.0
     augment: Augmentation = field(default_factory=Augmentation)
     streaming: Streaming | None = None
-    qat: QuantisationPlan | None = field(default=None, metadata=LATER)
+    qat: QuantizationPlan | None = field(default=None, metadata=LATER)
     evaluate: str | None = field(default=None, metadata=LATER)
     evaluate_clips: int = field(default=50, metadata=LATER)
     wer_budget: float | None = field(default=None, metadata=LATER)
@@ -117,7 +117,7 @@ class DistillRecipe:
     def __post_init__(self) -> None:
         object.__setattr__(self, "only", (self.only,) if isinstance(self.only, str) else tuple(self.only))
         if isinstance(self.qat, Mapping):
-            object.__setattr__(self, "qat", QuantisationPlan.from_table(self.qat))
+            object.__setattr__(self, "qat", QuantizationPlan.from_table(self.qat))
         if isinstance(self.streaming, Mapping):
             check_types(Streaming, self.streaming, "distill.streaming")
             try:

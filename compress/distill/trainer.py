@@ -2,7 +2,7 @@
 
 The teacher always saw 30 s; on an unpadded phrase it does not know where to stop. The student is
 given the phrase with 0 to 1 s of room around it, cut in mid-speech at times, and learns the teacher's
-text of the 30 s window, its end included. Resumable: weights, averages, optimiser and position are
+text of the 30 s window, its end included. Resumable: weights, averages, optimizer and position are
 saved together, and the randomness of a step depends on the seed and its number alone (see `loader.py`).
 """
 
@@ -83,7 +83,7 @@ def distill(
         report: called with the metrics of every step: loss, rate, step, of, speed (seconds of sound a
             second), words (a second), left (seconds).
         judge: evaluates the averaged weights after each epoch; "qualify" and "stop" end the run.
-        bfloat16: compute in it; None: where the device does so natively. Weights and optimiser stay float32.
+        bfloat16: compute in it; None: where the device does so natively. Weights and optimizer stay float32.
 
     Raises:
         CorpusError: no clip of 0.5 to 29 s, or none that the teacher's text fits.
@@ -141,7 +141,7 @@ class _Training:
         self.network.frontend = TrainingFrontend(self.network.frontend, recipe.augment.masked)
         self.guide, self.tutor = self._guide(), self._tutor(teacher)
         self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(
+        self.optimizer = torch.optim.AdamW(
             _trained(self.network, recipe.only), lr=recipe.rate, weight_decay=recipe.weight_decay
         )
         self.step, self.audio, self.learned, self.judged, self.ended = 0, 0.0, 0, 0, False
@@ -216,7 +216,7 @@ class _Training:
             "ended": self.ended,
             "network": self.network.state_dict(),
             "averaged": self.averaged,
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
         }
         try:
             torch.save(state, temporary)
@@ -241,7 +241,7 @@ class _Training:
             for name in ("step", "audio", "learned", "judged", "ended", "averaged"):
                 setattr(self, name, state[name])
             self.network.load_state_dict(state["network"])
-            self.optimiser.load_state_dict(state["optimiser"])
+            self.optimizer.load_state_dict(state["optimizer"])
         if metrics.exists():
             rows = [line for line in metrics.read_text().splitlines(keepends=True) if _step_of(line) <= self.step]
             write_whole(metrics, "".join(rows))
@@ -286,13 +286,13 @@ class _Training:
         self.save()
 
     def _learn(self, prepared: list[Batch], number: int) -> tuple[dict[str, Any], float, int]:
-        """One step of the optimiser: metrics, seconds of sound, words."""
+        """One step of the optimizer: metrics, seconds of sound, words."""
         recipe = self.recipe
         if not prepared:
             return {"loss": None, "rate": 0.0}, 0.0, 0
         torch.manual_seed(int(np.random.SeedSequence((recipe.seed, 2, number)).generate_state(1)[0]))
         everything = sum(batch.wanted.count for batch in prepared)
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         loss = 0.0
         parts: Counter[str] = Counter()
         for batch in prepared:
@@ -309,10 +309,10 @@ class _Training:
                 "run again: it goes on from the last saved step."
             )
         rate = recipe.rate * schedule(number, recipe.warmup, self.total)
-        for options in self.optimiser.param_groups:
+        for options in self.optimizer.param_groups:
             options["lr"] = rate
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), recipe.clip_norm)
-        self.optimiser.step()
+        self.optimizer.step()
         apply_masks(self.network, self.masks)
         decay = min(recipe.average, number / (number + 10))
         with torch.no_grad():

@@ -43,7 +43,7 @@ def lower(programs: Mapping[str, ExportedProgram]) -> bytes:
     Inputs are read in place (not memory-planned): a decoding step would otherwise copy its caches.
 
     Raises:
-        DelegationError: a matrix product, convolution, softmax or normalisation is left undelegated.
+        DelegationError: a matrix product, convolution, softmax or normalization is left undelegated.
     """
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower

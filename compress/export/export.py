@@ -30,7 +30,7 @@ from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.programs import DecodeProgram, EncodeProgram
 from compress.networks.whisper.stream import StreamProgram, example, flattened, signature
-from compress.quantize.quantize import EXACT, QuantisationPlan, quantise, quantise_linears
+from compress.quantize.quantize import EXACT, QuantizationPlan, quantize, quantize_linears
 from device_asr.errors import UsageError
 
 CACHE = 224  # token slots: 28 s of fast English is about 120 tokens; Whisper's own sample length
@@ -44,7 +44,7 @@ class SpeechProgram:
     """The .pte with what the manifest says of it.
 
     methods: name -> {inputs, outputs}. constants: input -> {offset, shape, dtype} in the file.
-    parity: method -> largest and mean difference between fp32, quantised network and .pte.
+    parity: method -> largest and mean difference between fp32, quantized network and .pte.
     """
 
     data: bytes
@@ -55,12 +55,12 @@ class SpeechProgram:
 
 def export_speech(
     checkpoint: Checkpoint,
-    plan: QuantisationPlan | None = None,
+    plan: QuantizationPlan | None = None,
     sample: np.ndarray | None = None,
     clips: Sequence[Spoken] = (),
     chunking: Chunking | None = None,
 ) -> SpeechProgram:
-    """Quantises and exports a checkpoint; one with a CTC head gets the method `stream` too.
+    """Quantizes and exports a checkpoint; one with a CTC head gets the method `stream` too.
 
     Args:
         chunking: of `stream`; None: the usual one.
@@ -73,19 +73,19 @@ def export_speech(
         DelegationError: a heavy operation was left to portable kernels.
         TieError: the tied embedding does not lie in the file as expected.
     """
-    plan = plan or QuantisationPlan()
+    plan = plan or QuantizationPlan()
     chunking = chunking or Chunking()
     exact, exact_stream, _ = _programs(checkpoint, EXACT, chunking)
-    quantised, stream, static = _programs(checkpoint, plan, chunking)
-    table = embedding.stored_form(quantised[1].logits)
+    quantized, stream, static = _programs(checkpoint, plan, chunking)
+    table = embedding.stored_form(quantized[1].logits)
     exact_table = embedding.stored_form(exact[1].logits)
     encode_args, decode_args = _encode_arguments(checkpoint), _decode_arguments(checkpoint, table)
     with torch.no_grad():
         if static:
-            quantised = _fixed(checkpoint, quantised, table, static, clips)
+            quantized = _fixed(checkpoint, quantized, table, static, clips)
         exported = {
-            "encode": export(quantised[0], encode_args[0], dynamic_shapes=encode_args[1]),
-            "decode": export(quantised[1], decode_args[0], dynamic_shapes=decode_args[1]),
+            "encode": export(quantized[0], encode_args[0], dynamic_shapes=encode_args[1]),
+            "decode": export(quantized[1], decode_args[0], dynamic_shapes=decode_args[1]),
         }
         if stream is not None:
             exported["stream"] = export(stream, example(checkpoint.dims, chunking))
@@ -94,13 +94,13 @@ def export_speech(
     methods = _describe(checkpoint, table)
     if stream is not None:
         methods["stream"] = signature(checkpoint.dims, chunking)
-    parity = _parity(checkpoint, data, methods, (*exact, exact_table), (*quantised, table), sample)
+    parity = _parity(checkpoint, data, methods, (*exact, exact_table), (*quantized, table), sample)
     if stream is not None and exact_stream is not None:
         parity["stream"] = _stream_parity(data, methods["stream"], exact_stream, stream, sample)
     return SpeechProgram(data, methods, constants, parity)
 
 
-def export_stream(checkpoint: Checkpoint, plan: QuantisationPlan, chunking: Chunking) -> SpeechProgram:
+def export_stream(checkpoint: Checkpoint, plan: QuantizationPlan, chunking: Chunking) -> SpeechProgram:
     """The method `stream` alone as a program of its own, to compare ways of chunking with; without parity.
 
     Raises:
@@ -116,29 +116,29 @@ def export_stream(checkpoint: Checkpoint, plan: QuantisationPlan, chunking: Chun
 
 def _programs(
     checkpoint: Checkpoint,
-    plan: QuantisationPlan,
+    plan: QuantizationPlan,
     chunking: Chunking,
 ) -> tuple[tuple[EncodeProgram, DecodeProgram], StreamProgram | None, set[nn.Module]]:
     """`encode` and `decode`, `stream` where there is a CTC head, and the layers whose activations will be static.
 
-    All are quantised but for those; `stream` and `encode` share the encoder, and so their weights in the file. Where
+    All are quantized but for those; `stream` and `encode` share the encoder, and so their weights in the file. Where
     there are static layers, `stream` has an encoder of its own, with dynamic activations.
     """
     network = _exportable(checkpoint)
     names = plan.static_layers(network)
-    quantise(network, plan)
+    quantize(network, plan)
     static = {network.get_submodule(name) for name in names}
     encode = EncodeProgram(network).eval()
     decode = DecodeProgram(network, checkpoint.alignment_heads, CACHE).eval()
-    quantise_linears(decode, plan.table.bits, plan.table.group, only=("logits",))
+    quantize_linears(decode, plan.table.bits, plan.table.group, only=("logits",))
     if network.ctc is None:
         return (encode, decode), None, static
-    hearing = quantise(_exportable(checkpoint), replace(plan, activations="dynamic")) if static else network
+    hearing = quantize(_exportable(checkpoint), replace(plan, activations="dynamic")) if static else network
     return (encode, decode), StreamProgram(hearing, chunking).eval(), static
 
 
 def _exportable(checkpoint: Checkpoint) -> Whisper:
-    """The network with normalisations that XNNPACK takes whole; not yet quantised."""
+    """The network with normalizations that XNNPACK takes whole; not yet quantized."""
     network = checkpoint.network().requires_grad_(False)
     for module in network.modules():
         if isinstance(module, LayerNorm):
@@ -241,17 +241,17 @@ def _parity(
     data: bytes,
     described: Mapping[str, Any],
     exact: tuple[nn.Module, nn.Module, list[Tensor]],
-    quantised: tuple[nn.Module, nn.Module, list[Tensor]],
+    quantized: tuple[nn.Module, nn.Module, list[Tensor]],
     sample: np.ndarray | None,
 ) -> dict[str, dict[str, float]]:
-    """fp32 against quantised against .pte on one phrase; decode is given the same inputs in all three.
+    """fp32 against quantized against .pte on one phrase; decode is given the same inputs in all three.
 
-    exact, quantised: `encode`, `decode` and its table.
+    exact, quantized: `encode`, `decode` and its table.
     """
     pcm = _sound(sample)
     with _session(data, described) as session:
         with torch.no_grad():
-            fp32, int8 = exact[0](pcm), quantised[0](pcm)
+            fp32, int8 = exact[0](pcm), quantized[0](pcm)
         pte = session.run("encode", pcm.numpy())
         report = {"encode": _difference(fp32, int8, pte)}
         layers = len(checkpoint.dims.decoder)
@@ -260,15 +260,15 @@ def _parity(
         rest = (*_caches(checkpoint), cross[:layers], cross[layers:])
         with torch.no_grad():
             fp32 = exact[1](tokens, position, exact[2], *rest)
-            int8 = quantised[1](tokens, position, quantised[2], *rest)
-        args = (tokens, position, quantised[2], *rest)
+            int8 = quantized[1](tokens, position, quantized[2], *rest)
+        args = (tokens, position, quantized[2], *rest)
         flat = [array.numpy() for group in args for array in (group if isinstance(group, list) else [group])]
         report["decode"] = _difference(fp32[:1], int8[:1], session.run("decode", *flat)[:1])
     return report
 
 
 def _stream_parity(
-    data: bytes, described: Mapping[str, Any], exact: StreamProgram, quantised: StreamProgram, sample: np.ndarray | None
+    data: bytes, described: Mapping[str, Any], exact: StreamProgram, quantized: StreamProgram, sample: np.ndarray | None
 ) -> dict[str, float]:
     """The same of the CTC logits that stay, of all chunks, each program with a state of its own."""
     pcm, size = _sound(sample), described["inputs"][0]["shape"][1]
@@ -279,7 +279,7 @@ def _stream_parity(
         states: list[Any] = [empty, empty, [tensor.numpy() for tensor in flattened(empty)]]
         for at in range(0, pcm.shape[1] - size + 1, size):
             chunk = pcm[:, at : at + size]
-            for k, program in enumerate((exact, quantised)):
+            for k, program in enumerate((exact, quantized)):
                 out = program(chunk, *states[k])
                 states[k] = exact.state_of(out)
                 heard[k].append(out[0][kept])
@@ -309,17 +309,17 @@ def _session(data: bytes, described: Mapping[str, Any]) -> Iterator[Any]:
         )
 
 
-def _difference(fp32: Any, quantised: Any, pte: Any) -> dict[str, float]:
+def _difference(fp32: Any, quantized: Any, pte: Any) -> dict[str, float]:
     """Root mean square of the differences relative to the fp32 values, and the largest absolute one."""
 
     def flat(tensors: Any) -> np.ndarray:
         return np.concatenate([np.asarray(t, dtype=np.float64).reshape(-1) for t in tensors])
 
-    a, b, c = flat(fp32), flat(quantised), flat(pte)
+    a, b, c = flat(fp32), flat(quantized), flat(pte)
     scale = float(np.sqrt(np.mean(a * a))) or 1.0
     return {
-        "quantised_vs_fp32_rms": round(float(np.sqrt(np.mean((b - a) ** 2))) / scale, 6),
-        "pte_vs_quantised_rms": round(float(np.sqrt(np.mean((c - b) ** 2))) / scale, 6),
+        "quantized_vs_fp32_rms": round(float(np.sqrt(np.mean((b - a) ** 2))) / scale, 6),
+        "pte_vs_quantized_rms": round(float(np.sqrt(np.mean((c - b) ** 2))) / scale, 6),
         "pte_vs_fp32_rms": round(float(np.sqrt(np.mean((c - a) ** 2))) / scale, 6),
         "pte_vs_fp32_max": round(float(np.abs(c - a).max()), 5),
     }

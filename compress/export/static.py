@@ -2,7 +2,7 @@
 
 XNNPACK takes the result whole with dynamic shapes (encode and decode of a small network: no heavy
 operation is left, .pte against the converted graph 0.0002-0.002 relative RMS). Only linear layers are
-annotated: XNNPACK's quantiser would otherwise put the residual sums and the products inside LayerNorm
+annotated: XNNPACK's quantizer would otherwise put the residual sums and the products inside LayerNorm
 through 8 bits too.
 """
 
@@ -42,12 +42,12 @@ def fix_ranges(
     )
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-    quantiser = XNNPACKQuantizer()
+    quantizer = XNNPACKQuantizer()
     for name in layers:
-        quantiser.set_module_name(name, get_symmetric_quantization_config(is_per_channel=True))
+        quantizer.set_module_name(name, get_symmetric_quantization_config(is_per_channel=True))
     count = 0
     with torch.no_grad():
-        observed = prepare_pt2e(export(program, example, dynamic_shapes=shapes).module(), quantiser)
+        observed = prepare_pt2e(export(program, example, dynamic_shapes=shapes).module(), quantizer)
         for call in calls:
             observed(*call)
             count += 1

@@ -78,7 +78,7 @@ class LowRankReport:
         return tuple(layer.name for layer in self.layers if layer.whole)
 
 
-def factorise(
+def factorize(
     checkpoint: Checkpoint, settings: LowRankSettings, calibration: Iterable[Batch] = ()
 ) -> tuple[Checkpoint, LowRankReport]:
     """The checkpoint with the chosen layers as products of two; energy 1 or no layers change nothing.
@@ -100,7 +100,7 @@ def decompose(
 ) -> dict[str, Decomposition]:
     """Singular values of the chosen layers; the costly part, the same for every rank.
 
-    Raises: see `factorise`.
+    Raises: see `factorize`.
     """
     network = checkpoint.network()
     linears = linear_layers(network)
@@ -199,7 +199,7 @@ def within_budget(
         rounds: evaluations of cuts at most, besides the whole network's. report: called after each.
 
     Raises:
-        UsageError: a budget or number of rounds that cannot be, a rank instead of an energy; see `factorise`.
+        UsageError: a budget or number of rounds that cannot be, a rank instead of an energy; see `factorize`.
     """
     if not 0 <= budget < math.inf:
         raise UsageError(f"WER budget: wanted a share of 0 or more, such as 0.15, found {budget}.")

@@ -10,7 +10,7 @@ CTC_WIDTH = 256  # hidden features of the CTC head
 
 
 class LayerNorm(nn.LayerNorm):
-    """Layer normalisation; `decomposed` writes it with operations that XNNPACK delegates."""
+    """Layer normalization; `decomposed` writes it with operations that XNNPACK delegates."""
 
     decomposed = False
 
@@ -18,9 +18,9 @@ class LayerNorm(nn.LayerNorm):
         if not self.decomposed:
             return super().forward(x)
         wide = x.unsqueeze(-2)  # XNNPACK's mean takes the last two axes of four
-        centred = wide - wide.mean(dim=(-2, -1), keepdim=True)
-        variance = (centred * centred).mean(dim=(-2, -1), keepdim=True)
-        return (centred * torch.rsqrt(variance + self.eps)).squeeze(-2) * self.weight + self.bias
+        centered = wide - wide.mean(dim=(-2, -1), keepdim=True)
+        variance = (centered * centered).mean(dim=(-2, -1), keepdim=True)
+        return (centered * torch.rsqrt(variance + self.eps)).squeeze(-2) * self.weight + self.bias
 
 
 class Attention(nn.Module):

@@ -70,7 +70,7 @@ class SileroStep(nn.Module):
         real, imaginary = spectrum[:, :BINS], spectrum[:, BINS:]
         x = torch.sqrt(real * real + imaginary * imaginary)
         for conv, stride in zip(self.convs, self.strides, strict=True):
-            x = F.relu(conv(_neighbours(x, stride)))
+            x = F.relu(conv(_neighbors(x, stride)))
         gates = self.input_gates(x) + self.state_gates(hidden)
         take, forget, candidate, give = (gates[:, k * STATE : (k + 1) * STATE] for k in range(4))
         cell = torch.sigmoid(forget) * cell + torch.sigmoid(take) * torch.tanh(candidate)
@@ -78,7 +78,7 @@ class SileroStep(nn.Module):
         return torch.sigmoid(self.output(F.relu(hidden))), pcm[:, -CONTEXT:].clone(), hidden, cell
 
 
-def _neighbours(x: Tensor, stride: int) -> Tensor:
+def _neighbors(x: Tensor, stride: int) -> Tensor:
     """(n, channels) -> (n / stride, 3 * channels): previous, this and next row, zeros beyond the edges."""
     edge = torch.zeros(1, x.shape[1])
     padded = torch.cat([edge, x, edge], 0)

@@ -185,7 +185,7 @@ def masks(checkpoint: Checkpoint) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def apply_masks(network: nn.Module, masks: Mapping[str, Tensor]) -> None:
-    """Sets masked weights to zero, in place; to be called after every step of the optimiser.
+    """Sets masked weights to zero, in place; to be called after every step of the optimizer.
 
     Gradients are left alone: AdamW's momentum would move a masked weight all the same.
 

@@ -66,7 +66,7 @@ class LayerSettings:
 
     amount: share in [0, 1) of the layers to remove, rounded down. layers: how many stay in each part.
     parts: of "encoder" and "decoder". importance: "spaced" keeps the first, the last and evenly spaced
-    ones between them, as Distil-Whisper does (Gandhi et al. 2023, arXiv:2311.00430).
+    ones between them, as Distill-Whisper does (Gandhi et al. 2023, arXiv:2311.00430).
     """
 
     amount: float | None = None

@@ -22,7 +22,7 @@ from device_asr.errors import UsageError
 # words, 0.15 and 0.9
 COMMON_WORDS = 400_000  # at most, of wordfreq's English list
 CAPITALISED = 0.05  # share of an ordinary word's occurrences with a capital
-CAPITALISED_NAME = 0.5  # the same for words whose capitalised piece was merged before the other
+CAPITALISED_NAME = 0.5  # the same for words whose capitalized piece was merged before the other
 AFTER_SPACE = 0.97  # share of words that follow a space
 NUMBERS = tuple(str(n) for n in (*range(100), *range(1900, 2031)))
 SIGNS = (",", ".", "?", "!", "'", "-", ":", ";", '"', "%", "$", " $", "...", " -", ' "', '."', ',"', '?"')
@@ -41,7 +41,7 @@ class VocabularyReport:
 def select(vocabulary: Vocabulary, size: int, texts: Iterable[str] = ()) -> list[int]:
     """Ids of the `size` pieces to keep, in order: all bytes, then pieces by frequency, closed under merges.
 
-    Frequencies come from wordfreq's English list (words as they are and capitalised, after a space or
+    Frequencies come from wordfreq's English list (words as they are and capitalized, after a space or
     not), from numbers and signs, and from `texts`.
 
     Raises:

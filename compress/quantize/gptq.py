@@ -16,7 +16,7 @@ from torch import Tensor
 from compress.lowrank.decomposition import Batch, input_moments, ridged
 from compress.networks.checkpoint import Checkpoint
 from compress.quantize.grid import HIGHEST, LARGEST, LOWEST, bears_lowest, on_grid
-from compress.quantize.quantize import QuantisationPlan
+from compress.quantize.quantize import QuantizationPlan
 from compress.settings import check_count
 from device_asr.errors import UsageError
 
@@ -28,18 +28,18 @@ SMALLEST = 1e-9  # scale
 class RoundSettings:
     """Which layers are rounded, and by what.
 
-    plan: the quantisation; its layers of 4 bits are rounded but for the token embedding and what is heard in chunks
+    plan: the quantization; its layers of 4 bits are rounded but for the token embedding and what is heard in chunks
     only (adapters, CTC head), which the exporter rounds to nearest as it does the others. clips: of the recipe's,
     that calibrate. ridge: added to the diagonal of the inputs' covariance, relative to its mean.
     """
 
-    plan: QuantisationPlan
+    plan: QuantizationPlan
     clips: int = 256
     ridge: float = 1e-2
 
     def __post_init__(self) -> None:
-        if not isinstance(self.plan, QuantisationPlan):
-            object.__setattr__(self, "plan", QuantisationPlan.from_table(self.plan))
+        if not isinstance(self.plan, QuantizationPlan):
+            object.__setattr__(self, "plan", QuantizationPlan.from_table(self.plan))
         check_count("round.clips", self.clips)
         if self.ridge <= 0:
             raise UsageError(f"round.ridge: wanted a number above 0, found {self.ridge}.")

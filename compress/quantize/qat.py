@@ -1,4 +1,4 @@
-"""Fake quantisation: float arithmetic that rounds as the program will, to train through or to measure with."""
+"""Fake quantization: float arithmetic that rounds as the program will, to train through or to measure with."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.network import Whisper
-from compress.quantize.quantize import FLOAT, QuantisationPlan, Width
+from compress.quantize.quantize import FLOAT, QuantizationPlan, Width
 from device_asr.errors import UsageError
 
 
-class FakeQuantisedEmbedding(nn.Embedding):
+class FakeQuantizedEmbedding(nn.Embedding):
     """An embedding whose `weight` is rounded wherever it is read, the tied logits included.
 
     The float weights stay the parameter `weight` of the state, so that training's averages and
@@ -33,13 +33,13 @@ class FakeQuantisedEmbedding(nn.Embedding):
         return self.rounding(self._parameters["weight"])
 
 
-def prepare_qat(network: Whisper, plan: QuantisationPlan) -> Whisper:
-    """Puts fake quantisation around the linear layers and the token embedding, in place.
+def prepare_qat(network: Whisper, plan: QuantizationPlan) -> Whisper:
+    """Puts fake quantization around the linear layers and the token embedding, in place.
 
-    Parameters keep their names and their float values: optimiser, averages and checkpoints go on as before.
+    Parameters keep their names and their float values: optimizer, averages and checkpoints go on as before.
 
     Raises:
-        UsageError: static activations, or see `QuantisationPlan.widths`.
+        UsageError: static activations, or see `QuantizationPlan.widths`.
     """
     from torchao.quantization import quantize_
     from torchao.quantization.qat import QATConfig
@@ -54,20 +54,20 @@ def prepare_qat(network: Whisper, plan: QuantisationPlan) -> Whisper:
             config = QATConfig(activation_config=activations, weight_config=_weight_config(width), step="prepare")
             quantize_(network, config, lambda child, name, names=names: name in names)
     if plan.embedding != FLOAT:
-        network.decoder.embedding = FakeQuantisedEmbedding(network.decoder.embedding, plan.table)
+        network.decoder.embedding = FakeQuantizedEmbedding(network.decoder.embedding, plan.table)
         network.decoder.norm.register_forward_hook(LogitsRounding())
     return network
 
 
 def convert_qat(network: Whisper) -> Whisper:
-    """Takes the fake quantisation out again, in place: plain layers with the float weights that were trained."""
+    """Takes the fake quantization out again, in place: plain layers with the float weights that were trained."""
     from torchao.quantization import quantize_
     from torchao.quantization.qat import QATConfig
     from torchao.quantization.qat.linear import FakeQuantizedLinear
 
     quantize_(network, QATConfig(step="convert"), lambda child, _: isinstance(child, FakeQuantizedLinear))
     prepared = network.decoder.embedding
-    if isinstance(prepared, FakeQuantisedEmbedding):
+    if isinstance(prepared, FakeQuantizedEmbedding):
         plain = nn.Embedding(prepared.num_embeddings, prepared.embedding_dim, device="meta")
         plain.weight = prepared._parameters["weight"]
         network.decoder.embedding = plain
@@ -89,31 +89,31 @@ class LogitsRounding:
         return self.rounding(output)
 
 
-def simulate(checkpoint: Checkpoint, plan: QuantisationPlan) -> Whisper:
-    """A float network that answers as the quantised program will: weights rounded once, activations as they come.
+def simulate(checkpoint: Checkpoint, plan: QuantizationPlan) -> Whisper:
+    """A float network that answers as the quantized program will: weights rounded once, activations as they come.
 
     For measuring a plan without exporting it; not for training (see `prepare_qat`).
 
     Raises:
-        UsageError: static activations, or see `QuantisationPlan.widths`.
+        UsageError: static activations, or see `QuantizationPlan.widths`.
     """
     network = prepare_qat(checkpoint.network().requires_grad_(False), plan)
     for module in network.modules():
-        quantiser = getattr(module, "weight_fake_quantizer", None)
-        if quantiser is not None:
-            module.weight.copy_(quantiser(module.weight))
-            quantiser.enabled = False
+        quantizer = getattr(module, "weight_fake_quantizer", None)
+        if quantizer is not None:
+            module.weight.copy_(quantizer(module.weight))
+            quantizer.enabled = False
     embedding = network.decoder.embedding
-    if isinstance(embedding, FakeQuantisedEmbedding):
+    if isinstance(embedding, FakeQuantizedEmbedding):
         embedding._parameters["weight"].copy_(embedding.weight)
         embedding.rounding.enabled = False
     return network
 
 
-def _only_dynamic(plan: QuantisationPlan) -> None:
+def _only_dynamic(plan: QuantizationPlan) -> None:
     if plan.activations != "dynamic":
         raise UsageError(
-            "Fake quantisation knows dynamic activations only: static ranges are measured on the exported "
+            "Fake quantization knows dynamic activations only: static ranges are measured on the exported "
             'graph. Wanted activations = "dynamic" here; export_speech measures a static plan.'
         )
 

@@ -1,6 +1,6 @@
-"""Quantisation: which weights get how many bits, done for good, simulated, or trained through.
+"""Quantization: which weights get how many bits, done for good, simulated, or trained through.
 
-Weights are symmetric integers; activations are int8, quantised per token as they come ("dynamic") or
+Weights are symmetric integers; activations are int8, quantized per token as they come ("dynamic") or
 with ranges measured beforehand ("static", see `calibration.py`).
 """
 
@@ -52,8 +52,8 @@ class Width:
 
 
 @dataclass(frozen=True)
-class QuantisationPlan:
-    """What is quantised, and how far.
+class QuantizationPlan:
+    """What is quantized, and how far.
 
     bits, group: of every linear layer, see `Width`; a layer whose columns are not whole groups of the
         4-bit default gets 8 bits.
@@ -97,11 +97,11 @@ class QuantisationPlan:
         columns = {name: child.in_features for name, child in network.named_modules() if isinstance(child, nn.Linear)}
         widths = {name: self.default if self.default.fits(n) else Width(8) for name, n in columns.items()}
         for pattern, width in self.layers:
-            widths |= dict.fromkeys(choose(columns, [pattern], "quantise.layers"), width)
+            widths |= dict.fromkeys(choose(columns, [pattern], "quantize.layers"), width)
         for name, width in widths.items():
             if not width.fits(columns[name]):
                 raise UsageError(
-                    f"Quantisation: {name} has {columns[name]} columns, which are not whole groups of "
+                    f"Quantization: {name} has {columns[name]} columns, which are not whole groups of "
                     f"{width.group or 2}; choose another group, or 8 bits."
                 )
         return widths
@@ -112,13 +112,13 @@ class QuantisationPlan:
             return []
         return [name for name, width in self.widths(network).items() if width.bits == 8]
 
-    def with_layers(self, names: Mapping[str, Width]) -> QuantisationPlan:
+    def with_layers(self, names: Mapping[str, Width]) -> QuantizationPlan:
         """The same plan with these layers changed; `decoder.embedding` is the table's name."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         if (table := names.get(EMBEDDING)) is not None:
             values |= {"embedding": table.bits, "embedding_group": table.group}
         values["layers"] = (*self.layers, *((name, width) for name, width in names.items() if name != EMBEDDING))
-        return QuantisationPlan(**values)
+        return QuantizationPlan(**values)
 
     def to_table(self) -> dict[str, Any]:
         """As a table of a TOML recipe or JSON object; settings that are none are left out."""
@@ -132,28 +132,28 @@ class QuantisationPlan:
         return table
 
     @classmethod
-    def from_table(cls, table: Mapping[str, Any]) -> QuantisationPlan:
+    def from_table(cls, table: Mapping[str, Any]) -> QuantizationPlan:
         """The inverse of `to_table`.
 
         Raises:
             UsageError: an unknown key, or a value that cannot be.
         """
-        _known(table, [f.name for f in fields(cls)], "quantise")
+        _known(table, [f.name for f in fields(cls)], "quantize")
         overrides = table.get("layers", ())
         if not isinstance(overrides, list | tuple) or not all(isinstance(entry, Mapping) for entry in overrides):
             raise UsageError(
-                f"quantise.layers: wanted a list of tables with name, bits and group, found {overrides!r}."
+                f"quantize.layers: wanted a list of tables with name, bits and group, found {overrides!r}."
             )
         layers = []
         for entry in overrides:
-            _known(entry, ["name", "bits", "group"], "quantise.layers")
+            _known(entry, ["name", "bits", "group"], "quantize.layers")
             if "name" not in entry or "bits" not in entry:
-                raise UsageError(f"quantise.layers: wanted name and bits in each, found {dict(entry)}.")
+                raise UsageError(f"quantize.layers: wanted name and bits in each, found {dict(entry)}.")
             layers.append((str(entry["name"]), Width(entry["bits"], entry.get("group"))))
         return cls(**{**table, "layers": tuple(layers)})
 
 
-EXACT = QuantisationPlan(bits=FLOAT, embedding=FLOAT)  # nothing quantised
+EXACT = QuantizationPlan(bits=FLOAT, embedding=FLOAT)  # nothing quantized
 
 
 def _known(table: Mapping[str, Any], keys: list[str], where: str) -> None:
@@ -164,7 +164,7 @@ def _known(table: Mapping[str, Any], keys: list[str], where: str) -> None:
 
 
 @dataclass(frozen=True)
-class QuantisationReport:
+class QuantizationReport:
     """What a plan makes of a network: linear layers by bits, and bytes of all matrices before and after.
 
     The token embedding is counted in the bytes; biases, norms and positions stay float32 and are not.
@@ -177,7 +177,7 @@ class QuantisationReport:
     bytes: Mapping[int, int]
 
 
-def report(network: Whisper, plan: QuantisationPlan) -> QuantisationReport:
+def report(network: Whisper, plan: QuantizationPlan) -> QuantizationReport:
     """Counts what `plan` does to `network`, which is not changed."""
     widths = plan.widths(network)
     counts: dict[int, int] = {}
@@ -188,7 +188,7 @@ def report(network: Whisper, plan: QuantisationPlan) -> QuantisationReport:
     stored: dict[int, int] = {}
     for name, width in every.items():
         stored[width.bits] = stored.get(width.bits, 0) + width.bytes(*sizes[name])
-    return QuantisationReport(
+    return QuantizationReport(
         counts, sum(4 * rows * columns for rows, columns in sizes.values()), sum(stored.values()), stored
     )
 
@@ -196,13 +196,13 @@ def report(network: Whisper, plan: QuantisationPlan) -> QuantisationReport:
 # -- for good --------------------------------------------------------------------------------------
 
 
-def quantise(network: Whisper, plan: QuantisationPlan) -> Whisper:
-    """Quantises the linear layers with dynamic activations in place.
+def quantize(network: Whisper, plan: QuantizationPlan) -> Whisper:
+    """Quantizes the linear layers with dynamic activations in place.
 
     Static ones are left to `calibration.fix_ranges`, the embedding to the exporter.
 
     Raises:
-        UsageError: see `QuantisationPlan.widths`.
+        UsageError: see `QuantizationPlan.widths`.
     """
     by_width: dict[Width, list[str]] = {}
     static = set(plan.static_layers(network))
@@ -210,22 +210,22 @@ def quantise(network: Whisper, plan: QuantisationPlan) -> Whisper:
         if name not in static:
             by_width.setdefault(width, []).append(name)
     for width, names in by_width.items():
-        quantise_linears(network, width.bits, width.group, tuple(names))
+        quantize_linears(network, width.bits, width.group, tuple(names))
     return network
 
 
-def quantise_linears(
+def quantize_linears(
     module: nn.Module, bits: int = 8, group: int | None = None, only: tuple[str, ...] | None = None
 ) -> nn.Module:
     """Replaces the weights of every linear layer that is still float, in place.
 
     One scale per output channel, or per `group` input columns. Activations are int8, asymmetric, per
-    token, quantised on the fly. One scale a tensor instead ruins speech models (published: 4.5 -> 7.6 %
+    token, quantized on the fly. One scale a tensor instead ruins speech models (published: 4.5 -> 7.6 %
     WER); per channel costs 0.1-0.3 %.
 
     Args:
         bits, group: see `Width`; 32 leaves the module as it is.
-        only: names of the layers to quantise; None: all.
+        only: names of the layers to quantize; None: all.
 
     Raises:
         UsageError: another bit width or group.
@@ -249,12 +249,12 @@ def quantise_linears(
     )
 
     def chosen(child: nn.Module, name: str) -> bool:
-        return isinstance(child, nn.Linear) and not is_quantised(child) and (only is None or name in only)
+        return isinstance(child, nn.Linear) and not is_quantized(child) and (only is None or name in only)
 
     quantize_(module, config, chosen)
     return module
 
 
-def is_quantised(linear: nn.Linear) -> bool:
-    """Whether `quantise_linears` has been here."""
+def is_quantized(linear: nn.Linear) -> bool:
+    """Whether `quantize_linears` has been here."""
     return hasattr(linear.weight, "qdata")

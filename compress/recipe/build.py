@@ -7,7 +7,7 @@ from pathlib import Path
 from compress.checkpoints.load import load_checkpoint
 from compress.data.training_data import Material, Progress
 from compress.networks.checkpoint import Checkpoint
-from compress.quantize.quantize import QuantisationPlan
+from compress.quantize.quantize import QuantizationPlan
 from compress.recipe.bundle import check_out, write_bundle
 from compress.recipe.cache import FLOAT_BYTES, Stages, origin
 from compress.recipe.export import _export, _export_vad
@@ -32,7 +32,7 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
             OutputError: one sentence each.
     """
     check_out(out)
-    plan = QuantisationPlan.from_table(recipe.quantise)
+    plan = QuantizationPlan.from_table(recipe.quantize)
     stages = Stages(work, progress)
     teacher = load_checkpoint(recipe.teacher)
     material = Material(teacher, recipe.corpus, corpus, noise, work / "labels", progress)

@@ -14,7 +14,7 @@ from compress.export.export import CACHE, TOKENS_PER_CALL, SpeechProgram
 from compress.export.vad import describe as describe_vad
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
-from compress.quantize.quantize import QuantisationPlan, report
+from compress.quantize.quantize import QuantizationPlan, report
 from compress.recipe.card import write_card
 from compress.recipe.recipe import Recipe
 from device_asr.bundle.bundle import FORMAT
@@ -23,8 +23,8 @@ from device_asr.errors import OutputError, UsageError
 
 VOCABULARY = "vocabulary.txt.gz"  # 0.23 MB of 50 256 pieces, 0.55 unpacked
 LICENCES = [
-    {"part": "speech model", "licence": "MIT", "from": "OpenAI Whisper tiny.en"},
-    {"part": "voice activity detector", "licence": "MIT", "from": "Silero VAD"},
+    {"part": "speech model", "license": "MIT", "from": "OpenAI Whisper tiny.en"},
+    {"part": "voice activity detector", "license": "MIT", "from": "Silero VAD"},
 ]
 
 
@@ -67,7 +67,7 @@ def _write(
     manifest = _manifest(recipe, checkpoint, speech, {path.name: _facts(path) for path in sorted(temporary.iterdir())})
     if recipe.base:
         half = base.beside(out)
-        base.save(checkpoint, QuantisationPlan.from_table(recipe.quantise).table, half)
+        base.save(checkpoint, QuantizationPlan.from_table(recipe.quantize).table, half)
         manifest["base"] = {"file": half.name, **_facts(half)}
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     previous = out / "CARD.md"
@@ -89,7 +89,7 @@ def _manifest(
     recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, files: Mapping[str, Any]
 ) -> dict[str, Any]:
     dims, tokens = checkpoint.dims, checkpoint.vocabulary
-    plan = QuantisationPlan.from_table(recipe.quantise)
+    plan = QuantizationPlan.from_table(recipe.quantize)
     counts = report(checkpoint.network(), plan)
     return {
         "format": FORMAT,
@@ -98,7 +98,7 @@ def _manifest(
         "description": recipe.description,
         "sample_rate": SAMPLE_RATE,
         "parameters": checkpoint.parameters,
-        "licences": LICENCES,
+        "licenses": LICENCES,
         "provenance": list(checkpoint.provenance),
         "files": dict(files),
         "programs": {
@@ -122,6 +122,6 @@ def _manifest(
             "suppress": list(tokens.suppress),
             "suppress_first": list(tokens.suppress_first),
         },
-        "quantisation": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
+        "quantization": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
         "parity": speech.parity,
     }

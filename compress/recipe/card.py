@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compress.quantize.quantize import FLOAT, QuantisationPlan
+from compress.quantize.quantize import FLOAT, QuantizationPlan
 
 MEASURED = "## Measured\n"  # everything from this heading on is written by hand or by commands, and is kept
 
 
-def _quantisation(manifest: Mapping[str, Any]) -> str:
-    """How the weights are stored and the activations quantised, in one line."""
-    facts = manifest.get("quantisation")
+def _quantization(manifest: Mapping[str, Any]) -> str:
+    """How the weights are stored and the activations quantized, in one line."""
+    facts = manifest.get("quantization")
     if facts is None:  # a bundle from before plans were told
         return f"Linear layers: {_bits(manifest['speech']['weights_bits'])} weights."
-    plan = QuantisationPlan.from_table(facts["plan"])
+    plan = QuantizationPlan.from_table(facts["plan"])
     layers, stored = ({int(bits): n for bits, n in facts[name].items()} for name in ("layers", "bytes"))
     rule = f"Linear layers: {_width(plan.bits, plan.group)}"
     if set(layers) != {plan.bits}:
@@ -47,15 +47,15 @@ def write_card(path: Path, manifest: Mapping[str, Any], previous: str) -> None:
         manifest["description"] + ".",
         "",
         f"* {manifest['parameters'] / 1e6:.1f} M parameters, {size / 1e6:.1f} MB.",
-        f"* {_quantisation(manifest)}",
+        f"* {_quantization(manifest)}",
         f"* Language: {manifest['language']}. Input: {manifest['sample_rate']} Hz mono.",
         "",
         "## Provenance",
         "",
     ]
     lines += [f"{k}. {step}" for k, step in enumerate(manifest["provenance"], 1)]
-    lines += ["", "## Licences", ""]
-    lines += [f"* {entry['part']}: {entry['licence']} ({entry['from']})" for entry in manifest["licences"]]
+    lines += ["", "## Licenses", ""]
+    lines += [f"* {entry['part']}: {entry['license']} ({entry['from']})" for entry in manifest["licenses"]]
     lines += ["", "## Files", "", "| file | bytes | sha256 |", "|---|---|---|"]
     lines += [
         f"| {name} | {entry['bytes']} | `{entry['sha256'][:16]}...` |" for name, entry in manifest["files"].items()
@@ -80,11 +80,11 @@ def write_card(path: Path, manifest: Mapping[str, Any], previous: str) -> None:
         "Root mean square of the difference, relative to the fp32 values, on 10 s of assets/letter.flac; "
         "the last column is the largest absolute difference.",
         "",
-        "| method | quantised / fp32 | .pte / quantised | .pte / fp32 | largest |",
+        "| method | quantized / fp32 | .pte / quantized | .pte / fp32 | largest |",
         "|---|---|---|---|---|",
     ]
     lines += [
-        f"| {name} | {p['quantised_vs_fp32_rms']} | {p['pte_vs_quantised_rms']} | {p['pte_vs_fp32_rms']} | "
+        f"| {name} | {p['quantized_vs_fp32_rms']} | {p['pte_vs_quantized_rms']} | {p['pte_vs_fp32_rms']} | "
         f"{p['pte_vs_fp32_max']} |"
         for name, p in manifest["parity"].items()
     ]

@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from compress.data import calibration as labelled
+from compress.data import calibration as labeled
 from compress.data.training_data import Material
 from compress.export.export import SpeechProgram, export_speech
 from compress.export.vad import export_vad
@@ -17,7 +17,7 @@ from compress.networks.checkpoint import Checkpoint
 from compress.networks.silero import load_silero, weights_path
 from compress.networks.whisper.frontend import SAMPLE_RATE
 from compress.paths import LETTER
-from compress.quantize.quantize import QuantisationPlan, report
+from compress.quantize.quantize import QuantizationPlan, report
 from compress.recipe.cache import REPORT, Stages, plain, write_json
 from compress.recipe.recipe import Recipe
 
@@ -25,13 +25,13 @@ STATIC_CLIPS = 32  # that the ranges of static activations are measured on
 
 
 def _export(
-    stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: QuantisationPlan, material: Material, key: str
+    stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: QuantizationPlan, material: Material, key: str
 ) -> SpeechProgram:
     static = plan.activations == "static"
     # the corpus is a part of the key only where ranges are measured on it: programs made before are found again
     inputs = (
         key,
-        dict(recipe.quantise),
+        dict(recipe.quantize),
         *((dict(recipe.corpus),) if static else ()),
         *((asdict(recipe.chunking),) if checkpoint.dims.ctc else ()),
     )
@@ -43,9 +43,9 @@ def _export(
     else:
         stages.progress("export", None, "")
         began = time.monotonic()
-        found = material.labelled(checkpoint.vocabulary, STATIC_CLIPS) if static else []
+        found = material.labeled(checkpoint.vocabulary, STATIC_CLIPS) if static else []
         program = export_speech(
-            checkpoint, plan, _sample(), labelled.spoken(found, checkpoint.vocabulary), recipe.chunking
+            checkpoint, plan, _sample(), labeled.spoken(found, checkpoint.vocabulary), recipe.chunking
         )
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.pte").write_bytes(program.data)

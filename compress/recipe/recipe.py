@@ -10,12 +10,12 @@ from typing import Any
 
 from compress.distill.settings import LATER
 from compress.networks.chunking import Chunking
-from compress.quantize.quantize import QuantisationPlan
+from compress.quantize.quantize import QuantizationPlan
 from compress.recipe.techniques import settings_of
 from compress.settings import check_types
 from device_asr.errors import UsageError
 
-PLANS, OWN_PLAN = ("plan", "qat"), "quantise"  # settings of stages that take a plan, and the recipe's own
+PLANS, OWN_PLAN = ("plan", "qat"), "quantize"  # settings of stages that take a plan, and the recipe's own
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Recipe:
     """What to build; read from TOML, see recipes/en-tiny.toml.
 
     corpus: manifest -> clips taken of it, or "all". stages: the techniques in their order, each a table
-    with its name as `do` and its settings; in one that takes a plan, the text "quantise" stands for the recipe's own.
-    quantise: see `QuantisationPlan`. base: whether the network in
+    with its name as `do` and its settings; in one that takes a plan, the text "quantize" stands for the recipe's own.
+    quantize: see `QuantizationPlan`. base: whether the network in
     half precision is written beside the bundle, see `base.py`. start: the checkpoint that the stages begin
     with, such as a bundle's base; none: the teacher. stream: how a network with a CTC head hears in chunks,
     the fields of `Chunking`.
@@ -36,14 +36,14 @@ class Recipe:
     description: str = ""
     corpus: Mapping[str, int | str] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
-    quantise: Mapping[str, Any] = field(default_factory=dict)
+    quantize: Mapping[str, Any] = field(default_factory=dict)
     base: bool = field(default=False, metadata=LATER)
     start: str | None = field(default=None, metadata=LATER)
     stream: Mapping[str, int] = field(default_factory=dict, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(Recipe, vars(self), "Recipe")
-        QuantisationPlan.from_table(self.quantise)
+        QuantizationPlan.from_table(self.quantize)
         object.__setattr__(self, "stages", [self._planned(table) for table in self.stages])
         for table in self.stages:
             settings_of(table)
@@ -57,7 +57,7 @@ class Recipe:
 
     def _planned(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
         """A stage with the recipe's own plan where it names that."""
-        return {**table, **{key: dict(self.quantise) for key in PLANS if table.get(key) == OWN_PLAN}}
+        return {**table, **{key: dict(self.quantize) for key in PLANS if table.get(key) == OWN_PLAN}}
 
     @property
     def chunking(self) -> Chunking:

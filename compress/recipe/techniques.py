@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from compress.data import calibration as labelled
+from compress.data import calibration as labeled
 from compress.data.training_data import Material
 from compress.distill.early_stopping import Judge, TrainingReport, training_report
 from compress.distill.settings import DistillRecipe
@@ -116,8 +116,8 @@ def _structured(cut: Callable[[Checkpoint, Any, Iterable[Any]], tuple[Checkpoint
     ) -> tuple[Checkpoint, StructureReport]:
         if not _taylor(settings):
             return cut(checkpoint, settings, ())
-        found = material.labelled(checkpoint.vocabulary, IMPORTANCE_CLIPS)
-        return cut(checkpoint, settings, labelled.batches(found, checkpoint.vocabulary))
+        found = material.labeled(checkpoint.vocabulary, IMPORTANCE_CLIPS)
+        return cut(checkpoint, settings, labeled.batches(found, checkpoint.vocabulary))
 
     return run
 
@@ -169,10 +169,10 @@ class LowRankSearch:
 def _lowrank(
     checkpoint: Checkpoint, settings: LowRankStage, material: Material, folder: Path
 ) -> tuple[Checkpoint, LowRankReport | LowRankSearch]:
-    found = material.labelled(checkpoint.vocabulary, CALIBRATION_CLIPS) if settings.activations else ()
-    calibration = labelled.token_batches(found, checkpoint.vocabulary)
+    found = material.labeled(checkpoint.vocabulary, CALIBRATION_CLIPS) if settings.activations else ()
+    calibration = labeled.token_batches(found, checkpoint.vocabulary)
     if settings.wer_budget is None:
-        return lowrank.factorise(checkpoint, settings, calibration)
+        return lowrank.factorize(checkpoint, settings, calibration)
     clips = material.some(settings.clips, texts=True)
 
     def wer(cut: Checkpoint) -> float:
@@ -195,10 +195,8 @@ def _lowrank(
 def _round(
     checkpoint: Checkpoint, settings: RoundSettings, material: Material, folder: Path
 ) -> tuple[Checkpoint, RoundReport]:
-    found = material.labelled(checkpoint.vocabulary, settings.clips)
-    return round_weights(
-        checkpoint, settings, labelled.token_batches(found, checkpoint.vocabulary), material.zeros_stay
-    )
+    found = material.labeled(checkpoint.vocabulary, settings.clips)
+    return round_weights(checkpoint, settings, labeled.token_batches(found, checkpoint.vocabulary), material.zeros_stay)
 
 
 # -- training ----------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ class Point:
     """A row of the table to be: what is built.
 
     shared: the first stages of the shipped recipe, which points have in common. recipe: the point's own
-    stages after them, with the clips they learn from, and how it is quantised.
+    stages after them, with the clips they learn from, and how it is quantized.
     """
 
     shared: Recipe
@@ -48,10 +48,10 @@ class Point:
 
 
 def read_point(path: Path, base: Recipe) -> Point:
-    """A point from TOML: name, description, shared, and if need be [corpus], [[stages]], [stream] and [quantise].
+    """A point from TOML: name, description, shared, and if need be [corpus], [[stages]], [stream] and [quantize].
 
     shared: "all" stages of `base`, those up to the first of that name, "start": none, but what `base` begins with, or
-    "none": the point begins with the teacher. corpus, stream, quantise: as in `base` where left out.
+    "none": the point begins with the teacher. corpus, stream, quantize: as in `base` where left out.
 
     Raises:
         UsageError: unreadable, unknown or missing keys, a stage that is not in `base`.
@@ -75,7 +75,7 @@ def read_point(path: Path, base: Recipe) -> Point:
         "teacher": base.teacher,
         "language": base.language,
         "corpus": base.corpus,
-        "quantise": base.quantise,
+        "quantize": base.quantize,
         "stream": base.stream,
     }
     given["start"] = None if until == NONE else base.start
@@ -83,7 +83,7 @@ def read_point(path: Path, base: Recipe) -> Point:
         return Point(replace(base, stages=base.stages[:count], start=given["start"]), Recipe(**{**given, **values}))
     except TypeError as error:
         raise UsageError(
-            f"Point {path}: wanted the keys name, description, shared, corpus, stages, stream and quantise ({error})."
+            f"Point {path}: wanted the keys name, description, shared, corpus, stages, stream and quantize ({error})."
         ) from None
 
 
@@ -132,11 +132,11 @@ class Maker:
         return sum(int(tensor.count_nonzero()) for tensor in checkpoint.learned.values())
 
     def last_stage(self, recipe: Recipe, progress: Progress) -> Checkpoint:
-        """The network of a recipe before quantisation; what is not yet in this work folder is made."""
+        """The network of a recipe before quantization; what is not yet in this work folder is made."""
         return self.network(Point(recipe, replace(recipe, stages=())), progress)[0]
 
     def network(self, point: Point, progress: Progress) -> tuple[Checkpoint, str]:
-        """The network before quantisation, and the key of its last stage, see `Stages.walk`.
+        """The network before quantization, and the key of its last stage, see `Stages.walk`.
 
         A point begins with what a build has made in this work folder, and a build with what a point has.
         """

@@ -26,7 +26,7 @@ HEAD = (
     "WER, %",
     "sub / del / ins",
     "RTF",
-    "finalisation, ms, p50 / p95",
+    "finalization, ms, p50 / p95",
     "without the hang-over",
 )
 
@@ -41,7 +41,7 @@ class Row:
 
     key: of the bundle, the speech and the threads, see `row_key`. bytes: of the bundle's files, packed
     through zlib. words, substitutions, deletions, insertions: over the whole manifest. wer, rtf: fractions.
-    finalisation, compute: seconds, (p50, p95) with the hang-over and without; None: no phrase was heard.
+    finalization, compute: seconds, (p50, p95) with the hang-over and without; None: no phrase was heard.
     """
 
     key: str
@@ -58,7 +58,7 @@ class Row:
     insertions: int
     wer: float | None
     rtf: float | None
-    finalisation: tuple[float | None, float | None]
+    finalization: tuple[float | None, float | None]
     compute: tuple[float | None, float | None]
 
 
@@ -95,7 +95,7 @@ def to_row(key: str, bundle: Path, nonzero: int, record: Mapping[str, Any]) -> R
     """A row from a bundle's manifest and the record of its benchmark, see device_asr/bench/report.py."""
     contents = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))
     found = record["corpora"][0]
-    times = [(found[name]["p50"], found[name]["p95"]) for name in ("finalisation", "finalisation_no_hangover")]
+    times = [(found[name]["p50"], found[name]["p95"]) for name in ("finalization", "finalization_no_hangover")]
     names = ("clips", "words", "substitutions", "deletions", "insertions", "wer", "rtf")
     return Row(
         key,
@@ -106,7 +106,7 @@ def to_row(key: str, bundle: Path, nonzero: int, record: Mapping[str, Any]) -> R
         sum(int(entry["bytes"]) for entry in contents["files"].values()),
         packed_bytes(bundle),
         **{name: found[name] for name in names},
-        finalisation=times[0],
+        finalization=times[0],
         compute=times[1],
     )
 
@@ -117,7 +117,7 @@ def read_rows(path: Path) -> dict[str, Row]:
 
     def make(values: Mapping[str, Any]) -> Row:
         known = {name: value for name, value in values.items() if name in names}
-        return Row(**{**known, **{name: tuple(known[name]) for name in ("finalisation", "compute")}})
+        return Row(**{**known, **{name: tuple(known[name]) for name in ("finalization", "compute")}})
 
     return tables.read_rows(path, make)
 
@@ -136,7 +136,7 @@ def table(rows: Sequence[Row], heard: str, command: str) -> str:
     def cells(row: Row) -> list[str]:
         sizes = [f"{value / 1e6:.1f}" for value in (row.parameters, row.nonzero, row.bytes, row.packed)]
         errors = f"{row.substitutions} / {row.deletions} / {row.insertions}"
-        times = [" / ".join(figure(value, 1000, ".0f") for value in pair) for pair in (row.finalisation, row.compute)]
+        times = [" / ".join(figure(value, 1000, ".0f") for value in pair) for pair in (row.finalization, row.compute)]
         return [row.title, *sizes, figure(row.wer, 100, ".1f"), errors, figure(row.rtf, 1, ".3f"), *times]
 
     return "\n".join(

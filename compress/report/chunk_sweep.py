@@ -24,7 +24,7 @@ from compress.data.training_data import Progress
 from compress.export.export import export_stream
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
-from compress.quantize.quantize import QuantisationPlan
+from compress.quantize.quantize import QuantizationPlan
 from compress.tables import figure
 from device_asr.bench.report import counts
 from device_asr.bench.run import ClipResult, Corpus, hear, read_sound
@@ -127,11 +127,11 @@ class Chunks:
     """What a table is made with.
 
     checkpoint: with a CTC head; the one that `bundle` was made of, whose decoder, detector and full-context
-    encoder are used. plan: how it is quantised.
+    encoder are used. plan: how it is quantized.
     """
 
     checkpoint: Checkpoint
-    plan: QuantisationPlan
+    plan: QuantizationPlan
     bundle: Bundle
     threads: int
     work: Path

@@ -36,13 +36,13 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def pareto(rows: Sequence[Row], device: DeviceProfile | None) -> str:
-    """Size against WER, coloured by finalisation, the front joined; a device's size budget as a line."""
+    """Size against WER, colored by finalization, the front joined; a device's size budget as a line."""
     shown = [row for row in rows if row.state == "complete" and row.wer is not None and row.bytes]
     factor = device.speed_factor if device else 1.0
 
     def draw(axes: Axes) -> None:
         points = [(row.bytes / 1e6, 100 * row.wer) for row in shown]
-        timed = [i for i, row in enumerate(shown) if row.finalisation is not None]
+        timed = [i for i, row in enumerate(shown) if row.finalization is not None]
         untimed = [i for i in range(len(shown)) if i not in timed]
         axes.scatter([points[i][0] for i in untimed], [points[i][1] for i in untimed], color="0.6")
         drawn = axes.scatter(
@@ -50,7 +50,7 @@ def pareto(rows: Sequence[Row], device: DeviceProfile | None) -> str:
             [points[i][1] for i in timed],
             zorder=3,
             cmap="viridis_r",
-            c=[1000 * factor * shown[i].finalisation for i in timed],
+            c=[1000 * factor * shown[i].finalization for i in timed],
         )
         front = [points[i] for i in pareto_front(points)]
         axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color="0.4", linewidth=1)
@@ -58,7 +58,7 @@ def pareto(rows: Sequence[Row], device: DeviceProfile | None) -> str:
             axes.annotate(_name(row), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
         if timed:
             where = f" on {device.name}" if device else ""
-            axes.figure.colorbar(drawn, label=f"finalisation, p95, ms{where}")
+            axes.figure.colorbar(drawn, label=f"finalization, p95, ms{where}")
         if device:
             axes.axvline(device.size_mb, color="tab:red", linestyle="--", linewidth=1)
         axes.set(xlabel="bundle, MB", ylabel="WER, %")

@@ -3,7 +3,7 @@
 Inputs, each of which may be missing (the report then says so and how to make it):
     ledger.jsonl      rows of `compress.search.search.ledger`, from a search or a table of techniques
     sensitivity.json  a list of {"layer", "saved"}: WER saved (a fraction) by that layer alone in fp32
-    stages.json       a list of {"name"} with any of parameters, bytes, wer, rtf, finalisation (seconds), seconds
+    stages.json       a list of {"name"} with any of parameters, bytes, wer, rtf, finalization (seconds), seconds
     metrics.jsonl     of `compress.distill.trainer` runs, one file a run
     CARD.md           of a bundle
 """
@@ -141,7 +141,7 @@ def _image(svg: str, alt: str) -> str:
 def _pareto(material: Material) -> str:
     shown = any(row.state == "complete" and row.wer is not None for row in material.rows)
     body = (
-        _image(figures.pareto(material.rows, material.device), "size, WER and finalisation of every trial")
+        _image(figures.pareto(material.rows, material.device), "size, WER and finalization of every trial")
         if shown
         else ""
     )
@@ -153,7 +153,7 @@ def _trials(material: Material, found: Outcome | None) -> str:
         return _section("Trials", "", "No ledger: device-asr-compress search writes one.")
     worked = [row for row in material.rows if row.worked]
     settings = sorted({key for row in worked for key in row.recipe})
-    head = ["trial", *settings, "M parameters", "MB", "WER %", "RTF", "finalisation ms", "s spent", "state"]
+    head = ["trial", *settings, "M parameters", "MB", "WER %", "RTF", "finalization ms", "s spent", "state"]
     best = found.best.trial if found and found.best else None
     body = [
         (
@@ -176,7 +176,7 @@ def _trials(material: Material, found: Outcome | None) -> str:
 
 
 def _stages(material: Material) -> str:
-    head = ["stage", "M parameters", "MB", "WER %", "RTF", "finalisation ms", "s spent", "MB saved", "WER points"]
+    head = ["stage", "M parameters", "MB", "WER %", "RTF", "finalization ms", "s spent", "MB saved", "WER points"]
     rows, before = [], None
     for stage in material.stages:
         rows.append(
@@ -216,7 +216,7 @@ def _card(material: Material) -> str:
 
 def figures_of(row: Row) -> dict[str, Any]:
     """A row's figures by the names that stages use too."""
-    return {key: getattr(row, key) for key in ("parameters", "bytes", "wer", "rtf", "finalisation", "seconds")}
+    return {key: getattr(row, key) for key in ("parameters", "bytes", "wer", "rtf", "finalization", "seconds")}
 
 
 def _figures(values: Mapping[str, Any], device: DeviceProfile | None) -> list[str]:
@@ -231,7 +231,7 @@ def _figures(values: Mapping[str, Any], device: DeviceProfile | None) -> list[st
         show("bytes", 1e-6, ".1f"),
         show("wer", 100, ".1f"),
         show("rtf", factor, ".3f"),
-        show("finalisation", 1000 * factor, ".0f"),
+        show("finalization", 1000 * factor, ".0f"),
         show("seconds", 1, ".0f"),
     ]
 
@@ -269,7 +269,7 @@ def measured_card(row: Row, device: DeviceProfile, manifest: str, command: str) 
         "bundle (MB)",
         "WER (%)",
         "RTF, all computation",
-        "finalisation, p95, without the hang-over (ms)",
+        "finalization, p95, without the hang-over (ms)",
         "seconds spent on the trial",
     ]
     lines = [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.network import Whisper
 from compress.quantize.qat import simulate
-from compress.quantize.quantize import EMBEDDING, FLOAT, QuantisationPlan, Width
+from compress.quantize.quantize import EMBEDDING, FLOAT, QuantizationPlan, Width
 from device_asr.errors import UsageError
 
 
@@ -51,7 +51,7 @@ def block(name: str) -> str:
 
 def sensitivity(
     checkpoint: Checkpoint,
-    plan: QuantisationPlan,
+    plan: QuantizationPlan,
     evaluate: Callable[[Whisper], float],
     *,
     width: Width | None = None,
@@ -63,7 +63,7 @@ def sensitivity(
     Networks are simulated (see `qat.simulate`), so a row costs one evaluation and no export.
 
     Args:
-        evaluate: score of a quantised network in evaluation mode, lower is better (distillation loss, WER).
+        evaluate: score of a quantized network in evaluation mode, lower is better (distillation loss, WER).
         width: None: fp32. Layers that have as many bits already are left out; so is the embedding where
             this is fp32: its table is the largest matrix, and four times as large is no plan for a device.
         group: name of a layer -> name of its group.
@@ -98,7 +98,7 @@ def sensitivity(
     return sorted(rows, key=lambda row: -row.gain_per_byte)
 
 
-def mixed_plan(plan: QuantisationPlan, rows: Sequence[SensitivityRow], bytes_budget: int) -> QuantisationPlan:
+def mixed_plan(plan: QuantizationPlan, rows: Sequence[SensitivityRow], bytes_budget: int) -> QuantizationPlan:
     """Gives more bits to the groups that gain most by the byte, as long as `bytes_budget` more bytes suffice.
 
     Greedy: a group that no longer fits is passed over, smaller ones after it may still fit; one that

@@ -79,8 +79,8 @@ def markdown(rows: Sequence[SensitivityRow]) -> str:
 
 
 def to_toml(table: Mapping[str, Any]) -> str:
-    """A plan's table as the [quantise] of a recipe."""
-    lines = ["[quantise]", *(f"{key} = {json.dumps(value)}" for key, value in table.items() if key != "layers")]
+    """A plan's table as the [quantize] of a recipe."""
+    lines = ["[quantize]", *(f"{key} = {json.dumps(value)}" for key, value in table.items() if key != "layers")]
     for entry in table.get("layers", ()):
-        lines += ["", "[[quantise.layers]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
+        lines += ["", "[[quantize.layers]]", *(f"{key} = {json.dumps(value)}" for key, value in entry.items())]
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """What a device grants a model, and how its speed compares with the machine that measures.
 
 Budgets: `size_mb` (10^6 bytes of the bundle), `memory_mb` (2^20 bytes, peak of the whole process),
-`finalisation_ms` (p95 of the computation between the end of the hang-over and the Final; the hang-over
+`finalization_ms` (p95 of the computation between the end of the hang-over and the Final; the hang-over
 itself is a setting, the same on every device), `rtf` (all computation, voice activity and partials too).
 Times measured here are multiplied by `speed_factor` before they are compared.
 """
@@ -26,7 +26,7 @@ from device_asr.files import write_whole
 class DeviceProfile:
     """One device.
 
-    threads: of the recogniser, on the device and where it is measured. speed_factor: the device's time /
+    threads: of the recognizer, on the device and where it is measured. speed_factor: the device's time /
     the time of the same work on the measuring machine. source: where that factor comes from.
 
     Raises:
@@ -37,7 +37,7 @@ class DeviceProfile:
     threads: int
     memory_mb: float
     size_mb: float
-    finalisation_ms: float
+    finalization_ms: float
     rtf: float
     speed_factor: float
     source: str
@@ -58,7 +58,7 @@ class DeviceProfile:
 class Measured:
     """A bundle as measured here, not yet scaled to a device; None: not measured.
 
-    bytes: of the bundle. wer: a fraction. rtf: all computation. finalisation: seconds, p95, without the
+    bytes: of the bundle. wer: a fraction. rtf: all computation. finalization: seconds, p95, without the
     hang-over. memory: bytes, peak of the process.
     """
 
@@ -66,7 +66,7 @@ class Measured:
     bytes: int
     wer: float | None = None
     rtf: float | None = None
-    finalisation: float | None = None
+    finalization: float | None = None
     memory: int | None = None
     bundle: str = ""
 
@@ -95,9 +95,9 @@ def misses(measured: Measured, device: DeviceProfile) -> tuple[Miss, ...]:
         ("size", measured.bytes / 1e6, device.size_mb, " MB"),
         ("memory", measured.memory and measured.memory / 2**20, device.memory_mb, " MiB"),
         (
-            "finalisation",
-            measured.finalisation and measured.finalisation * 1000 * device.speed_factor,
-            device.finalisation_ms,
+            "finalization",
+            measured.finalization and measured.finalization * 1000 * device.speed_factor,
+            device.finalization_ms,
             " ms",
         ),
         ("RTF", measured.rtf and measured.rtf * device.speed_factor, device.rtf, ""),
@@ -161,10 +161,10 @@ def from_table(values: Mapping[str, Any], where: str) -> DeviceProfile:
 def to_toml(device: DeviceProfile) -> str:
     """The profile as a file that `load` reads."""
     units = {
-        "threads": "of the recogniser",
+        "threads": "of the recognizer",
         "memory_mb": "MiB, peak of the process",
         "size_mb": "MB of the bundle",
-        "finalisation_ms": "p95 of the computation, without the hang-over",
+        "finalization_ms": "p95 of the computation, without the hang-over",
         "rtf": "all computation",
         "speed_factor": "the device's time / the measuring machine's",
     }

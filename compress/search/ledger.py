@@ -26,7 +26,7 @@ class Row:
     state: "complete" (measured), "cut" (over budget, hopeless or a repetition: `reason` says which) or
     "failed" (`reason` is the failure's sentence). recipe: the settings that were varied.
     bytes: of the bundle, `estimated` until it was built. loss: fp32, before training, nats a character.
-    wer: a fraction. rtf, finalisation (seconds, p95, without the hang-over) and memory (bytes): as
+    wer: a fraction. rtf, finalization (seconds, p95, without the hang-over) and memory (bytes): as
     measured on this machine, not scaled to the device. seconds: spent on the trial.
     """
 
@@ -39,7 +39,7 @@ class Row:
     loss: float | None = None
     wer: float | None = None
     rtf: float | None = None
-    finalisation: float | None = None
+    finalization: float | None = None
     memory: int | None = None
     seconds: float = 0.0
     reason: str = ""
@@ -49,7 +49,7 @@ class Row:
     def measured(self) -> Measured:
         """The same figures for the comparison with a device's budgets."""
         return Measured(
-            self.parameters or 0, self.bytes or 0, self.wer, self.rtf, self.finalisation, self.memory, self.bundle
+            self.parameters or 0, self.bytes or 0, self.wer, self.rtf, self.finalization, self.memory, self.bundle
         )
 
 

@@ -24,7 +24,7 @@ HEADROOM = 1.25  # a new profile's budgets over what the shipped bundle took: ro
 def bench(model: str, manifest: Path, threads: int, limit: int | None = None) -> dict[str, Any]:
     """The record of `device-asr bench` (see device_asr/bench/report.py) with default settings.
 
-    In a process of its own, so that its peak memory is that of the recogniser alone; neither a person's
+    In a process of its own, so that its peak memory is that of the recognizer alone; neither a person's
     config file nor their environment changes what is measured.
 
     Raises:
@@ -65,7 +65,7 @@ def bench(model: str, manifest: Path, threads: int, limit: int | None = None) ->
 
 
 def measured(model: str, manifest: Path, threads: int, limit: int | None = None) -> Measured:
-    """Size, WER, RTF, finalisation and memory of a bundle over the clips of one manifest.
+    """Size, WER, RTF, finalization and memory of a bundle over the clips of one manifest.
 
     Raises:
         BundleError: no such bundle. DeviceAsrError: the benchmark failed.
@@ -78,7 +78,7 @@ def measured(model: str, manifest: Path, threads: int, limit: int | None = None)
         bundle.size,
         corpus["wer"],
         corpus["rtf"],
-        corpus["finalisation_no_hangover"]["p95"],
+        corpus["finalization_no_hangover"]["p95"],
         record["peak_memory_bytes"],
         str(bundle.path),
     )
@@ -105,12 +105,12 @@ def this_machine(name: str, threads: int = 2, model: str = "en-tiny", sound: Pat
         manifest = Path(folder) / "sound.jsonl"
         manifest.write_text(json.dumps({"audio": str(sound.resolve())}) + "\n", encoding="utf-8")
         found = measured(model, manifest, threads)
-    if found.finalisation is None or found.rtf is None:
+    if found.finalization is None or found.rtf is None:
         raise DeviceAsrError(f"{sound}: no phrase was heard, so there is nothing to measure; give a sound of speech.")
     source = (
         f"This machine itself: {processor()}, {os.cpu_count()} cores, {threads} threads. Budgets are what "
-        f"{model} took on {sound.name} ({found.bytes / 1e6:.1f} MB, RTF {found.rtf:.3f}, finalisation p95 "
-        f"{1000 * found.finalisation:.0f} ms) times {HEADROOM}."
+        f"{model} took on {sound.name} ({found.bytes / 1e6:.1f} MB, RTF {found.rtf:.3f}, finalization p95 "
+        f"{1000 * found.finalization:.0f} ms) times {HEADROOM}."
     )
     memory = found.memory / 2**20 if found.memory else 1024.0
     return DeviceProfile(
@@ -118,7 +118,7 @@ def this_machine(name: str, threads: int = 2, model: str = "en-tiny", sound: Pat
         threads,
         math.ceil(HEADROOM * memory),
         math.ceil(HEADROOM * found.bytes / 1e6),
-        math.ceil(HEADROOM * 1000 * found.finalisation),
+        math.ceil(HEADROOM * 1000 * found.finalization),
         round(HEADROOM * found.rtf, 4),
         1.0,
         source,

@@ -90,7 +90,7 @@ class Outcome:
         what = f"{row.bundle or f'trial {row.trial}'} ({found.bytes / 1e6:.1f} MB"
         what += "" if found.wer is None else f", WER {100 * found.wer:.1f} %"
         what += "" if found.rtf is None else f", RTF {found.rtf * scaled:.2f}"
-        what += "" if found.finalisation is None else f", finalisation {1000 * found.finalisation * scaled:.0f} ms"
+        what += "" if found.finalization is None else f", finalization {1000 * found.finalization * scaled:.0f} ms"
         what += f" on {self.device.name})"
         if self.holds:
             return f"Best within the budgets of {self.device.name}: {what}; {tried}."
@@ -157,7 +157,7 @@ def search(
 ) -> Outcome:
     """Tries recipes until the plan is done or nothing new is left; goes on where an earlier run was cut.
 
-    The first trials are whole networks, see `Space.whole`. The sampler (TPE) minimises WER plus every budget's
+    The first trials are whole networks, see `Space.whole`. The sampler (TPE) minimizes WER plus every budget's
     excess, so that a bundle twice too large is as bad as a WER 100 % higher. Before a trial is built, its bytes
     are estimated; `evaluate` reports its fp32 loss before training, and the worst quarter is cut.
 
@@ -257,7 +257,7 @@ def _try(trial: Trial, study: Study, device: DeviceProfile, space: Space, teache
 
 
 def score(row: Row, device: DeviceProfile) -> float:
-    """What the sampler minimises: WER plus the excess over each budget."""
+    """What the sampler minimizes: WER plus the excess over each budget."""
     return (1.0 if row.wer is None else row.wer) + sum(miss.excess for miss in misses(row.measured(), device))
 
 

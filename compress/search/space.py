@@ -16,7 +16,7 @@ from compress.networks.checkpoint import learned
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.programs import Sines
-from compress.quantize.quantize import EMBEDDING, QuantisationPlan, Width
+from compress.quantize.quantize import EMBEDDING, QuantizationPlan, Width
 from device_asr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ class Candidate:
     embedding: int = 8
 
     @property
-    def plan(self) -> QuantisationPlan:
-        """How it is quantised: 4 bits in groups."""
+    def plan(self) -> QuantizationPlan:
+        """How it is quantized: 4 bits in groups."""
         width, table = (Width(bits, GROUP if bits == 4 else None) for bits in (self.bits, self.embedding))
-        return QuantisationPlan(width.bits, width.group, embedding=table.bits, embedding_group=table.group)
+        return QuantizationPlan(width.bits, width.group, embedding=table.bits, embedding_group=table.group)
 
     @property
     def key(self) -> str:
@@ -104,22 +104,22 @@ class Space:
         return {name: list(choices) for name, choices in asdict(self).items()}
 
 
-def space_of(teacher: Dims, pieces: int, *, structure: bool = True, distil: bool = True) -> Space:
+def space_of(teacher: Dims, pieces: int, *, structure: bool = True, distill: bool = True) -> Space:
     """What may vary of a teacher with so many text `pieces`.
 
     Args:
         structure: whether layers, heads and channels may be removed.
-        distil: whether students are trained; else `epochs` is 0.
+        distill: whether students are trained; else `epochs` is 0.
     """
     vocabulary = tuple(sorted({*(size for size in VOCABULARIES if size < pieces), pieces}))
     encoder, decoder = len(teacher.encoder), len(teacher.decoder)
     if not structure:
-        return Space(vocabulary, (encoder,), (decoder,), (1.0,), (1.0,), epochs=(1, 2, 4) if distil else (0,))
+        return Space(vocabulary, (encoder,), (decoder,), (1.0,), (1.0,), epochs=(1, 2, 4) if distill else (0,))
     return Space(
         vocabulary,
         tuple(range((encoder + 1) // 2, encoder + 1)),
         tuple(range(1, decoder + 1)),
-        epochs=(1, 2, 4) if distil else (0,),
+        epochs=(1, 2, 4) if distill else (0,),
     )
 
 
@@ -155,7 +155,7 @@ class Size:
 
 
 @cache
-def estimate(dims: Dims, plan: QuantisationPlan) -> Size:
+def estimate(dims: Dims, plan: QuantizationPlan) -> Size:
     """The size of a network that was not built; its bundle's within 1 % for the shipped model.
 
     Linear weights and the tied embedding are of the plan's widths; the encoder's positions are computed from two

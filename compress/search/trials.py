@@ -113,12 +113,12 @@ class Trials:
             self.first.dims,
             len(self.first.vocabulary.pieces),
             structure=STRUCTURE in TECHNIQUES,
-            distil=any(table["do"] == "distill" for table in self.base.stages),
+            distill=any(table["do"] == "distill" for table in self.base.stages),
         )
 
     def recipe(self, candidate: Candidate) -> Recipe:
         """The base recipe with the candidate's settings in it."""
-        varied, quantise = {"vocabulary", STRUCTURE, "distill"}, candidate.plan.to_table()
+        varied, quantize = {"vocabulary", STRUCTURE, "distill"}, candidate.plan.to_table()
         stages = [{"do": "vocabulary", "size": candidate.vocabulary}]
         if STRUCTURE in TECHNIQUES:
             layer = student_dims(self.first.dims, candidate).decoder[0]
@@ -136,10 +136,10 @@ class Trials:
         stages += [table for table in self.base.stages if table["do"] not in varied]
         if candidate.epochs:
             training = [table for table in self.base.stages if table["do"] == "distill"][-1]
-            rounding = {"qat": quantise} if candidate.bits == 4 else {}  # 44 steps of it: 23.5 -> 19.0 % WER
+            rounding = {"qat": quantize} if candidate.bits == 4 else {}  # 44 steps of it: 23.5 -> 19.0 % WER
             stages.append({**training, "epochs": candidate.epochs, **rounding})
         return replace(
-            self.base, name=f"{self.base.name}-{candidate.key}", stages=stages, quantise=quantise, base=False
+            self.base, name=f"{self.base.name}-{candidate.key}", stages=stages, quantize=quantize, base=False
         )
 
     def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:

@@ -16,7 +16,7 @@ from device_asr.errors import DeviceError
 
 DEFAULT = "default"  # in a priority list: whatever the system's default is at that moment
 LISTING_TIMEOUT = 20.0  # seconds
-_lock = threading.RLock()  # PortAudio's initialisation is process-wide and not thread-safe
+_lock = threading.RLock()  # PortAudio's initialization is process-wide and not thread-safe
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Device:
 
 
 def portaudio() -> Any:
-    """The `sounddevice` module, imported and initialised on first use.
+    """The `sounddevice` module, imported and initialized on first use.
 
     Raises:
         DeviceError: PortAudio is not installed, or cannot start.
@@ -53,12 +53,12 @@ def portaudio() -> Any:
 def refresh() -> None:
     """Has PortAudio look at the hardware again; every open stream of the process must be closed before.
 
-    PortAudio lists devices once, at initialisation, so a device that was plugged in later is seen
-    only after ending and initialising it again (40 ms).
+    PortAudio lists devices once, at initialization, so a device that was plugged in later is seen
+    only after ending and initializing it again (40 ms).
     """
     sd = portaudio()
     with _lock:
-        with contextlib.suppress(sd.PortAudioError):  # not initialised: a former refresh failed half-way
+        with contextlib.suppress(sd.PortAudioError):  # not initialized: a former refresh failed half-way
             sd._terminate()
         try:
             sd._initialize()

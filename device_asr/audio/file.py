@@ -109,7 +109,7 @@ def _promised_frames(frames: int, log: str) -> int:
 
 def _reason(error: Exception) -> str:
     if getattr(error, "code", None) == NOT_A_FILE:
-        return "Format not recognised"
+        return "Format not recognized"
     return str(error).rpartition(": ")[2].rstrip(".") or type(error).__name__
 
 

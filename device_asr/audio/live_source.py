@@ -13,7 +13,7 @@ NoticeKind = Literal[
     "device_opened",  # sound comes from a device (first opening, switch, or return)
     "device_lost",  # unplugged or stalled; the phrase so far is finished as a Final
     "device_waiting",  # no device of the list is there; looking again every second
-    "model_ready",  # the recogniser is loaded; sound heard before is being caught up on
+    "model_ready",  # the recognizer is loaded; sound heard before is being caught up on
     "behind",  # a step was taken because the machine is too slow (`step` went up)
     "recovered",  # a step was taken back (`step` went down)
     "paused",
@@ -48,7 +48,7 @@ class LiveSource(Protocol):
     def waiting(self) -> bool: ...
 
     def start(self) -> None:
-        """Begins to capture, so that nothing is lost while the recogniser loads; DeviceError."""
+        """Begins to capture, so that nothing is lost while the recognizer loads; DeviceError."""
         ...
 
     def __iter__(self) -> Iterator[AudioChunk]: ...

@@ -1,6 +1,6 @@
 """A corpus in real time through the live session, on the wall clock: from files, or through a microphone.
 
-The recogniser runs in its own process, as in the interface, and is loaded before the first sound; a
+The recognizer runs in its own process, as in the interface, and is loaded before the first sound; a
 phrase belongs to the clip that was playing when it began.
 """
 
@@ -69,7 +69,7 @@ class Playlist:
 class LiveRun:
     """What a session in real time cost.
 
-    wall: seconds it lasted. cpu: seconds of processor time, of this process and the recogniser's.
+    wall: seconds it lasted. cpu: seconds of processor time, of this process and the recognizer's.
     peak_memory: bytes, both processes. backlog: seconds of sound waiting at most.
     overflows, lost: pieces of sound lost and their seconds.
     """

@@ -8,11 +8,11 @@ JSON, durations in seconds, memory in bytes, rates as fractions, null where noth
         words, substitutions, deletions, insertions, wer, cer, loops     (clips that have a text)
         partials: the word counts of the last partial before each final; null where none was shown, or in real time
         phrases, finals, final_words, flicker, flicker_strict
-        first_partial, word_emission, finalisation, finalisation_no_hangover: {n, p50, p95}
+        first_partial, word_emission, finalization, finalization_no_hangover: {n, p50, p95}
         peer: null or {compute_s, rtf, ratio_finals, ratio_all, and the word counts}
             ratio_finals: finals_compute_s / the peer's compute_s; ratio_all: compute_s / the peer's
         teacher: null or {the word counts, difference: wer - the teacher's wer}
-        hotwords: null or {words (how many are favoured), with, without (the same clips heard without them; null in
+        hotwords: null or {words (how many are favored), with, without (the same clips heard without them; null in
             real time): {finals, partials (as above):
             {said, found, false_alarms, recall, false_alarms_per_hour, and the word counts}}}
     peer: null or {name, version, compute_type, load_s, peak_memory_bytes}
@@ -73,8 +73,8 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         "flicker_strict": latency.flicker_strict,
         "first_partial": series(latency.first_partial),
         "word_emission": series(latency.word_emission),
-        "finalisation": series(latency.finalisation),
-        "finalisation_no_hangover": series(latency.finalisation_no_hangover),
+        "finalization": series(latency.finalization),
+        "finalization_no_hangover": series(latency.finalization_no_hangover),
         "partials": partials_record(corpus.results),
         "peer": None,
         "teacher": None,
@@ -245,8 +245,8 @@ def _rows(clock: str) -> list[Row]:
         ("phrases / finals / words", lambda c: f"{c['phrases']} / {c['finals']} / {c['final_words']}"),
         ("first partial, p50 / p95 (n)", lambda c: _p50_p95(c["first_partial"])),
         (f"word emission, {clock} clock", lambda c: _p50_p95(c["word_emission"])),
-        ("finalisation with hang-over", lambda c: _p50_p95(c["finalisation"])),
-        ("finalisation without", lambda c: _p50_p95(c["finalisation_no_hangover"])),
+        ("finalization with hang-over", lambda c: _p50_p95(c["finalization"])),
+        ("finalization without", lambda c: _p50_p95(c["finalization_no_hangover"])),
         ("flicker", lambda c: _number(c["flicker"], ".3f")),
         ("  with case and punctuation", lambda c: _number(c["flicker_strict"], ".3f")),
     ]
@@ -291,7 +291,7 @@ def table(found: dict[str, Any]) -> str:
 def _notes(found: dict[str, Any]) -> list[str]:
     """What a reader must know to judge the figures."""
     notes = [
-        "The end of a word is the recogniser's own estimate, from the Final's words.",
+        "The end of a word is the recognizer's own estimate, from the Final's words.",
         f"{found['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves.",
     ]
     if found["peer"]:

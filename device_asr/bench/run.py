@@ -1,4 +1,4 @@
-"""A corpus through the streaming recogniser on the audio clock: as fast as it goes, nothing waits."""
+"""A corpus through the streaming recognizer on the audio clock: as fast as it goes, nothing waits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def read_sound(path: Path) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the recogniser made of a sound.
+    """What the recognizer made of a sound.
 
     seconds: length of the sound, tail left out. compute: seconds in `feed` and `finish`, tail included.
     events: in order; those from index `cut` on came from `finish`.
@@ -80,7 +80,7 @@ def hear(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Heard:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """One clip, heard by the recogniser and (where there is one) by the peer."""
+    """One clip, heard by the recognizer and (where there is one) by the peer."""
 
     clip: Clip
     heard: Heard
@@ -93,7 +93,7 @@ class Corpus:
 
     audio: seconds of sound. compute: seconds of computation on them: voice activity, partials, finals.
     teacher: the teacher's text of each clip, None where it was not asked.
-    custom: the custom words that were favoured. plain: each clip heard without them, where there are any.
+    custom: the custom words that were favored. plain: each clip heard without them, where there are any.
     """
 
     manifest: str

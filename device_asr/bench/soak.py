@@ -1,6 +1,6 @@
 """The interface for a long time in a pseudo-terminal: does its memory grow, what does it cost, does it keep drawing?
 
-The interface runs as a person runs it, its recogniser in a process of its own; this process only looks at
+The interface runs as a person runs it, its recognizer in a process of its own; this process only looks at
 both and reads what is drawn. It is ended with SIGTERM, as a closed terminal would.
 """
 
@@ -161,7 +161,7 @@ class Watched:
         return answer
 
     def close(self) -> None:
-        """Ends it, by force if it must be; its recogniser ends with it."""
+        """Ends it, by force if it must be; its recognizer ends with it."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()

@@ -55,8 +55,8 @@ def _figures(config: Config, sound: Path | None, seconds: Seconds) -> dict[str, 
         "rtf": rtf(state.compute, state.elapsed),
         "first_partial_s": _quantiles(meter.first_partial),
         "word_emission_s": _quantiles(meter.word_emission),
-        "finalisation_s": _quantiles(meter.finalisation),
-        "finalisation_no_hangover_s": _quantiles(meter.finalisation_no_hangover),
+        "finalization_s": _quantiles(meter.finalization),
+        "finalization_no_hangover_s": _quantiles(meter.finalization_no_hangover),
     }
 
 

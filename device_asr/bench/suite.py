@@ -99,7 +99,7 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
             if plan.noise
             else []
         )
-        memory = peak_memory()  # before scoring, which the recogniser has no part in
+        memory = peak_memory()  # before scoring, which the recognizer has no part in
         theirs = (
             None
             if peer is None

@@ -1,4 +1,4 @@
-"""What the partials of a recogniser cost: its policy and its session, with the seconds that were spent in them."""
+"""What the partials of a recognizer cost: its policy and its session, with the seconds that were spent in them."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class TimedPartials:
         return self._policy.draft
 
     @property
-    def favoured(self) -> bool:
-        return self._policy.favoured
+    def favored(self) -> bool:
+        return self._policy.favored
 
     def begin(self, sound: np.ndarray) -> None:
         with self._counted():
@@ -91,7 +91,7 @@ class TimedSession:
 
 @dataclass(frozen=True)
 class TimedRecognizer:
-    """A recogniser, its policy, and the session of `stream`; None: each phrase is encoded again."""
+    """A recognizer, its policy, and the session of `stream`; None: each phrase is encoded again."""
 
     recognizer: StreamingRecognizer
     partials: TimedPartials
@@ -123,7 +123,7 @@ def with_partials(config: Config, mode: str) -> Config:
 def timed_recognizer(
     bundle: Bundle, config: Config, program: tuple[Mapping[str, Any], Any] | None = None
 ) -> TimedRecognizer:
-    """A recogniser that is looked at; its partials are those of `config.partial.mode`, as far as the bundle can.
+    """A recognizer that is looked at; its partials are those of `config.partial.mode`, as far as the bundle can.
 
     Args:
         program: description and session of a method `stream` that takes the place of the bundle's own.

@@ -1,7 +1,7 @@
 """A model bundle: manifest.json, programs, vocabulary; found, loaded, verified, described.
 
 The manifest's format 1:
-    format, name, language, sample_rate, parameters, licences, description
+    format, name, language, sample_rate, parameters, licenses, description
     files: file name -> {sha256, bytes}
     programs: "speech" and "vad" -> {file, methods: name -> {inputs: [{name, shape, dtype}], outputs},
         constants: input name -> {offset, shape, dtype}, bytes of the program file that are an input}

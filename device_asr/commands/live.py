@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, sound: Path | None = None) -> None:
-    """Opens the interface; afterwards tells where the text is kept.
+    """Opens the interface; afterward tells where the text is kept.
 
     Raises:
         UsageError: this is no terminal.

@@ -47,7 +47,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest.")
 def show(name: str, as_json: bool) -> None:
-    """What a model is: sizes, methods, provenance, licences."""
+    """What a model is: sizes, methods, provenance, licenses."""
     from device_asr.bundle.bundle import load
 
     bundle = load(name, verify=False)
@@ -62,8 +62,8 @@ def show(name: str, as_json: bool) -> None:
             click.echo(f"  {program}.{method}: {len(signature['inputs'])} inputs, {len(signature['outputs'])} outputs")
     for step in manifest.get("provenance", ()):
         click.echo(f"  from: {step}")
-    for licence in manifest.get("licences", ()):
-        click.echo(f"  licence: {licence['part']}: {licence['licence']} ({licence['from']})")
+    for license in manifest.get("licenses", ()):
+        click.echo(f"  license: {license['part']}: {license['license']} ({license['from']})")
 
 
 @command.command()

@@ -20,7 +20,7 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--model", metavar="NAME", help="Model by name or folder.")
     @click.option("--threads", type=int, help="Threads of the model's computation.")
-    @click.option("--hotwords", metavar="FILE", help="Custom words to favour, one word or phrase a line.")
+    @click.option("--hotwords", metavar="FILE", help="Custom words to favor, one word or phrase a line.")
     @click.option("--set", "settings", multiple=True, metavar="SECTION.NAME=VALUE", help="Any setting; repeatable.")
     @functools.wraps(function)
     def wrapped(

@@ -1,4 +1,4 @@
-"""`device-asr replay SESSION`: its recording once more through the recogniser, and what changed."""
+"""`device-asr replay SESSION`: its recording once more through the recognizer, and what changed."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def word_diff(before: list[str], after: list[str]) -> tuple[str, int]:
 @click.argument("session")
 @configured
 def command(session: str, loaded: Loaded) -> None:
-    """Play SESSION's recording through the recogniser again and show what changed.
+    """Play SESSION's recording through the recognizer again and show what changed.
 
     The same words as kept, [-words that were kept-] and {+words heard now+}; edits do not count.
     """

@@ -33,7 +33,7 @@ def table(found: dict[str, Any]) -> str:
         "overflows": f"{found['overflows']} ({found['lost_s']:.1f} s lost)",
         "heard": f"{found['phrases']} phrases, {found['words']} words",
     }
-    for name in ("first_partial_s", "word_emission_s", "finalisation_s", "finalisation_no_hangover_s"):
+    for name in ("first_partial_s", "word_emission_s", "finalization_s", "finalization_no_hangover_s"):
         series = found[name]
         if series["count"]:
             rows[name.removesuffix("_s").replace("_", " ")] = f"p50 {series['p50']:.2f} s, p95 {series['p95']:.2f} s"
@@ -52,7 +52,7 @@ def table(found: dict[str, Any]) -> str:
     "--fed",
     type=click.Path(path_type=Path),
     metavar="MANIFEST",
-    help="No interface: feed the recogniser these clips, joined without a pause, as fast as it hears them.",
+    help="No interface: feed the recognizer these clips, joined without a pause, as fast as it hears them.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_microphone
@@ -62,7 +62,7 @@ def command(
     """Run the interface for a long time and measure memory, CPU and drawing; needs no terminal."""
     if fed is not None:
         if sound or player:
-            raise UsageError("--fed feeds the recogniser alone: leave out --sound and --player.")
+            raise UsageError("--fed feeds the recognizer alone: leave out --sound and --player.")
         found = _fed(config, fed, minutes)
         click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else fed_table(found))
         return

@@ -1,6 +1,6 @@
 """Word times from cross-attention: the alignment heads' weights, and a monotonic path through them.
 
-After openai/whisper's timing.py: normalise over tokens, median filter over time, mean over heads,
+After openai/whisper's timing.py: normalize over tokens, median filter over time, mean over heads,
 dynamic time warping. The path here may stay on a token or go to the next one; it is computed for
 all tokens at once, 4 ms for 30 tokens and 5 s.
 """

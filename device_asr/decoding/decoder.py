@@ -59,7 +59,7 @@ class Decoder:
         encoded: Encoded,
         draft: Sequence[int] = (),
         forced: Sequence[int] = (),
-        favour: float = 0.0,
+        favor: float = 0.0,
         more: int | None = None,
         enough: Callable[[np.ndarray], bool] | None = None,
     ) -> Hypothesis:
@@ -68,7 +68,7 @@ class Decoder:
         draft: tokens that are likely (an earlier hypothesis): checked in one call, kept where they are what
             greedy decoding gives. 20 tokens cost 6 ms so instead of 30.
         forced: tokens the text must begin with (committed before).
-        favour: by how much less likely than the best a token of the draft may be and is still kept, in nats.
+        favor: by how much less likely than the best a token of the draft may be and is still kept, in nats.
         more: tokens that may come after as many as the draft has; more of them are a loop. None: any number.
         enough: asked of what a token attended to, (heads, positions); the text ends with the first one for which it is.
         """
@@ -89,7 +89,7 @@ class Decoder:
             token = int(np.argmax(choices))
             if len(tokens) < len(forced):
                 token = forced[len(tokens)]
-            elif expected.rest and choices[token] - choices[expected.rest[0]] <= favour:
+            elif expected.rest and choices[token] - choices[expected.rest[0]] <= favor:
                 token = expected.rest[0]
             if token == self.vocabulary.end:
                 ending = float(choices[token])
@@ -111,13 +111,13 @@ class Decoder:
         return Hypothesis(tuple(tokens), tuple(logprobs), no_speech, run.alignment(len(tokens)), looped, ending)
 
     def decode_safely(
-        self, pcm: np.ndarray, encoded: Encoded, draft: Sequence[int] = (), favour: float = 0.0, beam: int = 1
+        self, pcm: np.ndarray, encoded: Encoded, draft: Sequence[int] = (), favor: float = 0.0, beam: int = 1
     ) -> tuple[Encoded, Hypothesis]:
         """Decodes; where a loop was cut, once more with silence behind the phrase, keeping the better text.
 
         beam: texts that are followed side by side, see `beam.py`; 1: the greedy one alone.
         """
-        hypothesis = self.decode(encoded, draft, favour=favour)
+        hypothesis = self.decode(encoded, draft, favor=favor)
         if beam > 1 and not hypothesis.looped and self.is_speech(hypothesis):
             return encoded, search(self, encoded, hypothesis, beam)
         if not hypothesis.looped or not self._config.guards:

@@ -37,7 +37,7 @@ def folder(config: SessionConfig) -> Path:
 
 
 class SessionWriter:
-    """Appends to one new session; safe to use from two threads (the recogniser's and the interface's).
+    """Appends to one new session; safe to use from two threads (the recognizer's and the interface's).
 
     Args:
         directory: the sessions folder; made where it is missing.

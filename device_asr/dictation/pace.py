@@ -17,7 +17,7 @@ class Pace:
     """Steps 0 (normal), 1 (longer partial interval), 2 (finals only), from the backlog over time.
 
     A step back that had to be taken again within its own recovery time doubles the next recovery, so
-    that a machine at its limit does not swing. Sound that piled up while the recogniser was loading
+    that a machine at its limit does not swing. Sound that piled up while the recognizer was loading
     does not count: `update` begins to judge once it was caught up, or after `PATIENCE` at most.
     """
 

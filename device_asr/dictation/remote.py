@@ -1,4 +1,4 @@
-"""A recogniser in a process of its own, behind the same interface.
+"""A recognizer in a process of its own, behind the same interface.
 
 ExecuTorch's Python binding holds the interpreter's lock while a method runs (another thread stood still
 for 0.44 s), so an interface in the same process freezes with every encoding. Apart from that: torch is
@@ -37,10 +37,10 @@ def _streaming_recognizer(config: Config) -> Recognizer:
 
 
 class RemoteRecognizer:
-    """A `Recognizer` whose work is done by the process `recogniser`.
+    """A `Recognizer` whose work is done by the process `recognizer`.
 
     Args:
-        factory: makes the recogniser there; it is pickled.
+        factory: makes the recognizer there; it is pickled.
 
     Raises:
         DeviceAsrError: what `factory` raised, or the process ended; also from every method.
@@ -49,7 +49,7 @@ class RemoteRecognizer:
     def __init__(self, factory: Callable[[], Recognizer]) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would copy PortAudio's threads half-way
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, factory), name="recogniser", daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, factory), name="recognizer", daemon=True)
         self._process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
         self.time = self.speech_probability = 0.0
@@ -100,7 +100,7 @@ class RemoteRecognizer:
         code = self._process.exitcode or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
         return DeviceAsrError(
-            f"The recogniser's process {how}; start again, and if memory is short, with a smaller model."
+            f"The recognizer's process {how}; start again, and if memory is short, with a smaller model."
         )
 
 
@@ -123,4 +123,4 @@ def _serve(connection: Connection, factory: Callable[[], Recognizer]) -> None:
     except DeviceAsrError as error:
         connection.send(error)
     except Exception as error:
-        connection.send(DeviceAsrError(f"The recogniser failed: {type(error).__name__}: {error}."))
+        connection.send(DeviceAsrError(f"The recognizer failed: {type(error).__name__}: {error}."))

@@ -1,7 +1,7 @@
-"""The live session: sound from a source, through the recogniser, to a listener, on its own thread.
+"""The live session: sound from a source, through the recognizer, to a listener, on its own thread.
 
 `device-asr listen` and the terminal interface both stand on `LiveSession`; neither touches the
-microphone or the recogniser itself.
+microphone or the recognizer itself.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class LiveSession:
 
     Args:
         source: where sound comes from; the session starts and closes it.
-        make_recognizer: loads the recogniser; called once, on the worker thread, after capture began.
+        make_recognizer: loads the recognizer; called once, on the worker thread, after capture began.
             `lambda: remote.load(config)` keeps an interface moving; the session ends that process.
         config: `config.partial` gives the normal interval of partials.
         on_event: gets every Delivery in order, from the worker thread (a "device_*" Notice comes from
@@ -78,7 +78,7 @@ class LiveSession:
         self._began = time.monotonic()
         self.source.on_notice = self._notify
         self.source.start()
-        self._worker = threading.Thread(target=self._work, name="recogniser", daemon=True)
+        self._worker = threading.Thread(target=self._work, name="recognizer", daemon=True)
         self._worker.start()
 
     def pause(self) -> None:
@@ -140,7 +140,7 @@ class LiveSession:
 
     @property
     def state(self) -> LiveState:
-        """The read-outs of this moment; never blocks on the recogniser."""
+        """The read-outs of this moment; never blocks on the recognizer."""
         source, recognizer = self.source, self._recognizer
         backlog, phase = source.backlog, self._phase()
         # where nothing is heard, the last probability is of sound that is over
@@ -193,7 +193,7 @@ class LiveSession:
         try:
             self._recognizer = recognizer = self._make_recognizer()
             self._load = time.monotonic() - self._began
-            self._notify("model_ready", f"The recogniser is ready after {self._load:.1f} s.")
+            self._notify("model_ready", f"The recognizer is ready after {self._load:.1f} s.")
             broken = self._listen(recognizer)
             if self._aborted:
                 return

@@ -28,7 +28,7 @@ class Notice:
 class Delivery:
     """One thing handed to the listener.
 
-    event: what the recogniser said, or a Notice.
+    event: what the recognizer said, or a Notice.
     wall: `time.monotonic()` at which it was handed over.
     compute: seconds of computation behind it (0 for what costs nothing).
     cut_short: the phrase was ended by a pause, an unplugging or the end, without hang-over
@@ -48,16 +48,16 @@ class LiveState:
     phase: what the session does now; "waiting" means that no device is there.
     device, rate: the source's name and its own rate in Hz, before resampling.
     muted: silence is fed instead of sound.
-    level: of the last 100 ms captured, also while the recogniser is busy or loading.
+    level: of the last 100 ms captured, also while the recognizer is busy or loading.
     speech_probability: the voice activity detector's last value in [0, 1].
     overflows, lost: pieces of sound lost (overflow, unplugged) and their seconds.
     backlog, queue: sound captured and not yet heard, in seconds and in chunks of 32 ms.
     behind: the backlog when it exceeds the slow-machine threshold, else 0 ("behind by N s").
     step, partial_interval: the slow-machine step in force and its interval (None: finals only).
-    elapsed: seconds of sound fed to the recogniser.
+    elapsed: seconds of sound fed to the recognizer.
     wall_elapsed: seconds since `start`, pauses included.
-    load: seconds from `start` until the recogniser was loaded, None until then.
-    compute: seconds spent in the recogniser; `compute / elapsed` is the RTF.
+    load: seconds from `start` until the recognizer was loaded, None until then.
+    compute: seconds spent in the recognizer; `compute / elapsed` is the RTF.
     error: one sentence where phase is "failed".
     """
 

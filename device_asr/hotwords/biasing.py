@@ -26,7 +26,7 @@ from device_asr.recognition.stream_encoder import SAMPLE_RATE, StreamEncoder
 
 
 class Biasing:
-    """The custom words of a recogniser, phrase by phrase.
+    """The custom words of a recognizer, phrase by phrase.
 
     Args:
         encoder: hears the phrases.

@@ -145,7 +145,7 @@ class Spotter:
 def _choose(candidates: Sequence[Spotted]) -> list[Spotted]:
     chosen: list[Spotted] = []
     for one in sorted(candidates, key=lambda c: (-c.score, c.start, c.end, c.word.text)):
-        # neighbours share the space between them, which may be long
+        # neighbors share the space between them, which may be long
         if all(
             min(one.end, other.end) - max(one.start, other.start)
             < SHARED * min(one.end - one.start, other.end - other.start)

@@ -12,7 +12,7 @@ from device_asr.errors import UsageError
 
 @dataclass(frozen=True)
 class Hotword:
-    """A word or phrase as it is to be written, and how much it is favoured (1: usual)."""
+    """A word or phrase as it is to be written, and how much it is favored (1: usual)."""
 
     text: str
     weight: float = 1.0

@@ -6,7 +6,7 @@
   word no longer changes. A word keeps its identity while it stays in the text, also where words before
   it change (texts are aligned); case and punctuation do not count. It may be below zero: the end of a
   word is an estimate, and a word is often clear before its end.
-* **Finalisation**: end of the last word -> Final text, hang-over included; without hang-over: from
+* **Finalization**: end of the last word -> Final text, hang-over included; without hang-over: from
   when the Final was due (`Final.time`) to the Final text.
 * **Flicker**: words shown and later changed or taken back / final words; by words alone, and counting
   a change of case or punctuation too (`strict`).
@@ -14,12 +14,12 @@
 
 Two clocks. *Wall clock*: every event comes with the time at which it was handed over, and a mapping
 tells when a given sample existed; waiting and buffering are inside. *Audio clock*: no such times; word
-emission is computation free (what the policy costs), first partial and finalisation add the event's own
+emission is computation free (what the policy costs), first partial and finalization add the event's own
 `compute`, as if nothing else had to wait.
 
     meter = LatencyMeter(session.wall_time)      # wall clock; LatencyMeter() for the audio clock
     meter.add(delivery.event, delivery.wall)
-    meter.first_partial.p50, meter.word_emission.p95, meter.finalisation.last, meter.flicker
+    meter.first_partial.p50, meter.word_emission.p95, meter.finalization.last, meter.flicker
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class LatencyMeter:
         keep: see `Series`.
 
     Attributes:
-        first_partial, word_emission, finalisation, finalisation_no_hangover: a `Series` each.
+        first_partial, word_emission, finalization, finalization_no_hangover: a `Series` each.
         final_compute, partial_compute: a `Series` each of the events' own seconds of computation.
         phrases: phrases that began; finals, final_words: of them, what became text.
         changed_words, changed_strict: words shown and later changed, see flicker.
@@ -99,8 +99,8 @@ class LatencyMeter:
         self._wall = wall
         self.first_partial = Series(keep)
         self.word_emission = Series(keep)
-        self.finalisation = Series(keep)
-        self.finalisation_no_hangover = Series(keep)
+        self.finalization = Series(keep)
+        self.finalization_no_hangover = Series(keep)
         self.final_compute = Series(keep)
         self.partial_compute = Series(keep)
         self.phrases = self.finals = self.final_words = 0
@@ -113,7 +113,7 @@ class LatencyMeter:
         Args:
             at: when it was handed to the screen, on the clock of `wall`; left out on the audio clock.
             cut_short: the phrase was ended by the end of the sound (`Recognizer.finish`), so that
-                there was no hang-over: its Final does not count in `finalisation`.
+                there was no hang-over: its Final does not count in `finalization`.
 
         Raises:
             ValueError: `at` without `wall`, or the other way round, for a Partial or Final.
@@ -164,9 +164,9 @@ class LatencyMeter:
         self.finals += 1
         self.final_words += len(words)
         self.final_compute.add(event.compute)
-        self.finalisation_no_hangover.add(self._since(event.time, shown))
+        self.finalization_no_hangover.add(self._since(event.time, shown))
         if not cut_short:
-            self.finalisation.add(self._since(event.words[-1].end if event.words else event.end, shown))
+            self.finalization.add(self._since(event.words[-1].end if event.words else event.end, shown))
         if event.words:
             times = stable_since([*self._shown, (settled, words)])
             for word, time in zip(event.words, times, strict=True):

@@ -1,6 +1,6 @@
-"""Word and character error rate at corpus level, with Whisper's English normaliser, and loops.
+"""Word and character error rate at corpus level, with Whisper's English normalizer, and loops.
 
-The normaliser (package `whisper-normalizer`, from openai/whisper) is applied to both sides: case,
+The normalizer (package `whisper-normalizer`, from openai/whisper) is applied to both sides: case,
 punctuation, fillers, spelling variants and numbers do not count. Alignment is jiwer's.
 """
 
@@ -18,7 +18,7 @@ LOOP_MARGIN = 3  # if by more words than this: binds only below 6 words, where "
 class WordErrors:
     """Counts over a corpus.
 
-    clips: pairs compared. words: in the normalised references. cer: character error rate.
+    clips: pairs compared. words: in the normalized references. cer: character error rate.
     loops: clips whose hypothesis `is_loop`. wer, cer are None where the references hold nothing.
     """
 
@@ -36,24 +36,24 @@ class WordErrors:
         return (self.substitutions + self.deletions + self.insertions) / self.words if self.words else None
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """`text` as it is compared."""
-    return _normaliser()(text)
+    return _normalizer()(text)
 
 
 @functools.cache
-def _normaliser() -> Callable[[str], str]:
+def _normalizer() -> Callable[[str], str]:
     from whisper_normalizer.english import EnglishTextNormalizer
 
     return EnglishTextNormalizer()
 
 
 def is_loop(reference: str, hypothesis: str) -> bool:
-    """Whether the normalised hypothesis has more than 1.5 times the words of the normalised reference.
+    """Whether the normalized hypothesis has more than 1.5 times the words of the normalized reference.
 
     For references below 6 words it must also have more than 3 words beyond them.
     """
-    wanted, found = len(normalise(reference).split()), len(normalise(hypothesis).split())
+    wanted, found = len(normalize(reference).split()), len(normalize(hypothesis).split())
     return found > LOOP_RATIO * wanted and found - wanted > LOOP_MARGIN
 
 
@@ -64,7 +64,7 @@ def word_errors(pairs: Iterable[tuple[str, str]]) -> WordErrors:
         return WordErrors(0, 0, 0, 0, 0, None, 0)
     import jiwer
 
-    references, hypotheses = ([normalise(text) for text in side] for side in zip(*pairs, strict=True))
+    references, hypotheses = ([normalize(text) for text in side] for side in zip(*pairs, strict=True))
     found = jiwer.process_words(references, hypotheses)
     letters = sum(len(text) for text in references)
     return WordErrors(

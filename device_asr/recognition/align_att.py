@@ -43,14 +43,14 @@ class Shown:
 
 
 class Partials(Protocol):
-    """The policy of a recogniser.
+    """The policy of a recognizer.
 
-    draft: the last hypothesis, for the final to start from. favoured: whether its words stay unless others are clearly
+    draft: the last hypothesis, for the final to start from. favored: whether its words stay unless others are clearly
     more likely.
     """
 
     draft: tuple[int, ...]
-    favoured: bool
+    favored: bool
 
     def begin(self, sound: np.ndarray) -> None:
         """A phrase opens with `sound`, (n,) float32."""
@@ -64,7 +64,7 @@ class Partials(Protocol):
         """Whether an update may say more than the last, `since` seconds after it, or after the onset.
 
         Args:
-            interval: seconds between two updates that the recogniser wants.
+            interval: seconds between two updates that the recognizer wants.
         """
         ...
 
@@ -96,9 +96,9 @@ class Partials(Protocol):
 class Reencoding:
     """Encodes the growing phrase, commits by LocalAgreement."""
 
-    # its words were often heard at the cut end of the sound: favoured, they cost the first bundle 11 words of 1050 and
+    # its words were often heard at the cut end of the sound: favored, they cost the first bundle 11 words of 1050 and
     # a network without short-context distillation 51
-    favoured = False
+    favored = False
 
     def __init__(self, decoder: Decoder, config: PartialConfig) -> None:
         self._decoder, self._config = decoder, config
@@ -139,7 +139,7 @@ class Reencoding:
 class Streaming:
     """Hears chunks, shows and commits by attention."""
 
-    favoured = True
+    favored = True
 
     def __init__(self, decoder: Decoder, encoder: StreamEncoder, config: PartialConfig) -> None:
         self._decoder, self.encoder = decoder, encoder

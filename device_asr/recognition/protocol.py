@@ -10,7 +10,7 @@ from device_asr.events import Event
 
 
 class Recognizer(Protocol):
-    """What the live session, the command line and the interface need of a recogniser.
+    """What the live session, the command line and the interface need of a recognizer.
 
     time: seconds of audio fed so far.
     speech_probability: the voice activity detector's last value in [0, 1].
@@ -35,5 +35,5 @@ class Recognizer(Protocol):
         ...
 
     def finish(self) -> list[Event]:
-        """Ends the phrase in progress; afterwards feeding may go on with a new phrase."""
+        """Ends the phrase in progress; afterward feeding may go on with a new phrase."""
         ...

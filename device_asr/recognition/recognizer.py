@@ -1,4 +1,4 @@
-"""The streaming recogniser: PCM in, events out, the same events however the PCM is cut."""
+"""The streaming recognizer: PCM in, events out, the same events however the PCM is cut."""
 
 from __future__ import annotations
 
@@ -168,11 +168,11 @@ class StreamingRecognizer:
         sound = self._window.sound(self._start, closed.end)
         final = self._config.final
         encoded = self._partials.frames(len(sound)) if final.mode == "stream" else None
-        favour = final.favour_shown if self._partials.favoured else 0.0
+        favor = final.favor_shown if self._partials.favored else 0.0
         # with partials a beam wins 3 words of 1050 and changes 4 % of those that were shown
         beam = 1 if self._config.partial.enabled else final.beam
         _, hypothesis = self._decoder.decode_safely(
-            sound, encoded or self._decoder.encode(sound), self._partials.draft, favour, beam
+            sound, encoded or self._decoder.encode(sound), self._partials.draft, favor, beam
         )
         if not self._decoder.is_speech(hypothesis):
             return [ended]

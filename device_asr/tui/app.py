@@ -90,8 +90,8 @@ class DictationApp(App[None]):
         self.meter = LatencyMeter(self.session.wall_time)
         self.transcript = Transcript(config.interface.paragraph_s)
         self.writer = self._new_writer()  # of the transcript on the screen
-        self._keeper = self.writer  # where Finals and sound go now; changed on the recogniser's thread
-        self._fed = 0  # samples, counted on the recogniser's thread
+        self._keeper = self.writer  # where Finals and sound go now; changed on the recognizer's thread
+        self._fed = 0  # samples, counted on the recognizer's thread
         self._leaving = self._at_once = False
         self.updates = 0  # times that the level and the state were brought up to date
         # kept, not looked up: events still come while the screen is being taken down
@@ -137,7 +137,7 @@ class DictationApp(App[None]):
         titles = {binding.description for binding in own}
         yield from (command for command in super().get_system_commands(screen) if command.title not in titles)
 
-    # --- on the recogniser's thread --------------------------------------------------------------
+    # --- on the recognizer's thread --------------------------------------------------------------
 
     def _delivered(self, delivery: Delivery) -> None:
         if isinstance(delivery.event, Final):

@@ -1,4 +1,4 @@
-"""Read-outs as plain text: pure functions of a state, so that they read the same with and without colour."""
+"""Read-outs as plain text: pure functions of a state, so that they read the same with and without color."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ SPEAKING = 0.5
 EXPLANATIONS = {
     "first partial": "From the beginning of a phrase to its first text on the screen.",
     "word emission": "From the end of a word in the sound until that word no longer changes.",
-    "finalisation": "From the end of the last word to the final text, the pause that ends a phrase included.",
+    "finalization": "From the end of the last word to the final text, the pause that ends a phrase included.",
     "  without pause": "The same, counted from when that pause was over: computation and waiting alone.",
     "last, p50, p95": "The latest value, the median, and what 19 of 20 stay under, in seconds of wall clock.",
     "RTF": "Real-time factor: seconds of computation for a second of sound; above 1 it cannot keep up.",
     "queue": "Pieces of 32 ms of sound that wait to be heard; beyond 1.5 s: behind by N s.",
-    "CPU": "Of this program and its recogniser, in per cent of one core.",
+    "CPU": "Of this program and its recognizer, in per cent of one core.",
     "memory": "Resident memory of both.",
     "flicker": "Words shown and later changed, in per cent of all final words.",
     "drops": "Times that captured sound was lost because it was not fetched in time, and how many seconds.",
@@ -91,8 +91,8 @@ def latency_rows(meter: LatencyMeter, width: int) -> list[str]:
         f"{'seconds':<16}{'last':>7}{'p50':>7}{'p95':>7}",
         series_row("first partial", meter.first_partial, width),
         series_row("word emission", meter.word_emission, width),
-        series_row("finalisation", meter.finalisation, width),
-        series_row("  without pause", meter.finalisation_no_hangover, width),
+        series_row("finalization", meter.finalization, width),
+        series_row("  without pause", meter.finalization_no_hangover, width),
     ]
 
 

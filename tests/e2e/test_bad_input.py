@@ -214,7 +214,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def without_the_free(path: tuple[Any, ...]) -> bool:
     """Keys that only people read may hold anything."""
-    return path[0] not in ("language", "sample_rate", "parity", "provenance", "licences") and path[1:2] not in (
+    return path[0] not in ("language", "sample_rate", "parity", "provenance", "licenses") and path[1:2] not in (
         ("dims",),
         ("weights_bits",),
     )

@@ -36,7 +36,7 @@ def pause_within(pcm: np.ndarray, rate: int, start: float, end: float) -> float:
 
 def read_outs(screen: str) -> dict[str, list[float]]:
     """Numbers of the latency panel by their row."""
-    rows = ("first partial", "word emission", "finalisation", "without pause")
+    rows = ("first partial", "word emission", "finalization", "without pause")
     found = {}
     for row in rows:
         match = re.search(rf"{row}\s+(-?[\d.]+)\s+(-?[\d.]+)\s+(-?[\d.]+)", screen)
@@ -98,8 +98,8 @@ def test_a_letter_dictated_while_the_microphone_is_unplugged_and_comes_back(tmp_
     numbers = read_outs(screen)
     assert 0.1 < numbers["first partial"][1] < 3.0
     assert 0.0 < numbers["word emission"][1] < 5.0
-    assert 0.6 <= numbers["finalisation"][1] < 3.0
-    assert 0.0 < numbers["without pause"][1] < numbers["finalisation"][1]
+    assert 0.6 <= numbers["finalization"][1] < 3.0
+    assert 0.0 < numbers["without pause"][1] < numbers["finalization"][1]
     assert 0.0 < numbers["RTF"][0] < 1.0 and numbers["queue"][0] < 50
     assert 0 < numbers["CPU"][0] < 250 and 50 < numbers["memory"][0] < 2000
     assert abs(numbers["words"][0] - len(WORDS.split())) <= 8

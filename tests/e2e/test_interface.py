@@ -1,4 +1,4 @@
-"""The interface as a process in a pseudo-terminal, over the letter and the real recogniser: how it ends."""
+"""The interface as a process in a pseudo-terminal, over the letter and the real recognizer: how it ends."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def kept(tmp_path: Path) -> str:
     return " ".join(line.text for line in session.lines)
 
 
-def recognisers(terminal: Terminal) -> list[psutil.Process]:
+def recognizers(terminal: Terminal) -> list[psutil.Process]:
     return psutil.Process(terminal.process.pid).children(recursive=True)
 
 
@@ -60,7 +60,7 @@ def test_a_polite_signal_finishes_the_phrase_and_restores_the_terminal(
     tmp_path: Path, terminal: Terminal, number: signal.Signals
 ) -> None:
     in_mid_phrase(terminal)
-    children = recognisers(terminal)
+    children = recognizers(terminal)
     assert children and not terminal.restored, "the interface owns the screen while it runs"
     terminal.process.send_signal(number)
     assert terminal.process.wait(20) == 0
@@ -72,7 +72,7 @@ def test_a_polite_signal_finishes_the_phrase_and_restores_the_terminal(
 
 def test_a_closed_window_keeps_what_was_said(tmp_path: Path, terminal: Terminal) -> None:
     in_mid_phrase(terminal)
-    children = recognisers(terminal)
+    children = recognizers(terminal)
     terminal.hang_up()
     assert terminal.process.wait(20) == 0
     assert "train" in kept(tmp_path), "the phrase in progress was finished though nobody could see it"
@@ -82,15 +82,15 @@ def test_a_closed_window_keeps_what_was_said(tmp_path: Path, terminal: Terminal)
 def test_after_kill_9_everything_that_was_final_is_there(tmp_path: Path, terminal: Terminal) -> None:
     in_mid_phrase(terminal)
     finished = words(terminal.text)
-    children = recognisers(terminal)
+    children = recognizers(terminal)
     terminal.process.send_signal(signal.SIGKILL)
     terminal.process.wait(10)
     assert len(kept(tmp_path).split()) >= finished >= 10
-    assert psutil.wait_procs(children, 10)[1] == [], "the recogniser ends with its pipe"
+    assert psutil.wait_procs(children, 10)[1] == [], "the recognizer ends with its pipe"
 
 
 @pytest.mark.skipif(os.getloadavg()[0] > (os.cpu_count() or 1), reason="other programs keep every core busy")
-def test_the_screen_is_drawn_20_times_a_second_while_the_recogniser_decodes(terminal: Terminal) -> None:
+def test_the_screen_is_drawn_20_times_a_second_while_the_recognizer_decodes(terminal: Terminal) -> None:
     terminal.until(lambda screen: words(screen) >= 10, 40, "a finished phrase")
     began, draws = time.monotonic(), terminal.draws
     time.sleep(5)

@@ -86,7 +86,7 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def until(self, condition: Callable[[str], object], seconds: float, what: str) -> float:
-        """Waits until the screen fulfils `condition`; the seconds it took.
+        """Waits until the screen fulfills `condition`; the seconds it took.
 
         Raises:
             AssertionError: it did not in time; with the screen.

@@ -100,6 +100,6 @@ def tiny_bundle(speech: np.ndarray, out: Path) -> Path:
     checkpoint = tiny_checkpoint(speech)
     program = export_speech(checkpoint, EXACT, speech, chunking=CHUNKING)
     write_bundle(
-        Recipe("tiny", "none", quantise={"bits": 32, "embedding": 32}), checkpoint, program, VAD.read_bytes(), out
+        Recipe("tiny", "none", quantize={"bits": 32, "embedding": 32}), checkpoint, program, VAD.read_bytes(), out
     )
     return out

@@ -1,4 +1,4 @@
-"""A stand-in recogniser that hears loudness, and sounds for it."""
+"""A stand-in recognizer that hears loudness, and sounds for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from device_asr.events import AudioGap, Event, Final, Partial, SpeechStarted
 
 
 class PhraseCounter:
-    """A stand-in recogniser: one phrase for each stretch of sound; its Final tells its length in seconds."""
+    """A stand-in recognizer: one phrase for each stretch of sound; its Final tells its length in seconds."""
 
     def __init__(self, cost: Callable[[], float] = lambda: 0.0) -> None:
         self.time = 0.0

@@ -1,7 +1,7 @@
 """Which axis of which tensor belongs to which part of the network: what removing a part must cut.
 
 torch-pruning 1.6.1 was tried: it traces the groups of one head and of one feed-forward channel rightly,
-but on a network of two layers it had not traced conv1's (neighbouring frames side by side) in a minute,
+but on a network of two layers it had not traced conv1's (neighboring frames side by side) in a minute,
 it misses the encoder's positions, and it knows neither layers nor alignment heads. One table does all.
 """
 

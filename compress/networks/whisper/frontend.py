@@ -36,7 +36,7 @@ def _mel_to_hertz(mel: np.ndarray) -> np.ndarray:
 
 
 def mel_filters(n_mels: int) -> np.ndarray:
-    """Triangular filters with Slaney's normalisation, (n_mels, 201) float32; Whisper's, from librosa."""
+    """Triangular filters with Slaney's normalization, (n_mels, 201) float32; Whisper's, from librosa."""
     edges = _mel_to_hertz(np.linspace(_hertz_to_mel(0.0), _hertz_to_mel(SAMPLE_RATE / 2), n_mels + 2))
     bins = np.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1)
     width = np.diff(edges)
@@ -66,7 +66,7 @@ def framed(hops: Tensor) -> Tensor:
 
 
 class LogMel(nn.Module):
-    """PCM to Whisper's normalised log-mel spectrogram."""
+    """PCM to Whisper's normalized log-mel spectrogram."""
 
     def __init__(self, n_mels: int) -> None:
         super().__init__()
@@ -75,13 +75,13 @@ class LogMel(nn.Module):
         self.register_buffer("filters", torch.from_numpy(mel_filters(n_mels)), persistent=False)
 
     def power(self, pcm: Tensor) -> Tensor:
-        """Logarithmic mel power before normalisation.
+        """Logarithmic mel power before normalization.
 
         Args:
             pcm: (batch, samples) float32, samples a multiple of 160.
 
         Returns:
-            (batch, samples / 160, n_mels): frames centred on multiples of the hop. The left edge is
+            (batch, samples / 160, n_mels): frames centered on multiples of the hop. The left edge is
             mirrored as Whisper does; the right edge sees zeros, as in Whisper's padding to 30 s.
         """
         batch = pcm.shape[0]
@@ -99,19 +99,19 @@ class LogMel(nn.Module):
         return torch.log(torch.clamp(mel, min=LOG_FLOOR)) * (1.0 / math.log(10.0))
 
     def forward(self, pcm: Tensor, chunk: int | None = None) -> Tensor:
-        """(batch, samples) -> (batch, samples / 160, n_mels), normalised by the clip's maximum.
+        """(batch, samples) -> (batch, samples / 160, n_mels), normalized by the clip's maximum.
 
-        chunk: positions heard at once, normalised by the maximum so far; None: the whole clip.
+        chunk: positions heard at once, normalized by the maximum so far; None: the whole clip.
         """
         log_mel = self.power(pcm)
         if chunk is not None:
-            return normalise_running(log_mel, chunk)
+            return normalize_running(log_mel, chunk)
         loudest = log_mel.amax(dim=(1, 2), keepdim=True)
         return (torch.maximum(log_mel, loudest - DYNAMIC_RANGE) + 4.0) * 0.25
 
 
-def normalise_running(log_mel: Tensor, size: int) -> Tensor:
-    """Whisper's normalisation with the loudest frame so far in place of the loudest of the clip.
+def normalize_running(log_mel: Tensor, size: int) -> Tensor:
+    """Whisper's normalization with the loudest frame so far in place of the loudest of the clip.
 
     A chunk of `size` positions is heard with one mel frame (10 ms) of the next: frames 1 to 2 size are
     the first chunk's, and so on; frame 0 is silence before the sound.

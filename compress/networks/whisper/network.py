@@ -1,6 +1,6 @@
 """The teacher's and the student's network: Whisper's encoder and decoder in plain PyTorch, dims are data.
 
-Written so that one code is trained and exported: convolutions are linear layers over neighbouring
+Written so that one code is trained and exported: convolutions are linear layers over neighboring
 frames, attention is `bmm` and `softmax`, LayerNorm can be switched to a form that XNNPACK takes whole
 (`native_layer_norm` splits the delegate once per use: 13 pieces on a 6-layer encoder).
 """

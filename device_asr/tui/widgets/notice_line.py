@@ -23,5 +23,5 @@ class NoticeLine(Readout):
         behind = behind_line(state)
         self.set_class(bool(behind) or self.alarm, "-alarm")
         text = behind if behind and not self.alarm else self._message
-        # the mark tells without colour what the colour tells
+        # the mark tells without color what the color tells
         self.show(f"! {text}" if behind or self.alarm else text)

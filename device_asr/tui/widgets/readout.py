@@ -7,7 +7,7 @@ from textual.widgets import Static
 
 
 class Readout(Static):
-    """One or more lines; `text` is what they say, without colour."""
+    """One or more lines; `text` is what they say, without color."""
 
     def __init__(self, **kwargs: str) -> None:
         super().__init__("", markup=False, **kwargs)

@@ -207,7 +207,7 @@ def test_the_card_tells_how_to_begin_with_it(tmp_path: Path) -> None:
         "language": "en",
         "sample_rate": 16000,
         "provenance": [],
-        "licences": [],
+        "licenses": [],
         "parity": {},
         "speech": {"weights_bits": 8},
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compress.data.references import corrected
-from device_asr.metrics.wer import normalise
+from device_asr.metrics.wer import normalize
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ from device_asr.metrics.wer import normalise
 )
 def test_words_are_the_given_ones_and_signs_the_teachers(heard: str, given: str, wanted: str) -> None:
     assert corrected(heard, given) == wanted
-    assert normalise(wanted).replace(" ", "") == normalise(given).replace(" ", "")
+    assert normalize(wanted).replace(" ", "") == normalize(given).replace(" ", "")
 
 
 @pytest.mark.parametrize(("heard", "given"), [("Thank you.", "the weather is fine"), ("Yes.", ""), ("", "yes")])

@@ -14,7 +14,7 @@ from compress.export.export import SpeechProgram, export_speech
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
-from compress.quantize.quantize import is_quantised, quantise_linears
+from compress.quantize.quantize import is_quantized, quantize_linears
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 from device_asr.runtime.executorch import Session
@@ -66,7 +66,7 @@ def test_the_tied_embedding_lies_in_the_file_once(program: SpeechProgram) -> Non
 def test_parity_is_reported_for_each_method(program: SpeechProgram) -> None:
     assert set(program.parity) == {"encode", "decode"}
     for report in program.parity.values():
-        assert report["pte_vs_quantised_rms"] < 0.02
+        assert report["pte_vs_quantized_rms"] < 0.02
         assert report["pte_vs_fp32_rms"] < 0.1
 
 
@@ -102,13 +102,13 @@ def test_an_undelegated_product_fails_the_export() -> None:
         lower({"forward": torch.export.export(Sorted(), (torch.zeros(2, 8),))})
 
 
-def test_only_named_layers_are_quantised() -> None:
+def test_only_named_layers_are_quantized() -> None:
     module = torch.nn.ModuleDict({"a": torch.nn.Linear(32, 32), "b": torch.nn.Linear(32, 32)})
-    quantise_linears(module, 8, only=("a",))
-    assert is_quantised(module["a"]) and not is_quantised(module["b"])
-    assert not is_quantised(quantise_linears(torch.nn.ModuleDict({"a": torch.nn.Linear(8, 8)}), 32)["a"])
+    quantize_linears(module, 8, only=("a",))
+    assert is_quantized(module["a"]) and not is_quantized(module["b"])
+    assert not is_quantized(quantize_linears(torch.nn.ModuleDict({"a": torch.nn.Linear(8, 8)}), 32)["a"])
     with pytest.raises(UsageError, match="wanted 4, 8 or 32"):
-        quantise_linears(module, 5)
+        quantize_linears(module, 5)
 
 
 def test_the_network_is_whisper(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from compress.checkpoints.load import load_checkpoint
 from compress.checkpoints.openai import save_openai
 from compress.export.export import export_speech
 from compress.lowrank.decomposition import Batch, decompose_weight, linear_layers
-from compress.lowrank.lowrank import LowRankSettings, Outcome, Round, cut, decompose, factorise, within_budget
+from compress.lowrank.lowrank import LowRankSettings, Outcome, Round, cut, decompose, factorize, within_budget
 from compress.networks.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -27,7 +27,7 @@ from compress.networks.checkpoint import (
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.programs import DecodeProgram, EncodeProgram
-from compress.quantize.quantize import is_quantised, quantise_linears
+from compress.quantize.quantize import is_quantized, quantize_linears
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import DeviceAsrError, UsageError
 
@@ -95,7 +95,7 @@ def logits(checkpoint: Checkpoint, seed: int = 4) -> Tensor:
     [LowRankSettings(energy=1.0), LowRankSettings(layers=(), energy=0.5), LowRankSettings(energy=1, activations=False)],
 )
 def test_energy_one_or_no_layers_change_nothing(checkpoint: Checkpoint, settings: LowRankSettings) -> None:
-    same, report = factorise(checkpoint, settings)
+    same, report = factorize(checkpoint, settings)
     assert same is checkpoint
     assert report.parameters_before == report.parameters_after == checkpoint.parameters
 
@@ -105,7 +105,7 @@ def test_layers_of_low_rank_are_found_and_answer_the_same(
     low: Checkpoint, calibration: list[Batch], activations: bool
 ) -> None:
     settings = LowRankSettings(layers=("*.ffn.*",), energy=1 - 1e-9, activations=activations)
-    factored, report = factorise(low, settings, calibration)
+    factored, report = factorize(low, settings, calibration)
     assert [(layer.rank, layer.whole) for layer in report.layers] == [(8, False)] * 8
     assert factored.parameters < low.parameters
     assert (logits(factored) - logits(low)).abs().max() < 1e-5
@@ -125,7 +125,7 @@ def test_full_rank_reproduces_every_layer(checkpoint: Checkpoint, calibration: l
 
 def test_the_checkpoint_given_is_left_alone(checkpoint: Checkpoint, calibration: list[Batch]) -> None:
     before = fingerprint(checkpoint)
-    factorise(checkpoint, LowRankSettings(energy=0.7), calibration)
+    factorize(checkpoint, LowRankSettings(energy=0.7), calibration)
     assert fingerprint(checkpoint) == before
 
 
@@ -133,7 +133,7 @@ def test_the_checkpoint_given_is_left_alone(checkpoint: Checkpoint, calibration:
 
 
 def test_the_report_counts_what_was_removed(checkpoint: Checkpoint) -> None:
-    factored, report = factorise(checkpoint, PLAIN)
+    factored, report = factorize(checkpoint, PLAIN)
     gone = sum(layer.before - layer.after for layer in report.layers)
     assert gone > 0
     assert report.parameters_before - report.parameters_after == gone
@@ -143,7 +143,7 @@ def test_the_report_counts_what_was_removed(checkpoint: Checkpoint) -> None:
 
 
 def test_layers_that_two_factors_would_not_make_smaller_stay_whole(checkpoint: Checkpoint) -> None:
-    factored, report = factorise(checkpoint, LowRankSettings(rank=16, activations=False))
+    factored, report = factorize(checkpoint, LowRankSettings(rank=16, activations=False))
     made = dict(factored.dims.ranks)
     for layer in report.layers:
         assert layer.whole == (16 * (layer.rows + layer.columns) >= layer.rows * layer.columns)
@@ -156,7 +156,7 @@ def test_layers_that_two_factors_would_not_make_smaller_stay_whole(checkpoint: C
 
 
 def test_less_energy_means_fewer_weights_and_another_answer(checkpoint: Checkpoint) -> None:
-    cuts = [factorise(checkpoint, replace(PLAIN, energy=energy))[0] for energy in (0.75, 0.6, 0.4)]
+    cuts = [factorize(checkpoint, replace(PLAIN, energy=energy))[0] for energy in (0.75, 0.6, 0.4)]
     sizes = [c.parameters for c in (checkpoint, *cuts)]
     assert sizes == sorted(set(sizes), reverse=True)
     errors = [float((logits(c) - logits(checkpoint)).norm()) for c in cuts]
@@ -164,7 +164,7 @@ def test_less_energy_means_fewer_weights_and_another_answer(checkpoint: Checkpoi
 
 
 def test_only_what_a_pattern_matches_is_touched(checkpoint: Checkpoint) -> None:
-    factored, report = factorise(checkpoint, replace(PLAIN, layers=("encoder.layers.*.ffn.up", UP), energy=0.5))
+    factored, report = factorize(checkpoint, replace(PLAIN, layers=("encoder.layers.*.ffn.up", UP), energy=0.5))
     assert [layer.name for layer in report.layers] == [UP, "encoder.layers.1.ffn.up"]
     assert set(checkpoint.weights) - set(factored.weights) == {
         f"encoder.layers.{i}.ffn.up.{kind}" for i in (0, 1) for kind in ("weight", "bias")
@@ -172,14 +172,14 @@ def test_only_what_a_pattern_matches_is_touched(checkpoint: Checkpoint) -> None:
 
 
 def test_ranks_are_rounded_up_to_the_multiple(checkpoint: Checkpoint) -> None:
-    _, report = factorise(checkpoint, replace(PLAIN, layers=("*.ffn.*",), energy=0.3, multiple=16))
+    _, report = factorize(checkpoint, replace(PLAIN, layers=("*.ffn.*",), energy=0.3, multiple=16))
     assert {layer.rank for layer in report.layers} == {16}
 
 
 def test_a_second_pass_leaves_the_factors_alone(low: Checkpoint) -> None:
-    once, _ = factorise(low, replace(PLAIN, layers=("encoder.*.ffn.*",), energy=0.99))
+    once, _ = factorize(low, replace(PLAIN, layers=("encoder.*.ffn.*",), energy=0.99))
     assert len(once.dims.ranks) == 4
-    twice, report = factorise(once, replace(PLAIN, energy=0.99))
+    twice, report = factorize(once, replace(PLAIN, energy=0.99))
     assert not any(layer.name.startswith(dict(once.dims.ranks).popitem()[0]) for layer in report.layers)
     assert set(once.dims.ranks) < set(twice.dims.ranks)
     assert torch.isfinite(logits(twice)).all()
@@ -222,7 +222,7 @@ def test_activations_beat_plain_on_correlated_inputs(
     errors = {}
     for activations in (False, True):
         settings = LowRankSettings(layers=(name,), rank=8, activations=activations)
-        factored, report = factorise(loud, settings, calibration)
+        factored, report = factorize(loud, settings, calibration)
         assert report.skipped == ()
         errors[activations] = float((layer_outputs(factored, [name], seed=6)[name] - wanted).norm() / wanted.norm())
     assert errors[True] < 0.7 * errors[False]
@@ -231,7 +231,7 @@ def test_activations_beat_plain_on_correlated_inputs(
 def test_the_bias_takes_up_the_mean(checkpoint: Checkpoint, calibration: list[Batch]) -> None:
     shift = {"encoder.layers.0.ffn_norm.bias": torch.linspace(-3, 3, 32)}
     shifted = replace(checkpoint, weights={**checkpoint.weights, **shift})
-    factored, _ = factorise(shifted, LowRankSettings(layers=(UP,), rank=8), calibration)
+    factored, _ = factorize(shifted, LowRankSettings(layers=(UP,), rank=8), calibration)
     lost = torch.cat(
         [layer_outputs(factored, [UP], seed)[UP] - layer_outputs(shifted, [UP], seed)[UP] for seed in (2, 3)]
     )
@@ -248,7 +248,7 @@ def test_padding_is_not_listened_to(checkpoint: Checkpoint, calibration: list[Ba
     # the longest clip fills its batch, so its last window changes from the edge to silence: keep to the others
     first, second = ([(p[1:], n[1:], t[1:]) for p, n, t in clips] for clips in (calibration, longer))
     for one, other in zip(
-        factorise(checkpoint, settings, first)[1].layers, factorise(checkpoint, settings, second)[1].layers, strict=True
+        factorize(checkpoint, settings, first)[1].layers, factorize(checkpoint, settings, second)[1].layers, strict=True
     ):
         assert one.rank == other.rank and one.energy == pytest.approx(other.energy, abs=1e-4), one.name
 
@@ -293,7 +293,7 @@ def test_each_cut_is_evaluated_once_and_the_rounds_are_bounded(checkpoint: Check
 def test_a_generous_budget_is_used_up(checkpoint: Checkpoint) -> None:
     outcome, told = search(checkpoint, 1.0)
     assert outcome.held and all(r.holds for r in told)
-    smallest = factorise(checkpoint, replace(PLAIN, energy=0.5))[0]
+    smallest = factorize(checkpoint, replace(PLAIN, energy=0.5))[0]
     assert outcome.checkpoint.parameters == pytest.approx(smallest.parameters, rel=0.01)
 
 
@@ -328,7 +328,7 @@ def test_the_search_can_be_activation_aware(checkpoint: Checkpoint, calibration:
 
 
 def test_a_factored_checkpoint_is_saved_and_loaded(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    factored, _ = factorise(checkpoint, PLAIN)
+    factored, _ = factorize(checkpoint, PLAIN)
     own.save(factored, tmp_path)
     found = load_checkpoint(tmp_path)
     assert found.dims == factored.dims and found.dims.ranks
@@ -340,12 +340,12 @@ def test_dims_without_ranks_are_as_they_were(checkpoint: Checkpoint) -> None:
     values = DIMS.to_json()
     assert "ranks" not in values and "ranks" not in repr(DIMS)  # manifests, and the keys of cached labels
     assert Dims.from_json(json.loads(json.dumps(values))) == DIMS
-    factored = factorise(checkpoint, PLAIN)[0].dims
+    factored = factorize(checkpoint, PLAIN)[0].dims
     assert Dims.from_json(json.loads(json.dumps(factored.to_json()))) == factored
 
 
 def test_the_programs_take_factored_layers(low: Checkpoint) -> None:
-    factored, _ = factorise(low, LowRankSettings(layers=("*.ffn.*",), energy=0.999, activations=False))
+    factored, _ = factorize(low, LowRankSettings(layers=("*.ffn.*",), energy=0.999, activations=False))
     pcm = batch(4)[0][:1]
     with torch.no_grad():
         encoded = [EncodeProgram(c.network())(pcm) for c in (low, factored)]
@@ -362,13 +362,13 @@ def test_the_programs_take_factored_layers(low: Checkpoint) -> None:
         assert torch.allclose(one, other, atol=1e-5)
 
 
-def test_both_factors_are_quantised(low: Checkpoint) -> None:
+def test_both_factors_are_quantized(low: Checkpoint) -> None:
     pytest.importorskip("torchao")
-    factored, _ = factorise(low, LowRankSettings(layers=(UP,), rank=8, activations=False))
+    factored, _ = factorize(low, LowRankSettings(layers=(UP,), rank=8, activations=False))
     program = EncodeProgram(factored.network().requires_grad_(False))
-    quantise_linears(program, 8)
+    quantize_linears(program, 8)
     layer = program.get_submodule(UP)
-    assert is_quantised(layer.down) and is_quantised(layer.up)
+    assert is_quantized(layer.down) and is_quantized(layer.up)
 
 
 @pytest.mark.slow
@@ -377,10 +377,10 @@ def test_the_program_for_the_device_is_exported_with_parity() -> None:
     dims = replace(DIMS, encoder=DIMS.encoder[:1], decoder=DIMS.decoder[:1])
     torch.manual_seed(0)
     small = Checkpoint(dims, Whisper(dims).state_dict(), VOCABULARY, ((0, 1),))
-    factored, report = factorise(small, LowRankSettings(layers=("*.ffn.*",), rank=8, activations=False))
+    factored, report = factorize(small, LowRankSettings(layers=("*.ffn.*",), rank=8, activations=False))
     assert report.skipped == ()
     for parity in export_speech(factored).parity.values():
-        assert parity["pte_vs_quantised_rms"] < 0.02
+        assert parity["pte_vs_quantized_rms"] < 0.02
         assert parity["pte_vs_fp32_rms"] < 0.1
 
 
@@ -408,7 +408,7 @@ def test_settings_that_cannot_be_are_refused(values: dict[str, float], told: str
 
 def test_a_rank_larger_than_the_layer_is_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(UsageError, match=r"wanted at most 24, the rank of encoder\.conv1, found 32"):
-        factorise(checkpoint, LowRankSettings(rank=32, activations=False))
+        factorize(checkpoint, LowRankSettings(rank=32, activations=False))
 
 
 def test_a_layer_that_is_not_there_is_told_with_the_nearest(checkpoint: Checkpoint) -> None:
@@ -417,13 +417,13 @@ def test_a_layer_that_is_not_there_is_told_with_the_nearest(checkpoint: Checkpoi
         match=r"'encoder\.layer\.0\.ffn\.up' matches no linear layer; "
         r"the nearest is 'encoder\.layers\.0\.ffn\.up'",
     ):
-        factorise(checkpoint, replace(PLAIN, layers=("encoder.layer.0.ffn.up",)))
+        factorize(checkpoint, replace(PLAIN, layers=("encoder.layer.0.ffn.up",)))
 
 
 @pytest.mark.parametrize("clips", [[], [(torch.zeros(1, 640), torch.tensor([0]), torch.tensor([[257]]))]])
 def test_activations_without_clips_are_refused(checkpoint: Checkpoint, clips: list[Batch]) -> None:
     with pytest.raises(UsageError, match=r"wanted calibration clips .* found none"):
-        factorise(checkpoint, LowRankSettings(energy=0.9), clips)
+        factorize(checkpoint, LowRankSettings(energy=0.9), clips)
 
 
 @pytest.mark.parametrize(
@@ -449,7 +449,7 @@ def test_ranks_that_do_not_fit_the_network_are_told(checkpoint: Checkpoint) -> N
 
 
 def test_other_formats_refuse_factored_layers_before_they_write(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    factored, _ = factorise(checkpoint, replace(PLAIN, layers=(UP,), energy=0.5))
+    factored, _ = factorize(checkpoint, replace(PLAIN, layers=(UP,), energy=0.5))
     with pytest.raises(CheckpointError, match=r"ffn\.up is factored: wanted whole layers"):
         save_openai(factored, tmp_path / "tiny.pt")
     with pytest.raises(CheckpointError, match=r"ffn\.up is factored: wanted whole layers"):

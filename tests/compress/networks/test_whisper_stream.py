@@ -11,7 +11,7 @@ import torch
 from compress.networks.checkpoint import Checkpoint, add_adapters, add_ctc
 from compress.networks.chunking import Chunking, chunked, with_past
 from compress.networks.whisper.dims import Dims, LayerDims
-from compress.networks.whisper.frontend import LogMel, normalise_running
+from compress.networks.whisper.frontend import LogMel, normalize_running
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.stream import StreamProgram, example
 from device_asr.bundle.vocabulary import Vocabulary
@@ -72,7 +72,7 @@ def test_loudness_of_the_future_changes_nothing() -> None:
     power = torch.from_numpy(np.random.default_rng(0).normal(-4, 2, (1, 33, 8)).astype(np.float32))
     louder = power.clone()
     louder[:, 17:] += 10.0
-    quiet, loud = normalise_running(power, 4), normalise_running(louder, 4)
+    quiet, loud = normalize_running(power, 4), normalize_running(louder, 4)
     assert torch.equal(quiet[:, :17], loud[:, :17])
     assert not torch.equal(quiet[:, 17:], loud[:, 17:])
 

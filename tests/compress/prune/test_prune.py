@@ -153,16 +153,16 @@ def test_fine_tuning_keeps_the_mask(whole: Checkpoint) -> None:
     kept = masks(pruned)
     assert set(kept) == {f"{layer.name}.weight" for layer in report.layers}
     network = pruned.network().train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     first = last = None
     for _ in range(8):
         for pcm, lengths, wanted in batches():
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss = distillation_loss(network(pcm, wanted.tokens, lengths), wanted, 0.7, 0.3)
             loss.backward()
             last = float(loss.detach())
             first = last if first is None else first
-            optimiser.step()
+            optimizer.step()
             apply_masks(network, kept)
     tuned = network.state_dict()
     assert last < 0.7 * first
@@ -378,7 +378,7 @@ def test_every_size_can_be_cut_at_once(whole: Checkpoint) -> None:
 def test_a_network_of_uneven_layers_becomes_a_program() -> None:
     pytest.importorskip("torchao")
     from compress.export.export import export_speech
-    from compress.quantize.quantize import FLOAT, QuantisationPlan
+    from compress.quantize.quantize import FLOAT, QuantizationPlan
 
     pieces = tuple(bytes([b]) for b in range(256))
     special = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
@@ -389,7 +389,7 @@ def test_a_network_of_uneven_layers_becomes_a_program() -> None:
     small, _ = narrow(whole, NarrowSettings(state=8, encoder_layers=1, decoder_layers=2))
     small, _ = prune_heads(small, HeadSettings(amount=0.5, scope="global"))
     small, _ = prune_ffn(small, FfnSettings(amount=0.4, scope="global"))
-    program = export_speech(small, QuantisationPlan(FLOAT, embedding=FLOAT))
+    program = export_speech(small, QuantizationPlan(FLOAT, embedding=FLOAT))
     assert len({layer.heads for layer in small.dims.decoder} | {x.cross_heads for x in small.dims.decoder}) > 1
     for parity in program.parity.values():
         assert parity["pte_vs_fp32_rms"] < 1e-4

@@ -14,7 +14,7 @@ from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.gptq import RoundSettings, compensated, nearest, round_weights
 from compress.quantize.grid import on_grid
-from compress.quantize.quantize import QuantisationPlan, Width, quantise, quantise_linears
+from compress.quantize.quantize import QuantizationPlan, Width, quantize, quantize_linears
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 
@@ -31,7 +31,7 @@ DIMS = Dims(
 VOCABULARY = Vocabulary(
     tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
 )
-PLAN = QuantisationPlan(bits=4, group=32)
+PLAN = QuantizationPlan(bits=4, group=32)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def exported(weight: Tensor, group: int) -> Tensor:
     """The weight as the exporter rounds it."""
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     layer.weight = nn.Parameter(weight.float())
-    return quantise_linears(nn.Sequential(layer), 4, group)[0].weight.dequantize().detach().double()
+    return quantize_linears(nn.Sequential(layer), 4, group)[0].weight.dequantize().detach().double()
 
 
 @pytest.mark.parametrize("group", [32, 64])
@@ -116,14 +116,14 @@ def test_a_network_keeps_what_is_not_of_4_bits_and_loses_less(checkpoint: Checkp
     with torch.no_grad():
         exact = checkpoint.network()(pcm, tokens, lengths)
         apart = [
-            float((quantise(one.network(), plan)(pcm, tokens, lengths) - exact).square().mean())
+            float((quantize(one.network(), plan)(pcm, tokens, lengths) - exact).square().mean())
             for one in (checkpoint, rounded)
         ]
     assert apart[1] < 0.7 * apart[0]
 
 
 def test_without_layers_of_4_bits_nothing_changes(checkpoint: Checkpoint) -> None:
-    same, report = round_weights(checkpoint, RoundSettings(QuantisationPlan()), [])
+    same, report = round_weights(checkpoint, RoundSettings(QuantizationPlan()), [])
     assert same is checkpoint and report.layers == ()
 
 

@@ -1,4 +1,4 @@
-"""Quantisation on tiny random networks: plans, simulation, training through it, sensitivity, and what is exported."""
+"""Quantization on tiny random networks: plans, simulation, training through it, sensitivity, and what is exported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from compress.networks.embedding import lookup, stored_form
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.qat import convert_qat, prepare_qat, simulate
-from compress.quantize.quantize import EXACT, QuantisationPlan, Width, is_quantised, quantise, quantise_linears, report
+from compress.quantize.quantize import EXACT, QuantizationPlan, Width, is_quantized, quantize, quantize_linears, report
 from compress.report.sensitivity import block, mixed_plan, sensitivity
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
@@ -36,7 +36,7 @@ DIMS = Dims(
     decoder=(LayerDims(2, 64, 2),),
 )
 SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-MIXED = QuantisationPlan(
+MIXED = QuantizationPlan(
     8,
     layers=(("encoder.layers.*", Width(4, 32)), ("decoder.layers.0.ffn.down", Width(32))),
     embedding=4,
@@ -76,7 +76,7 @@ def loss(checkpoint: Checkpoint, given: tuple[Tensor, Tensor]) -> Callable[[nn.M
 
 
 def test_later_patterns_win_and_the_rest_has_the_default(checkpoint: Checkpoint) -> None:
-    plan = QuantisationPlan(
+    plan = QuantizationPlan(
         8, layers=(("encoder.*", Width(4, 32)), ("encoder.layers.0.ffn.*", Width(32)), ("encoder.conv*", Width(8)))
     )
     widths = plan.widths(checkpoint.network())
@@ -86,33 +86,33 @@ def test_later_patterns_win_and_the_rest_has_the_default(checkpoint: Checkpoint)
 
 
 def test_a_default_of_four_bits_leaves_eight_to_layers_without_whole_groups(checkpoint: Checkpoint) -> None:
-    widths = QuantisationPlan(4, 32).widths(checkpoint.network())
+    widths = QuantizationPlan(4, 32).widths(checkpoint.network())
     assert widths["encoder.conv1"] == Width(8)  # 24 columns
     assert widths["encoder.conv2"] == Width(4, 32)
     with pytest.raises(UsageError, match=r"encoder\.conv1 has 24 columns"):
-        QuantisationPlan(layers=(("encoder.conv1", Width(4, 32)),)).widths(checkpoint.network())
+        QuantizationPlan(layers=(("encoder.conv1", Width(4, 32)),)).widths(checkpoint.network())
 
 
 def test_a_pattern_that_matches_nothing_names_the_nearest(checkpoint: Checkpoint) -> None:
-    plan = QuantisationPlan(layers=(("decoder.layers.0.crosss.query", Width(32)),))
+    plan = QuantizationPlan(layers=(("decoder.layers.0.crosss.query", Width(32)),))
     with pytest.raises(UsageError, match=r"nearest is 'decoder\.layers\.0\.cross\.query"):
         plan.widths(checkpoint.network())
 
 
-@pytest.mark.parametrize("plan", [QuantisationPlan(), MIXED, EXACT, QuantisationPlan(4, 64, activations="static")])
-def test_a_plan_survives_json(plan: QuantisationPlan) -> None:
-    assert QuantisationPlan.from_table(json.loads(json.dumps(plan.to_table()))) == plan
+@pytest.mark.parametrize("plan", [QuantizationPlan(), MIXED, EXACT, QuantizationPlan(4, 64, activations="static")])
+def test_a_plan_survives_json(plan: QuantizationPlan) -> None:
+    assert QuantizationPlan.from_table(json.loads(json.dumps(plan.to_table()))) == plan
 
 
 def test_a_plan_is_read_from_a_recipe() -> None:
     table = tomllib.loads("""
-        [quantise]
+        [quantize]
         bits = 8
         embedding = 4
         embedding_group = 32
         layers = [{name = "encoder.layers.*", bits = 4, group = 32}, {name = "decoder.layers.0.ffn.down", bits = 32}]
-    """)["quantise"]
-    assert QuantisationPlan.from_table(table) == MIXED
+    """)["quantize"]
+    assert QuantizationPlan.from_table(table) == MIXED
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_plan_is_read_from_a_recipe() -> None:
 )
 def test_a_plan_that_cannot_be_is_refused(table: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        QuantisationPlan.from_table(table)
+        QuantizationPlan.from_table(table)
 
 
 def test_the_report_counts_layers_and_bytes(checkpoint: Checkpoint) -> None:
@@ -142,7 +142,7 @@ def test_the_report_counts_layers_and_bytes(checkpoint: Checkpoint) -> None:
     assert exact.bytes_after == exact.bytes_before == mixed.bytes_before
     assert mixed.layers == {8: 11, 4: 6, 32: 1}
     table = DIMS.vocab * (DIMS.state // 2 + 2 * DIMS.state // 32)  # two numbers a byte, a bfloat16 scale a group
-    without = report(checkpoint.network(), QuantisationPlan(8, layers=MIXED.layers, embedding=32))
+    without = report(checkpoint.network(), QuantizationPlan(8, layers=MIXED.layers, embedding=32))
     assert without.bytes_after - mixed.bytes_after == 4 * DIMS.vocab * DIMS.state - table
 
 
@@ -154,31 +154,31 @@ def test_fewer_bits_are_further_from_fp32(checkpoint: Checkpoint, loss: Callable
         loss(simulate(checkpoint, plan))
         for plan in (
             EXACT,
-            QuantisationPlan(),
-            QuantisationPlan(4, 32),
-            QuantisationPlan(4, 32, embedding=4, embedding_group=32),
+            QuantizationPlan(),
+            QuantizationPlan(4, 32),
+            QuantizationPlan(4, 32, embedding=4, embedding_group=32),
         )
     ]
     assert errors[0] == 0.0
     assert errors == sorted(errors) and len(set(errors)) == 4
 
 
-@pytest.mark.parametrize("plan", [QuantisationPlan(), QuantisationPlan(4, 32), QuantisationPlan(4), MIXED])
-def test_the_simulation_is_the_quantised_network(
-    checkpoint: Checkpoint, given: tuple[Tensor, Tensor], plan: QuantisationPlan
+@pytest.mark.parametrize("plan", [QuantizationPlan(), QuantizationPlan(4, 32), QuantizationPlan(4), MIXED])
+def test_the_simulation_is_the_quantized_network(
+    checkpoint: Checkpoint, given: tuple[Tensor, Tensor], plan: QuantizationPlan
 ) -> None:
     with torch.no_grad():
-        wanted = quantise(checkpoint.network().requires_grad_(False), plan).encode(given[0])[0]
+        wanted = quantize(checkpoint.network().requires_grad_(False), plan).encode(given[0])[0]
         found = simulate(checkpoint, plan).encode(given[0])[0]
     torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_fp32_changes_nothing_and_static_layers_are_left_to_calibration(checkpoint: Checkpoint) -> None:
-    for plan in (EXACT, QuantisationPlan(8, activations="static")):
-        network = quantise(checkpoint.network(), plan)
-        assert not any(is_quantised(child) for child in network.modules() if isinstance(child, nn.Linear))
+    for plan in (EXACT, QuantizationPlan(8, activations="static")):
+        network = quantize(checkpoint.network(), plan)
+        assert not any(is_quantized(child) for child in network.modules() if isinstance(child, nn.Linear))
     with pytest.raises(UsageError, match="dynamic"):
-        simulate(checkpoint, QuantisationPlan(activations="static"))
+        simulate(checkpoint, QuantizationPlan(activations="static"))
 
 
 # -- training through it -----------------------------------------------------------------------------
@@ -187,19 +187,19 @@ def test_fp32_changes_nothing_and_static_layers_are_left_to_calibration(checkpoi
 def test_a_prepared_network_trains_and_gives_plain_weights_back(
     checkpoint: Checkpoint, given: tuple[Tensor, Tensor]
 ) -> None:
-    plan = QuantisationPlan(4, 32, embedding=4, embedding_group=32)
+    plan = QuantizationPlan(4, 32, embedding=4, embedding_group=32)
     network = prepare_qat(checkpoint.network().train(), plan)
     assert list(network.state_dict()) == list(checkpoint.weights)  # averages and checkpoints keep their names
     with torch.no_grad():
         torch.testing.assert_close(network(*given), simulate(checkpoint, plan)(*given))
-    optimiser = torch.optim.SGD(network.parameters(), lr=1e-2)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-2)
     losses = []
     for _ in range(5):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = nn.functional.cross_entropy(network(*given).flatten(0, 1), given[1].flatten())
         loss.backward()
         assert all(parameter.grad is not None for parameter in network.parameters())
-        optimiser.step()
+        optimizer.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
     rounded = network(*given).detach()
@@ -232,7 +232,7 @@ def test_the_layer_that_suffers_is_found_and_given_the_bytes(uneven: Checkpoint,
         with torch.no_grad():
             return float((network(*given) - exact).norm() / exact.norm())
 
-    plan = QuantisationPlan(4, 32)
+    plan = QuantizationPlan(4, 32)
     rows = sensitivity(uneven, plan, evaluate, width=Width(8))
     assert rows[0].name == max(rows, key=lambda row: row.gain).name
     sensitive = next(row for row in rows if row.name == "decoder.layers.0.ffn.up")
@@ -250,7 +250,7 @@ def test_layers_of_a_block_go_together(checkpoint: Checkpoint, loss: Callable[[n
     seen = []
     rows = sensitivity(
         checkpoint,
-        QuantisationPlan(),
+        QuantizationPlan(),
         loss,
         group=block,
         progress=lambda row, done, of: seen.append((row.name, done, of)),
@@ -281,7 +281,7 @@ def test_a_plan_with_nothing_to_raise_is_told(checkpoint: Checkpoint, loss: Call
 @pytest.mark.parametrize(("bits", "group", "parts"), [(32, None, 1), (8, None, 2), (4, None, 2), (4, 32, 2)])
 def test_rows_read_from_the_stored_form_are_the_weights(bits: int, group: int | None, parts: int) -> None:
     torch.manual_seed(0)
-    logits = quantise_linears(nn.Sequential(nn.Linear(64, 10, bias=False).requires_grad_(False)), bits, group)[0]
+    logits = quantize_linears(nn.Sequential(nn.Linear(64, 10, bias=False).requires_grad_(False)), bits, group)[0]
     wanted = logits.weight.dequantize() if bits < 32 else logits.weight
     table = stored_form(logits)
     assert len(table) == parts
@@ -302,7 +302,7 @@ def program(checkpoint: Checkpoint) -> SpeechProgram:
 @pytest.mark.slow  # 40 s of export; test_export.py exports by default
 def test_a_mixed_plan_exports_as_simulated(checkpoint: Checkpoint, program: SpeechProgram, tmp_path: Path) -> None:
     for method in program.parity.values():
-        assert method["pte_vs_quantised_rms"] < 0.005
+        assert method["pte_vs_quantized_rms"] < 0.005
     path = tmp_path / "model.pte"
     path.write_bytes(program.data)
     constants = {
@@ -323,7 +323,7 @@ def test_a_mixed_plan_exports_as_simulated(checkpoint: Checkpoint, program: Spee
 @pytest.mark.timeout(1800)
 def test_static_activations_are_calibrated_and_delegate_whole(checkpoint: Checkpoint) -> None:
     """The exporter refuses undelegated heavy operations; 4-bit layers and logits stay dynamic beside static ones."""
-    plan = QuantisationPlan(8, layers=(("decoder.layers.0.ffn.*", Width(4)),), activations="static")
+    plan = QuantizationPlan(8, layers=(("decoder.layers.0.ffn.*", Width(4)),), activations="static")
     with pytest.raises(UsageError, match="found none"):
         export_speech(checkpoint, plan)
     rng = np.random.default_rng(0)
@@ -334,5 +334,5 @@ def test_static_activations_are_calibrated_and_delegate_whole(checkpoint: Checkp
     parity = export_speech(hearing, plan, clips=clips).parity
     assert parity.keys() == {"encode", "decode", "stream"}
     for method in parity.values():
-        assert method["pte_vs_quantised_rms"] < 0.02
-        assert 0 < method["quantised_vs_fp32_rms"] < 0.2, "quantised at all, in chunks too"
+        assert method["pte_vs_quantized_rms"] < 0.02
+        assert 0 < method["quantized_vs_fp32_rms"] < 0.2, "quantized at all, in chunks too"

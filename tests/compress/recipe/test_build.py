@@ -28,8 +28,8 @@ from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
 from compress.networks.whisper.dims import Dims, LayerDims
-from compress.quantize.quantize import QuantisationPlan
-from compress.quantize.quantize import report as quantised
+from compress.quantize.quantize import QuantizationPlan
+from compress.quantize.quantize import report as quantized
 from compress.recipe.build import build
 from compress.recipe.bundle import write_bundle
 from compress.recipe.card import write_card
@@ -184,11 +184,11 @@ def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
         "a",
         "tiny.en",
         stages=[
-            {"do": "round", "plan": "quantise"},
-            {"do": "distill", "qat": "quantise"},
+            {"do": "round", "plan": "quantize"},
+            {"do": "distill", "qat": "quantize"},
             {"do": "distill", "qat": {"bits": 8}},
         ],
-        quantise=plan,
+        quantize=plan,
     )
     assert [table.get("plan", table.get("qat")) for table in recipe.stages] == [plan, plan, {"bits": 8}]
 
@@ -227,7 +227,7 @@ def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
             {"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 0},
             "round.clips: wanted a whole number of at least 1",
         ),
-        ({"do": "distil"}, "did you mean 'distill'"),
+        ({"do": "distill"}, "did you mean 'distill'"),
         ({"do": "distill", "epoch": 3}, "found 'epoch'; did you mean 'epochs'"),
         ({**TRAINING, "qat": {"bits": 3}}, "wanted 4, 8 or 32, found 3"),
     ],
@@ -247,12 +247,12 @@ def test_a_budget_that_the_network_itself_does_not_hold(place: Path, run: Run, t
     ("plan", "said"),
     [
         ({"bits": 7}, "Weight bits: wanted 4, 8 or 32, found 7"),
-        ({"bit": 8}, "quantise: no setting 'bit'; the nearest is bits"),
+        ({"bit": 8}, "quantize: no setting 'bit'; the nearest is bits"),
         ({"layers": [{"name": "encoder.layers.0.fnn.up", "bits": 4}]}, "the nearest is 'encoder.layers.0.ffn.up'"),
     ],
 )
 def test_a_plan_that_cannot_be(place: Path, run: Run, plan: dict[str, Any], said: str) -> None:
-    path = recipe(place, name="tiny", quantise=plan)
+    path = recipe(place, name="tiny", quantize=plan)
     assert_told(place, run(*build_of(place, path)), 2, said)
 
 
@@ -261,7 +261,7 @@ def test_a_recipe_that_cannot_be_read(place: Path, run: Run) -> None:
     (place / "broken.toml").write_text("name = ")
     assert_told(place, run(*build_of(place, place / "broken.toml")), 2, "broken.toml cannot be read")
     (place / "odd.toml").write_text('name = "x"\nteacher = "y"\ncolour = 3\n')
-    assert_told(place, run(*build_of(place, place / "odd.toml")), 2, "colour")
+    assert_told(place, run(*build_of(place, place / "odd.toml")), 2, "color")
     (place / "list.toml").write_text('name = "x"\nteacher = "y"\nstages = ["ctc"]\n')
     assert_told(place, run(*build_of(place, place / "list.toml")), 2, "wanted stages to be a list, each a table")
     (place / "flag.toml").write_text('name = "x"\nteacher = "y"\n[corpus]\ntrain = true\n')
@@ -364,29 +364,29 @@ def test_a_build_that_is_killed_goes_on(place: Path, run: Run) -> None:
     ("plan", "said"),
     [
         (
-            QuantisationPlan(),
+            QuantizationPlan(),
             "Linear layers: int8 with a scale a row; token embedding: int8 with a scale a row; int8 "
             "activations with ranges of each token; matrices by width: 0.04 MB int8.",
         ),
         (
-            QuantisationPlan(32, embedding=32),
+            QuantizationPlan(32, embedding=32),
             "Linear layers: fp32; token embedding: fp32; matrices by width: 0.13 MB fp32.",
         ),
         (
-            QuantisationPlan(
-                4, 32, layers=QuantisationPlan.from_table({"layers": [{"name": "encoder.conv1", "bits": 32}]}).layers
+            QuantizationPlan(
+                4, 32, layers=QuantizationPlan.from_table({"layers": [{"name": "encoder.conv1", "bits": 32}]}).layers
             ),
             "Linear layers: int4 with a scale every 32 columns as a rule (17 of int4, 1 of fp32); token "
             "embedding: int8 with a scale a row;",
         ),
         (
-            QuantisationPlan(activations="static"),
+            QuantizationPlan(activations="static"),
             "activations with ranges measured on speech in int8 layers, elsewhere of each token",
         ),
     ],
 )
-def test_the_card_tells_a_plan_as_it_is(teacher: Checkpoint, tmp_path: Path, plan: QuantisationPlan, said: str) -> None:
-    counts = quantised(teacher.network(), plan)
+def test_the_card_tells_a_plan_as_it_is(teacher: Checkpoint, tmp_path: Path, plan: QuantizationPlan, said: str) -> None:
+    counts = quantized(teacher.network(), plan)
     assert sum(counts.bytes.values()) == counts.bytes_after
     manifest = {
         "name": "x",
@@ -396,10 +396,10 @@ def test_the_card_tells_a_plan_as_it_is(teacher: Checkpoint, tmp_path: Path, pla
         "language": "en",
         "sample_rate": RATE,
         "provenance": [],
-        "licences": [],
+        "licenses": [],
         "parity": {},
         "speech": {"weights_bits": plan.bits},
-        "quantisation": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
+        "quantization": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
     }
     write_card(tmp_path / "now.md", manifest, "")
     write_card(tmp_path / "later.md", json.loads(json.dumps(manifest)), "")
@@ -422,12 +422,12 @@ def test_sensitivity_is_a_table_a_file_for_the_report_and_a_plan(place: Path, ru
         "--spend",
         5,
         "--recipe",
-        recipe(place, quantise={"bits": 4}),
+        recipe(place, quantize={"bits": 4}),
     )
     code, said = run(*arguments)
     assert code == 0, said
     assert said.startswith("WER as planned: 0.00 %") and "| encoder.layers.0.ffn | 32 |" in said
-    assert said.endswith('[quantise]\nbits = 4\nembedding = 8\nactivations = "dynamic"'), "nothing gains: nothing spent"
+    assert said.endswith('[quantize]\nbits = 4\nembedding = 8\nactivations = "dynamic"'), "nothing gains: nothing spent"
     rows = report.gather(place / "work", None, None).sensitivity
     assert {"encoder.conv1", "decoder.layers.0.cross"} <= {row["layer"] for row in rows}
     assert all(row["saved"] == 0 and row["extra_bytes"] > 0 and row["bits"] == 32 for row in rows)
@@ -469,7 +469,7 @@ def test_the_same_seed_makes_the_same_manifest(place: Path, tmp_path: Path) -> N
         {"do": "heads", "heads": 1, "importance": "taylor"},
         {"do": "distill", "epochs": 2, "batch": 2, "qat": {"bits": 8}, "evaluate": "train", "evaluate_clips": 2},
     ]
-    path = recipe(place, *stages, base=True, quantise={"embedding": 4, "embedding_group": 32})
+    path = recipe(place, *stages, base=True, quantize={"embedding": 4, "embedding_group": 32})
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -487,7 +487,7 @@ def test_the_same_seed_makes_the_same_manifest(place: Path, tmp_path: Path) -> N
     first, second = ((tmp_path / name / "tiny" / "manifest.json").read_bytes() for name in ("first", "second"))
     assert first == second
     stored = load(str(tmp_path / "first" / "tiny"))
-    assert stored.manifest["quantisation"]["plan"] == QuantisationPlan(embedding=4, embedding_group=32).to_table()
+    assert stored.manifest["quantization"]["plan"] == QuantizationPlan(embedding=4, embedding_group=32).to_table()
     rows = report.gather(tmp_path / "work-first", None, None).stages
     assert [row["name"] for row in rows] == ["teacher", "magnitude", "heads", "distill", "export"]
     assert rows[-1]["bytes"] == (tmp_path / "first" / "tiny" / "model.pte").stat().st_size
@@ -513,14 +513,14 @@ def test_the_same_seed_makes_the_same_manifest(place: Path, tmp_path: Path) -> N
 @pytest.mark.timeout(1800)
 def test_static_ranges_are_measured_on_the_recipe_s_clips(place: Path, tmp_path: Path) -> None:
     made = replace(
-        read_recipe(recipe(place)), quantise={"activations": "static", "layers": [{"name": "decoder.*", "bits": 4}]}
+        read_recipe(recipe(place)), quantize={"activations": "static", "layers": [{"name": "decoder.*", "bits": 4}]}
     )
     build(made, tmp_path / "out", tmp_path / "work", place / "corpus", None, lambda *line: None)
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
-    assert manifest["quantisation"]["plan"] == QuantisationPlan.from_table(made.quantise).to_table()
-    assert set(manifest["quantisation"]["bytes"]) == {"4", "8"}
+    assert manifest["quantization"]["plan"] == QuantizationPlan.from_table(made.quantize).to_table()
+    assert set(manifest["quantization"]["bytes"]) == {"4", "8"}
     assert "measured on speech in int8 layers" in (tmp_path / "out" / "CARD.md").read_text()
-    assert isinstance(made, Recipe) and manifest["parity"]["encode"]["pte_vs_quantised_rms"] < 0.05
+    assert isinstance(made, Recipe) and manifest["parity"]["encode"]["pte_vs_quantized_rms"] < 0.05
 
 
 def test_a_recipe_says_how_chunks_are_heard() -> None:

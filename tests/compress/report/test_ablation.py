@@ -21,7 +21,7 @@ from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
-from compress.quantize.quantize import EXACT, QuantisationPlan
+from compress.quantize.quantize import EXACT, QuantizationPlan
 from compress.recipe import build as building
 from compress.recipe import export as exporting
 from compress.recipe.recipe import Recipe, read_recipe
@@ -116,8 +116,8 @@ class Measurer:
                     "wer": 0.2,
                     "cer": 0.1,
                     "rtf": 0.05,
-                    "finalisation": {"n": 2, "p50": 0.6, "p95": 0.8},
-                    "finalisation_no_hangover": {"n": 2, "p50": 0.03, "p95": 0.1},
+                    "finalization": {"n": 2, "p50": 0.6, "p95": 0.8},
+                    "finalization_no_hangover": {"n": 2, "p50": 0.03, "p95": 0.1},
                 }
             ]
         }
@@ -162,7 +162,7 @@ def test_each_point_is_built_measured_and_a_row_in_order(tmp_path: Path, manifes
     row = found.rows[1]
     assert (row.parameters, row.nonzero, row.bytes, row.title) == (7, 5, 7, "the int8")
     assert (row.substitutions, row.deletions, row.insertions, row.wer) == (3, 1, 0, 0.2)
-    assert (row.finalisation, row.compute) == ((0.6, 0.8), (0.03, 0.1))
+    assert (row.finalization, row.compute) == ((0.6, 0.8), (0.03, 0.1))
     assert tuple(read_rows(tmp_path / "work" / LEDGER).values()) == found.rows
     found.check()
 
@@ -322,14 +322,14 @@ def test_the_command_makes_the_table_of_real_bundles_and_puts_it_into_a_file(tea
 
 
 def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
-    other = replace(ROW, key="01", wer=None, rtf=None, finalisation=(None, None), compute=(None, None))
+    other = replace(ROW, key="01", wer=None, rtf=None, finalization=(None, None), compute=(None, None))
     write_rows([ROW, other], tmp_path / LEDGER)
     assert read_rows(tmp_path / LEDGER) == {"00ff": ROW, "01": other}
     assert [path.name for path in tmp_path.iterdir()] == [LEDGER]
 
 
 def test_the_table_has_a_line_a_row_with_the_command_that_made_it() -> None:
-    silent = replace(ROW, title="silent", wer=None, rtf=None, finalisation=(None, None), compute=(None, None))
+    silent = replace(ROW, title="silent", wer=None, rtf=None, finalization=(None, None), compute=(None, None))
     lines = table([ROW, silent], "dev (50 clips), 2 threads of a toy", "device-asr-compress compare").splitlines()
     assert (
         lines[0] == "On dev (50 clips), 2 threads of a toy, streaming path; packed: through zlib. "
@@ -379,11 +379,11 @@ def test_at_least_eight_points_ship_and_begin_as_the_shipped_recipe_does() -> No
         assert (point.shared.teacher, point.shared.corpus) == (base.teacher, base.corpus)
         assert point.shared.start == point.recipe.start and point.recipe.stream == base.stream
     by_name = {point.name: point for point in shipped}
-    assert QuantisationPlan.from_table(by_name["teacher"].recipe.quantise) == EXACT
+    assert QuantizationPlan.from_table(by_name["teacher"].recipe.quantize) == EXACT
     assert not by_name["teacher"].shared.stages and not by_name["teacher"].recipe.stages
     assert by_name["teacher"].shared.start is None
     student = by_name["student"]
-    assert (student.shared.stages, student.recipe.quantise) == (base.stages, base.quantise)
+    assert (student.shared.stages, student.recipe.quantize) == (base.stages, base.quantize)
     for name, first in (("magnitude", "magnitude"), ("structured", "heads"), ("lowrank", "lowrank")):
         own = [table["do"] for table in by_name[name].recipe.stages]
         assert own[0] == first and own[-1] == "distill" and not by_name[name].shared.stages
@@ -395,7 +395,7 @@ def test_the_plans_of_the_points_of_the_base_fit_it() -> None:
     network = load_checkpoint(str(RECIPES.parent.parent / base.start)).network()
     for point in read_points(base):
         if point.recipe.start:
-            QuantisationPlan.from_table(point.recipe.quantise).widths(network)
+            QuantizationPlan.from_table(point.recipe.quantize).widths(network)
 
 
 def test_a_point_that_names_no_stage_of_the_recipe_is_refused(tmp_path: Path) -> None:

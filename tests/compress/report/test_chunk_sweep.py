@@ -73,7 +73,7 @@ def test_each_point_is_measured_once_and_put_into_a_file(
     checkpoint: Checkpoint, bundle: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own.save(checkpoint, tmp_path)
-    (tmp_path / "tiny.toml").write_text('name = "tiny"\nteacher = "none"\n[quantise]\nbits = 32\nembedding = 32\n')
+    (tmp_path / "tiny.toml").write_text('name = "tiny"\nteacher = "none"\n[quantize]\nbits = 32\nembedding = 32\n')
     (tmp_path / "README.md").write_text("<!-- chunks -->\n<!-- /chunks -->\n")
     arguments = [
         "chunks",
@@ -163,7 +163,7 @@ def test_speech_without_a_pause_ends_phrases_by_their_length_alone(bundle: Path)
     assert len(timed.chunks) >= 12 / 0.16
 
 
-def test_soak_feeds_the_recogniser_alone_and_tells_the_slope(bundle: Path, manifest: Path) -> None:
+def test_soak_feeds_the_recognizer_alone_and_tells_the_slope(bundle: Path, manifest: Path) -> None:
     arguments = ["--fed", str(manifest), "--minutes", "0.2", "--model", str(bundle), "--threads", "1"]
     found = json.loads(CliRunner().invoke(soak, [*arguments, "--json"], catch_exceptions=False).output)
     assert found["partials_mode"] == "stream" and 0 < found["partials_rtf"] < 1

@@ -97,7 +97,7 @@ def test_the_figures_say_what_the_rows_say(work: Path) -> None:
         base64.b64decode(source.partition(",")[2]).decode()
         for source in parsed(page(gather(work, DEVICE, None))).sources
     ]
-    assert "finalisation, p95, ms on toy" in images[0] and "bundle, MB" in images[0]
+    assert "finalization, p95, ms on toy" in images[0] and "bundle, MB" in images[0]
     layers = re.findall(r"(encoder\.layers\S+|decoder\.layers\S+?)<", images[1])
     assert layers.index("decoder.layers.1.cross.key") < layers.index("encoder.layers.0.ffn.up")
     assert "build/distill-1" in images[2]
@@ -163,7 +163,7 @@ def test_a_card_gets_its_figures_once(tmp_path: Path) -> None:
     measured_card(row, DEVICE, "dev (50 clips)", "device-asr-compress search --device toy")
     text = (bundle / "CARD.md").read_text()
     assert text.startswith("# en-tiny") and "* WER (%): 15.0" in text and "search --device toy" in text
-    assert "* finalisation, p95, without the hang-over (ms): 100" in text and "Not measured yet" not in text
+    assert "* finalization, p95, without the hang-over (ms): 100" in text and "Not measured yet" not in text
     measured_card(row, DEVICE, "dev", "another command")
     assert (bundle / "CARD.md").read_text() == text
 

@@ -11,7 +11,7 @@ from compress.search.device_profile import DeviceProfile, Measured, from_table, 
 from device_asr.errors import OutputError, UsageError
 
 DEVICE = DeviceProfile("toy", 2, 400, 20.0, 300.0, 0.5, 4.0, "made up")
-WITHIN = Measured(1_000_000, 20_000_000, 0.1, rtf=0.125, finalisation=0.075, memory=400 * 2**20)
+WITHIN = Measured(1_000_000, 20_000_000, 0.1, rtf=0.125, finalization=0.075, memory=400 * 2**20)
 
 
 @pytest.mark.parametrize("name", ["laptop", "rpi4", "rpi5"])
@@ -35,7 +35,7 @@ def test_a_bundle_exactly_at_its_budgets_misses_none() -> None:
     [
         ({"bytes": 25_000_000}, "size", 25.0),
         ({"memory": 500 * 2**20}, "memory", 500.0),
-        ({"finalisation": 0.1}, "finalisation", 400.0),  # times the factor
+        ({"finalization": 0.1}, "finalization", 400.0),  # times the factor
         ({"rtf": 0.25}, "RTF", 1.0),
     ],
 )

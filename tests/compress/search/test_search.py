@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from compress.networks.whisper.dims import Dims, LayerDims
-from compress.quantize.quantize import QuantisationPlan
+from compress.quantize.quantize import QuantizationPlan
 from compress.search import ledger
 from compress.search.device_profile import DeviceProfile, Measured
 from compress.search.ledger import LedgerError, Row
@@ -63,7 +63,7 @@ def run(work: Path, evaluate: Landscape | None = None, device: DeviceProfile = D
 
 def test_the_estimate_is_within_one_per_cent_of_the_shipped_bundle() -> None:
     manifest = json.loads((MODEL / "manifest.json").read_text())
-    plan = QuantisationPlan.from_table(manifest["quantisation"]["plan"])
+    plan = QuantizationPlan.from_table(manifest["quantization"]["plan"])
     size = estimate(Dims.from_json(manifest["speech"]["dims"]), plan)
     assert size.parameters == manifest["parameters"]
     assert size.bytes == pytest.approx(sum(entry["bytes"] for entry in manifest["files"].values()), rel=0.01)
@@ -83,7 +83,7 @@ def test_shares_keep_whole_heads_and_channels_in_eights() -> None:
 
 
 def test_fewer_bits_are_fewer_bytes() -> None:
-    sizes = [estimate(TEACHER, QuantisationPlan(bits, embedding=max(bits, 8))) for bits in (4, 8, 32)]
+    sizes = [estimate(TEACHER, QuantizationPlan(bits, embedding=max(bits, 8))) for bits in (4, 8, 32)]
     assert sizes[0].bytes < sizes[1].bytes < sizes[2].bytes
     assert len({size.parameters for size in sizes}) == 1
 
@@ -104,7 +104,7 @@ def test_the_best_bundle_within_the_budgets_is_found_and_told(tmp_path: Path) ->
     rows = ledger.read(tmp_path / LEDGER)
     complete = [row for row in rows if row.state == "complete"]
     assert found.holds and found.best is not None
-    assert found.best.wer == min(row.wer for row in complete if row.bytes <= 24e6 and row.finalisation <= 0.125)
+    assert found.best.wer == min(row.wer for row in complete if row.bytes <= 24e6 and row.finalization <= 0.125)
     assert found.sentence.startswith("Best within the budgets of toy: b/") and "WER" in found.sentence
     assert json.loads((tmp_path / RESULT).read_text())["best"]["bundle"] == found.best.bundle
     assert all(row.recipe and row.parameters and row.bytes and row.seconds >= 0 for row in rows)
@@ -204,12 +204,12 @@ def test_a_full_disk_ends_the_search_and_the_trial_is_done_again(tmp_path: Path)
 
 
 def test_the_nearest_is_told_with_what_it_misses(tmp_path: Path) -> None:
-    found = run(tmp_path, device=replace(DEVICE, finalisation_ms=10.0), plan=replace(PLAN, trials=3))
+    found = run(tmp_path, device=replace(DEVICE, finalization_ms=10.0), plan=replace(PLAN, trials=3))
     assert not found.holds and found.best is not None
-    assert [miss.budget for miss in found.missed] == ["finalisation"]
+    assert [miss.budget for miss in found.missed] == ["finalization"]
     assert found.best.parameters == min(row.parameters for row in found.rows if row.state == "complete")
     assert "Nothing holds the budgets of toy; nearest is b/" in found.sentence
-    assert "misses finalisation" in found.sentence and "instead of 10 ms" in found.sentence
+    assert "misses finalization" in found.sentence and "instead of 10 ms" in found.sentence
 
 
 def test_within_the_budgets_wer_decides_and_beyond_them_the_excess() -> None:

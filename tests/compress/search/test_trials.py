@@ -82,15 +82,15 @@ def test_the_recipe_of_a_candidate_keeps_the_other_settings_of_the_base(trials: 
     base = replace(trials.base, stages=stages)
     recipe = replace(trials, base=base).recipe(Candidate(256, 1, 1, 0.5, 0.5, 8, 2, embedding=4))
     assert recipe.stages[-1] == {"do": "distill", "epochs": 2, "rate": 3e-5}
-    assert recipe.quantise == {"bits": 8, "embedding": 4, "embedding_group": 32, "activations": "dynamic"}
+    assert recipe.quantize == {"bits": 8, "embedding": 4, "embedding_group": 32, "activations": "dynamic"}
     assert [table["do"] for table in recipe.stages if table["do"] != STRUCTURE] == ["vocabulary", "distill"]
 
 
 def test_four_bits_are_trained_through_their_rounding(trials: Trials) -> None:
     base = replace(trials.base, stages=[{"do": "distill", "rate": 3e-5}])
     recipe = replace(trials, base=base).recipe(Candidate(256, 1, 1, 1.0, 1.0, 4, 2))
-    assert recipe.stages[-1] == {"do": "distill", "epochs": 2, "rate": 3e-5, "qat": recipe.quantise}
-    assert recipe.quantise == {"bits": 4, "group": 32, "embedding": 8, "activations": "dynamic"}
+    assert recipe.stages[-1] == {"do": "distill", "epochs": 2, "rate": 3e-5, "qat": recipe.quantize}
+    assert recipe.quantize == {"bits": 4, "group": 32, "embedding": 8, "activations": "dynamic"}
 
 
 def test_the_space_is_what_the_build_can_do(trials: Trials) -> None:

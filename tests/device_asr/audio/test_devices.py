@@ -104,10 +104,10 @@ def test_what_libraries_print_is_kept_from_the_terminal_but_not_what_python_prin
         "with silenced_libraries():\n"
         "    os.write(2, b'ALSA lib: noise\\n'); print('person', file=sys.stderr)\n"
         "    print('screen', file=sys.__stderr__)\n"
-        "os.write(2, b'afterwards\\n'); print('python', file=sys.stderr)"
+        "os.write(2, b'afterward\\n'); print('python', file=sys.stderr)"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stderr.splitlines() == ["person", "screen", "afterwards", "python"]
+    assert result.stderr.splitlines() == ["person", "screen", "afterward", "python"]
 
 
 @pytest.mark.e2e

@@ -110,7 +110,7 @@ def test_what_is_played_is_heard_in_real_time(microphone: VirtualMicrophone, ton
     assert times[-1] - times[0] == pytest.approx((pcm.size - 512) / SAMPLE_RATE, abs=0.2)
 
 
-def test_the_callback_returns_within_2_ms_while_the_recogniser_is_blocked_for_250_ms(
+def test_the_callback_returns_within_2_ms_while_the_recognizer_is_blocked_for_250_ms(
     microphone: VirtualMicrophone, tone: Path
 ) -> None:
     unblock = threading.Event()
@@ -125,7 +125,7 @@ def test_the_callback_returns_within_2_ms_while_the_recogniser_is_blocked_for_25
     assert times.size > 80
     # 0.2 ms at most on a quiet machine; a busy one may hold back one in a hundred (5 ms seen)
     assert np.percentile(times, 98) < 0.002
-    assert times.max() < 0.05, "none waited for the recogniser"
+    assert times.max() < 0.05, "none waited for the recognizer"
     assert listener.source.overflows == 0
     assert pcm.size == pytest.approx(3.0 * SAMPLE_RATE, abs=0.3 * SAMPLE_RATE), "nothing of it is lost"
 
@@ -181,7 +181,7 @@ def test_a_paused_microphone_hears_nothing_and_tells_where(microphone: VirtualMi
 
 
 class Hearing:
-    """A stand-in recogniser that finishes one phrase of all sound since the last `finish`."""
+    """A stand-in recognizer that finishes one phrase of all sound since the last `finish`."""
 
     partial_interval: float | None = None
     speech_probability = 0.0

@@ -65,7 +65,7 @@ def phrase(*words: tuple[str, float], at: float, compute: float = 0.0) -> list[E
 
 
 class Scripted:
-    """A stand-in recogniser: each sound's events come when as much was fed, the rest with `finish`."""
+    """A stand-in recognizer: each sound's events come when as much was fed, the rest with `finish`."""
 
     speech_probability = 0.0
     partial_interval: float | None = 0.48
@@ -105,7 +105,7 @@ def corpus(folder: Path, *texts: str | None, seconds: float = 2.0) -> Path:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """`device-asr bench`, its recogniser scripted."""
+    """`device-asr bench`, its recognizer scripted."""
 
     def run(recognizer: Any, *arguments: object) -> Result:
         monkeypatch.setattr(StreamingRecognizer, "from_config", lambda config: recognizer)
@@ -141,18 +141,18 @@ def test_every_figure_of_a_corpus_follows_from_its_events(tmp_path: Path, bench:
     assert measured["partials_compute_s"] == pytest.approx(0.2)
     assert measured["first_partial"] == {"n": 2, "p50": pytest.approx(0.6), "p95": pytest.approx(0.6)}
     assert measured["word_emission"]["p50"] == pytest.approx((-0.1 + 0.7) / 2)
-    assert measured["finalisation"]["p50"] == pytest.approx(1.1)
-    assert measured["finalisation_no_hangover"]["p50"] == pytest.approx(0.4)
+    assert measured["finalization"]["p50"] == pytest.approx(1.1)
+    assert measured["finalization_no_hangover"]["p50"] == pytest.approx(0.4)
     assert measured["flicker"] == 0 and measured["peer"] is None and measured["teacher"] is None
 
 
-def test_a_final_forced_by_the_end_of_a_clip_is_not_counted_as_finalisation(
+def test_a_final_forced_by_the_end_of_a_clip_is_not_counted_as_finalization(
     tmp_path: Path, bench: Callable[..., Result]
 ) -> None:
     script = phrase(("Hello", 1.1), at=9.0)
     found = json.loads(bench(Scripted(script, script), corpus(tmp_path, "hello"), "--json", "--tail", 0).stdout)
     (measured,) = found["corpora"]
-    assert measured["finals"] == 1 and measured["finalisation"]["n"] == 0
+    assert measured["finals"] == 1 and measured["finalization"]["n"] == 0
 
 
 def test_the_table_is_plain_aligned_and_says_where_word_ends_come_from(
@@ -164,8 +164,8 @@ def test_the_table_is_plain_aligned_and_says_where_word_ends_come_from(
     body = lines[2 : lines.index("", 2)]
     assert len({len(line) for line in body}) == 1
     assert any(line.startswith("WER") and line.endswith(" 0.0 %") for line in body)
-    assert any(line.startswith("finalisation with hang-over") and "1500 / 1500 ms (1)" in line for line in body)
-    assert "recogniser's own estimate" in text and "\x1b" not in text
+    assert any(line.startswith("finalization with hang-over") and "1500 / 1500 ms (1)" in line for line in body)
+    assert "recognizer's own estimate" in text and "\x1b" not in text
     assert not any(line.startswith(("peer", "teacher")) for line in body)  # rows without a value are left out
 
 
@@ -334,7 +334,7 @@ def test_in_real_time_latencies_are_on_the_wall_clock_and_phrases_find_their_cli
     assert time.monotonic() - began >= 2.24
     assert [result.heard.text for result in found.results] == ["0.320", "0.640"]
     assert corpus_record(found)["wer"] == 0
-    waited = found.latency.finalisation_no_hangover
+    waited = found.latency.finalization_no_hangover
     assert waited.count == 2 and 0.01 <= waited.p50 < 0.5  # the stand-in's own 10 ms a chunk are inside
     assert run.wall >= 2.24 and run.cpu > 0 and run.overflows == 0
     assert found.compute >= 0.01 * 2.24 / 0.032 * 0.9
@@ -373,7 +373,7 @@ def test_through_a_real_microphone_each_clip_is_played_and_heard(
     lengths = [float(text) for result in found.results for text in result.heard.text.split()]
     assert len(found.results) == 2 and sum(lengths) == pytest.approx(2.0, abs=0.3)
     assert run.overflows == 0 and run.wall > 5
-    assert 0 <= found.latency.finalisation_no_hangover.p95 < 1
+    assert 0 <= found.latency.finalization_no_hangover.p95 < 1
 
 
 # --- peer, teacher, model --------------------------------------------------------------------------
@@ -507,8 +507,8 @@ def test_the_shipped_model_hears_the_letter_through_a_real_microphone(
     assert record["clock"] == "wall" and record["realtime"]["overflows"] == 0
     assert found["wer"] <= 0.15 and found["finals"] >= 5
     assert 0.3 < found["first_partial"]["p50"] < 3
-    assert 0.5 < found["finalisation"]["p50"] < 3
-    assert found["finalisation_no_hangover"]["p50"] < found["finalisation"]["p50"]
+    assert 0.5 < found["finalization"]["p50"] < 3
+    assert found["finalization_no_hangover"]["p50"] < found["finalization"]["p50"]
 
 
 def _alive(process: psutil.Process) -> bool:
@@ -550,7 +550,7 @@ def test_the_shipped_model_hears_the_letter(letter: Path) -> None:
     assert found["wer"] <= 0.15 and found["loops"] == 0
     assert found["finals"] == found["phrases"] >= 5
     assert 0 < found["rtf"] < 1 and found["flicker"] <= found["flicker_strict"]
-    assert 0.5 < found["finalisation"]["p50"] < 1.5
+    assert 0.5 < found["finalization"]["p50"] < 1.5
 
 
 def test_finals_alone_make_no_partials(

@@ -176,7 +176,7 @@ def test_clipping_is_told(tmp_path: Path) -> None:
 def test_what_is_not_a_file(tmp_path: Path) -> None:
     assert_told(run("transcribe", str(tmp_path)), 1, "a folder; wanted a sound file")
     assert_told(run("transcribe", str(tmp_path / "x.wav")), 1, "no such file")
-    assert_told(run("transcribe", __file__), 1, "not a sound that can be read (Format not recognised)", "ffmpeg")
+    assert_told(run("transcribe", __file__), 1, "not a sound that can be read (Format not recognized)", "ffmpeg")
 
 
 def unprivileged() -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def test_texts_do_not_disturb_one_another(bundle: Path, seed: int, width: int) -
 
 
 @pytest.mark.parametrize(
-    ("flags", "favour", "beam"),
+    ("flags", "favor", "beam"),
     [
         ({}, 1.0, 1),
         ({"partial.mode": "reencode"}, 0.0, 1),
@@ -108,17 +108,17 @@ def test_texts_do_not_disturb_one_another(bundle: Path, seed: int, width: int) -
     ],
 )
 def test_a_final_stays_near_what_the_stream_has_shown(
-    bundle: Path, flags: dict[str, Any], favour: float, beam: int, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, flags: dict[str, Any], favor: float, beam: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A beam is for finals alone; words that were heard without their end are not favoured, timed or not."""
+    """A beam is for finals alone; words that were heard without their end are not favored, timed or not."""
     asked: list[tuple[float, int]] = []
     safely = Decoder.decode_safely
 
     def noted(
-        self: Decoder, pcm: np.ndarray, encoded: Encoded, draft: tuple[int, ...], favour: float, beam: int
+        self: Decoder, pcm: np.ndarray, encoded: Encoded, draft: tuple[int, ...], favor: float, beam: int
     ) -> tuple[Encoded, Hypothesis]:
-        asked.append((favour, beam))
-        return safely(self, pcm, encoded, draft, favour, beam)
+        asked.append((favor, beam))
+        return safely(self, pcm, encoded, draft, favor, beam)
 
     monkeypatch.setattr(Decoder, "decode_safely", noted)
     monkeypatch.setattr(VoiceActivityDetector, "__call__", lambda self, frame: 0.9)
@@ -129,4 +129,4 @@ def test_a_final_stays_near_what_the_stream_has_shown(
     recognizer._partials.heard_nothing = lambda: False  # type: ignore[method-assign]
     recognizer.feed(np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32))
     recognizer.finish()
-    assert asked == [(favour, beam)]
+    assert asked == [(favor, beam)]

@@ -1,4 +1,4 @@
-"""The recogniser in a process of its own: the same events, a free interface, sentences for crashes."""
+"""The recognizer in a process of its own: the same events, a free interface, sentences for crashes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_interval_of_partials_goes_across_both_ways() -> None:
     remote.close()
 
 
-def test_this_process_goes_on_while_the_recogniser_holds_its_interpreter() -> None:
+def test_this_process_goes_on_while_the_recognizer_holds_its_interpreter() -> None:
     remote = RemoteRecognizer(Holding)
     worker = threading.Thread(target=lambda: [remote.feed(speech(0.032)) for _ in range(4)])
     worker.start()
@@ -85,7 +85,7 @@ def test_this_process_goes_on_while_the_recogniser_holds_its_interpreter() -> No
         last = time.monotonic()
     remote.close()
     assert len(gaps) > 50
-    # one pause may be the machine's; with the recogniser in this process four last 250 ms (measured)
+    # one pause may be the machine's; with the recognizer in this process four last 250 ms (measured)
     assert sorted(gaps)[-3] < 0.05
 
 

@@ -74,7 +74,7 @@ def test_a_sound_is_heard_at_the_speed_of_sound_and_every_phrase_is_delivered() 
     assert (state.phase, state.backlog, state.lost) == ("stopped", 0.0, 0.0)
     assert state.elapsed == pytest.approx(0.96)
     assert run.sound.closed
-    assert "recogniser" not in {thread.name for thread in threading.enumerate()}
+    assert "recognizer" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_nothing_said_while_the_model_loads_is_lost() -> None:
@@ -89,7 +89,7 @@ def test_nothing_said_while_the_model_loads_is_lost() -> None:
     assert run.session.state.step == 0, "sound that waited for the model is not a slow machine"
 
 
-def test_the_wall_time_of_a_sample_is_when_it_was_said_not_when_it_was_recognised() -> None:
+def test_the_wall_time_of_a_sample_is_when_it_was_said_not_when_it_was_recognized() -> None:
     began = time.monotonic()
     run = Run(speech(0.64), load=lambda: time.sleep(0.4))
     assert run.session.wait(10)
@@ -107,8 +107,8 @@ def test_latencies_are_measured_from_when_sound_existed_to_when_text_was_deliver
             meter.add(delivery.event, delivery.wall, cut_short=delivery.cut_short)
     assert meter.first_partial.count == 2
     # the first phrase ended at 0.64 s and the model was there at 1.0 s
-    assert meter.finalisation.values[0] == pytest.approx(0.36, abs=0.15)
-    assert meter.finalisation.count == 1, "the second was cut short by the end"
+    assert meter.finalization.values[0] == pytest.approx(0.36, abs=0.15)
+    assert meter.finalization.count == 1, "the second was cut short by the end"
 
 
 def test_wall_time_before_any_sound_is_refused() -> None:
@@ -167,7 +167,7 @@ def test_abort_lets_go_at_once() -> None:
     assert run.texts() == []
 
 
-def test_a_recogniser_that_cannot_be_loaded_is_one_sentence() -> None:
+def test_a_recognizer_that_cannot_be_loaded_is_one_sentence() -> None:
     def refuse() -> None:
         raise BundleError("The bundle en-tiny lacks encode.")
 
@@ -185,7 +185,7 @@ def test_a_source_that_breaks_keeps_what_was_said() -> None:
     assert [f.message for f in run.of(Failed)] == ["The disk was pulled out."]
 
 
-def test_an_unforeseen_fault_of_the_recogniser_ends_the_session_with_a_sentence() -> None:
+def test_an_unforeseen_fault_of_the_recognizer_ends_the_session_with_a_sentence() -> None:
     class Broken(PhraseCounter):
         def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
             raise RuntimeError("delegate said 0x12")
@@ -196,7 +196,7 @@ def test_an_unforeseen_fault_of_the_recogniser_ends_the_session_with_a_sentence(
     assert "Traceback" not in run.session.state.error
 
 
-def test_a_slow_recogniser_is_given_less_to_do_and_all_of_it_when_it_keeps_up_again(monkeypatch) -> None:
+def test_a_slow_recognizer_is_given_less_to_do_and_all_of_it_when_it_keeps_up_again(monkeypatch) -> None:
     for name, value in (("BEHIND", 0.3), ("CAUGHT_UP", 0.1), ("PATIENCE", 0.3), ("RECOVERY", 0.4)):
         monkeypatch.setattr(f"device_asr.dictation.pace.{name}", value)
     slow_until = time.monotonic() + 1.5

@@ -67,17 +67,17 @@ def test_a_word_stays_itself_where_words_before_it_change() -> None:
     assert list(meter.word_emission.values) == pytest.approx([1.9, 1.8, 0.2, 0.1])
 
 
-def test_finalisation_with_and_without_hangover() -> None:
+def test_finalization_with_and_without_hangover() -> None:
     meter = heard(SpeechStarted(0, 1.0), final(("hello", 1.5), time=2.1, compute=0.2))
-    assert meter.finalisation.last == pytest.approx(0.8)
-    assert meter.finalisation_no_hangover.last == pytest.approx(0.2)
+    assert meter.finalization.last == pytest.approx(0.8)
+    assert meter.finalization_no_hangover.last == pytest.approx(0.2)
 
 
 def test_a_final_that_the_end_of_the_sound_forced_has_no_hangover_to_count() -> None:
     meter = LatencyMeter()
     meter.add(final(("hello", 1.5), time=1.6, compute=0.2), cut_short=True)
-    assert meter.finalisation.count == 0
-    assert meter.finalisation_no_hangover.last == pytest.approx(0.2)
+    assert meter.finalization.count == 0
+    assert meter.finalization_no_hangover.last == pytest.approx(0.2)
 
 
 def test_on_the_wall_clock_waiting_counts_and_stated_computation_does_not() -> None:
@@ -87,8 +87,8 @@ def test_on_the_wall_clock_waiting_counts_and_stated_computation_does_not() -> N
     meter.add(final(("the", 1.4), ("cat", 1.9), time=2.5, compute=0.2), 103.0)
     assert meter.first_partial.last == pytest.approx(0.9)
     assert list(meter.word_emission.values) == pytest.approx([0.5, 1.1])
-    assert meter.finalisation.last == pytest.approx(1.1)
-    assert meter.finalisation_no_hangover.last == pytest.approx(0.5)
+    assert meter.finalization.last == pytest.approx(1.1)
+    assert meter.finalization_no_hangover.last == pytest.approx(0.5)
 
 
 def test_mixing_the_clocks_is_refused() -> None:

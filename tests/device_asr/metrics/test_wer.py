@@ -1,4 +1,4 @@
-"""WER: counts of known pairs, the normaliser, and what a loop is."""
+"""WER: counts of known pairs, the normalizer, and what a loop is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device_asr.metrics.wer import is_loop, normalise, word_errors
+from device_asr.metrics.wer import is_loop, normalize, word_errors
 
 WORDS = st.lists(st.sampled_from(["stone", "river", "seven", "paper"]), min_size=1, max_size=8).map(" ".join)
 
@@ -54,11 +54,11 @@ def test_a_loop_is_half_as_long_again_and_more_than_a_few_words(reference: str, 
 @given(WORDS)
 def test_a_text_compared_with_itself_has_no_error(text: str) -> None:
     assert word_errors([(text, text)]).wer == 0
-    assert normalise(normalise(text)) == normalise(text)
+    assert normalize(normalize(text)) == normalize(text)
 
 
 @given(WORDS, WORDS)
 def test_the_counts_add_up(reference: str, hypothesis: str) -> None:
     found = word_errors([(reference, hypothesis)])
-    assert found.words == len(normalise(reference).split())
-    assert found.words - found.deletions + found.insertions == len(normalise(hypothesis).split())
+    assert found.words == len(normalize(reference).split())
+    assert found.words - found.deletions + found.insertions == len(normalize(hypothesis).split())

@@ -1,4 +1,4 @@
-"""The recogniser with a model that truly streams: a tiny random network, real sound, real endpointing."""
+"""The recognizer with a model that truly streams: a tiny random network, real sound, real endpointing."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Scored:
 
 
 class Made:
-    """A recogniser with its encoder, and what it made of a sound."""
+    """A recognizer with its encoder, and what it made of a sound."""
 
     def __init__(self, bundle: Path, heard: Callable[[int], str] | None = None, **flags: object) -> None:
         named = {key.replace("__", "."): value for key, value in flags.items()}
@@ -174,8 +174,8 @@ def test_the_decoder_is_not_asked_where_ctc_hears_nothing_new(bundle: Path) -> N
 
 
 def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:
-    """The same text as of the frames that a stream of its own makes of the phrase's sound, nothing favoured."""
-    made = Made(bundle, final__mode="stream", final__favour_shown=0)
+    """The same text as of the frames that a stream of its own makes of the phrase's sound, nothing favored."""
+    made = Made(bundle, final__mode="stream", final__favor_shown=0)
     pcm = said()
     (final,) = of(Final, made.hear(pcm))
     fresh = Made(bundle)
@@ -194,10 +194,10 @@ def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:
 def test_without_partials_the_same_finals(bundle: Path, mode: str) -> None:
     """Whether they are off from the beginning, or a slow machine gave them up in the middle.
 
-    Where what was shown is not favoured.
+    Where what was shown is not favored.
     """
     pcm = said()
-    flags = {"final__mode": mode, "final__favour_shown": 0}
+    flags = {"final__mode": mode, "final__favor_shown": 0}
     shown = of(Final, Made(bundle, **flags).hear(pcm))
     silent = Made(bundle, **flags, partial__enabled=False).hear(pcm)
     assert not of(Partial, silent) and of(Final, silent) == shown

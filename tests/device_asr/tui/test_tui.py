@@ -1,4 +1,4 @@
-"""The interface, driven by keys, over a real live session and a stand-in recogniser."""
+"""The interface, driven by keys, over a real live session and a stand-in recognizer."""
 
 from __future__ import annotations
 
@@ -395,7 +395,7 @@ class TestMoving:
         assert moving.show(None) == ("", "")
 
 
-def test_a_recogniser_that_cannot_be_loaded_is_told_on_the_screen(tmp_path: Path) -> None:
+def test_a_recognizer_that_cannot_be_loaded_is_told_on_the_screen(tmp_path: Path) -> None:
     def refuse() -> PhraseCounter:
         raise BundleError("The bundle lacks encode.")
 
@@ -463,7 +463,7 @@ def test_pictures(
 
 
 @SIZES
-def test_pictures_without_colour(
+def test_pictures_without_color(
     tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
@@ -489,7 +489,7 @@ def _opened(path: Path) -> tuple[Path, int]:
 
 
 @pytest.mark.slow
-def test_the_picture_of_the_readme_is_of_the_letter_and_the_real_recogniser(tmp_path: Path) -> None:
+def test_the_picture_of_the_readme_is_of_the_letter_and_the_real_recognizer(tmp_path: Path) -> None:
     config = replace(Config(), session=SessionConfig(folder=str(tmp_path)))
     app = DictationApp(RealtimeSource(FileSource(shipped_sound())), lambda: remote.load(config), config)
 
@@ -498,7 +498,7 @@ def test_the_picture_of_the_readme_is_of_the_letter_and_the_real_recogniser(tmp_
             await until(pilot, lambda: len(app.transcript.lines) >= 3 and app.transcript.partial, 40)
             await pilot.pause(1)
             assert "Dear Priya" in app.transcript.text()
-            assert app.meter.finalisation.count >= 3
+            assert app.meter.finalization.count >= 3
             app.save_screenshot("interface.svg", str(shipped_sound().parent))
 
     try:
