@@ -43,7 +43,7 @@ def group() -> None:
     help="Folder for the results of stages; a build that was cut goes on from there.",
 )
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of <name>.jsonl manifests for distillation.")
-@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
+@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background recordings for augmentation.")
 def build(recipe: Path, teacher: str | None, out: Path, work: Path, corpus: Path | None, noise: Path | None) -> None:
     """Teacher weights to a bundle: the recipe's stages in their order, quantize, export."""
     from dataclasses import replace
@@ -67,15 +67,15 @@ def vocabulary_table(manifest: Path, source: str, sizes: tuple[int, ...], full_c
     for number, row in enumerate(vocabulary_sizes(source, manifest, sizes, full_context)):
         if not number:
             click.echo("| text pieces | parameters | WER % |\n|---|---|---|")
-        click.echo(f"| {row.pieces} | {row.parameters / 1e6:.1f} M | {100 * row.wer:.2f} |")
+        click.echo(f"| {row.tokens} | {row.parameters / 1e6:.1f} M | {100 * row.wer:.2f} |")
 
 
 @group.command()
 @click.option("--new", "name", metavar="NAME", help="Measure this machine with the shipped model, and write NAME.toml.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write.  [default: NAME.toml]")
 @click.option("--threads", type=click.IntRange(1, 64), default=2, show_default=True, help="Of the recognizer.")
-@click.option("--sound", type=click.Path(path_type=Path), help="Speech to measure with.  [default: assets/letter.flac]")
-def profile(name: str | None, out: Path | None, threads: int, sound: Path | None) -> None:
+@click.option("--audio", type=click.Path(path_type=Path), help="Speech to measure with.  [default: assets/letter.flac]")
+def profile(name: str | None, out: Path | None, threads: int, audio: Path | None) -> None:
     """List the device profiles, or measure this machine into a new one."""
     from compress.search import device_profile
 
@@ -86,7 +86,7 @@ def profile(name: str | None, out: Path | None, threads: int, sound: Path | None
     from compress.search.profile import LETTER, this_machine
 
     _progress("measuring", None, "")
-    measured = this_machine(name, threads, sound=sound or LETTER)
+    measured = this_machine(name, threads, audio=audio or LETTER)
     path = out or Path(f"{name}.toml")
     device_profile.save(measured, path)
     _progress("measuring", 1.0, str(path))
@@ -107,7 +107,7 @@ def profile(name: str | None, out: Path | None, threads: int, sound: Path | None
     help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base; overrides the recipe.",
 )
 @click.option("--corpus", type=click.Path(path_type=Path), required=True, help="Folder of <name>.jsonl manifests.")
-@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
+@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background recordings for augmentation.")
 @click.option(
     "--measure",
     default="librispeech-other-dev",
@@ -192,7 +192,7 @@ def report(work: Path, device_name: str | None, bundle: Path | None, out: Path) 
     help="TOML file: the shipped recipe, whose stages the points have in common.",
 )
 @click.option("--corpus", type=click.Path(path_type=Path), required=True, help="Folder of <name>.jsonl manifests.")
-@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds for augmentation.")
+@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background recordings for augmentation.")
 @click.option("--manifest", type=click.Path(path_type=Path), required=True, help="Speech to measure on.")
 @click.option(
     "--work",

@@ -14,8 +14,8 @@ import click
 from device_asr import __version__
 
 VERBS = {
-    "demo": "The interface over a shipped sound.",
-    "transcribe": "Sound files or raw PCM to text.",
+    "demo": "The interface over a shipped audio.",
+    "transcribe": "Audio files or raw PCM to text.",
     "listen": "The microphone to plain text or JSON lines.",
     "history": "List, show, export and delete what was dictated.",
     "replay": "Hear a recorded session again and show what changed.",

@@ -1,6 +1,6 @@
 """Settings: frozen dataclasses that validate themselves, read from TOML, the environment and flags.
 
-Every knob has a unit, a range and one sentence; `describe` lists them, so that the commented config
+Every setting has a unit, a range and one sentence; `describe` lists them, so that the commented config
 file, the help screen and the error messages share one source.
 """
 
@@ -17,10 +17,16 @@ from typing import Any, get_args, get_origin, get_type_hints
 from device_asr.errors import UsageError
 
 APP_NAME = "device_asr"
+RENAMED = {
+    "endpoint.longest_phrase_s": "endpoint.longest_utterance_s",
+    "partial.guard_ms": "partial.holdback_ms",
+    "partial.first_guard_ms": "partial.first_holdback_ms",
+    "final.favour_shown": "final.partial_bias_nats",
+}
 ENVIRONMENT_PREFIX = "DEVICE_ASR_"  # DEVICE_ASR_ENDPOINT_HANGOVER_MS=500
 
 
-def knob(
+def setting(
     default: Any,
     help: str,
     *,
@@ -107,30 +113,32 @@ def _check_range(value: Any, f: Field[Any], where: str) -> None:
 @dataclass(frozen=True)
 class ModelConfig(_Section):
     _name = "model"
-    name: str = knob("en-tiny", "name of a shipped model, or the path of a bundle folder")
-    threads: int = knob(2, "threads of the model's computation", low=1, high=64)
-    fast: bool = knob(False, "skip the checksum of the programs when loading")
+    name: str = setting("en-tiny", "name of a shipped model, or the path of a bundle folder")
+    threads: int = setting(2, "threads of the model's computation", low=1, high=64)
+    fast: bool = setting(False, "skip the checksum of the programs when loading")
 
 
 @dataclass(frozen=True)
 class AudioConfig(_Section):
     _name = "audio"
-    devices: tuple[str, ...] = knob((), "devices to use, best first: index or part of the name; empty: the default")
-    channel: int = knob(0, "channel to take, counted from 1; 0 mixes all", low=0, high=64)
-    ring_s: float = knob(30.0, "sound kept while the recognizer is busy", unit="s", low=10, high=600)
+    devices: tuple[str, ...] = setting((), "devices to use, best first: index or part of the name; empty: the default")
+    channel: int = setting(0, "channel to take, counted from 1; 0 mixes all", low=0, high=64)
+    ring_s: float = setting(30.0, "audio kept while the recognizer is busy", unit="s", low=10, high=600)
 
 
 @dataclass(frozen=True)
 class EndpointConfig(_Section):
     _name = "endpoint"
-    on: float = knob(0.5, "speech probability that opens a phrase", low=0.05, high=0.99)
-    off: float = knob(
+    on: float = setting(0.5, "speech probability that opens an utterance", low=0.05, high=0.99)
+    off: float = setting(
         0.35, "probability under which speech is taken to pause; below `on` (hysteresis)", low=0.01, high=0.95
     )
-    preroll_ms: int = knob(300, "sound kept from before the onset", unit="ms", low=0, high=2000)
-    hangover_ms: int = knob(600, "pause that ends a phrase", unit="ms", low=96, high=5000)
-    min_speech_ms: int = knob(96, "shorter bursts are not speech", unit="ms", low=32, high=1000)
-    longest_phrase_s: float = knob(20.0, "a longer phrase is cut at its quietest point", unit="s", low=5, high=28)
+    preroll_ms: int = setting(300, "audio kept from before the onset", unit="ms", low=0, high=2000)
+    hangover_ms: int = setting(600, "pause that ends an utterance", unit="ms", low=96, high=5000)
+    min_speech_ms: int = setting(96, "shorter bursts are not speech", unit="ms", low=32, high=1000)
+    longest_utterance_s: float = setting(
+        20.0, "a longer utterance is cut at its quietest point", unit="s", low=5, high=28
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -141,15 +149,15 @@ class EndpointConfig(_Section):
 @dataclass(frozen=True)
 class DecodingConfig(_Section):
     _name = "decoding"
-    guards: bool = knob(True, "stop loops and drop invented text")
-    tokens_per_second: float = knob(
+    guards: bool = setting(True, "stop loops and drop invented text")
+    tokens_per_second: float = setting(
         12.0, "more tokens than this per second of speech are a loop", unit="1/s", low=2, high=50
     )
-    repeat_ngram: int = knob(4, "the same n tokens this often in a row are a loop", low=2, high=20)
-    compression_ratio: float = knob(2.4, "text that zlib shrinks by more is a loop", low=1, high=10)
-    no_speech: float = knob(0.6, "no-speech probability above which a doubtful phrase is dropped", low=0, high=1)
-    min_logprob: float = knob(-1.0, "mean log-probability under which a phrase is doubtful", low=-10, high=0)
-    hotwords: str | None = knob(
+    repeat_ngram: int = setting(4, "the same n tokens this often in a row are a loop", low=2, high=20)
+    compression_ratio: float = setting(2.4, "text that zlib shrinks by more is a loop", low=1, high=10)
+    no_speech: float = setting(0.6, "no-speech probability above which a doubtful utterance is dropped", low=0, high=1)
+    min_logprob: float = setting(-1.0, "mean log-probability under which an utterance is doubtful", low=-10, high=0)
+    hotwords: str | None = setting(
         None,
         "file of custom words: one word or phrase a line, as it is to be written, and "
         "after a tab how much it is favored (1 is usual); empty: none",
@@ -159,40 +167,42 @@ class DecodingConfig(_Section):
 @dataclass(frozen=True)
 class PartialConfig(_Section):
     _name = "partial"
-    enabled: bool = knob(True, "show text while the phrase goes on")
-    interval_ms: int = knob(
+    enabled: bool = setting(True, "show text while the utterance goes on")
+    interval_ms: int = setting(
         480, "time between two updates; with the stream they come with the nearest chunk", unit="ms", low=96, high=5000
     )
-    mode: str = knob(
+    mode: str = setting(
         "stream",
-        "hear each chunk once, or encode the whole phrase again; a model without the method "
+        "hear each chunk once, or encode the whole utterance again; a model without the method "
         "`stream` can only do the latter",
         choices=("stream", "reencode"),
     )
-    agreement: int = knob(
+    agreement: int = setting(
         2, "reencode: successive hypotheses that must agree before words are committed", low=2, high=5
     )
-    first_guard_ms: int = knob(
+    first_holdback_ms: int = setting(
         160,
-        "stream: a phrase's first word is shown when it was heard this long before the last sound",
+        "stream: an utterance's first word is shown when it was heard this long before the last audio",
         unit="ms",
         low=0,
         high=2000,
     )
-    guard_ms: int = knob(460, "the same of the words after it", unit="ms", low=0, high=2000)
-    late_ms: int = knob(400, "an update is skipped when more sound than this is waiting", unit="ms", low=0, high=10000)
+    holdback_ms: int = setting(460, "the same of the words after it", unit="ms", low=0, high=2000)
+    late_ms: int = setting(
+        400, "an update is skipped when more audio than this is waiting", unit="ms", low=0, high=10000
+    )
 
 
 @dataclass(frozen=True)
 class FinalConfig(_Section):
     _name = "final"
-    mode: str = knob(
+    mode: str = setting(
         "full",
-        "full: a finished phrase is encoded once more, with full context; stream: its text comes "
+        "full: a finished utterance is encoded once more, with full context; stream: its text comes "
         "from what was heard chunk by chunk, which a slow device has computed already",
         choices=("full", "stream"),
     )
-    favor_shown: float = knob(
+    partial_bias_nats: float = setting(
         1.0,
         "stream: a word of the last partial stays in the final unless another is so "
         "much more likely; 0: always the likeliest",
@@ -200,7 +210,7 @@ class FinalConfig(_Section):
         low=0,
         high=20,
     )
-    beam: int = knob(
+    beam: int = setting(
         2,
         "texts that are followed side by side, the likeliest of which is taken, where no partials are "
         "shown; 1: the likeliest token each time",
@@ -212,16 +222,16 @@ class FinalConfig(_Section):
 @dataclass(frozen=True)
 class InterfaceConfig(_Section):
     _name = "interface"
-    theme: str = knob("dark", "colors of the interface", choices=("dark", "light"))
-    paragraph_s: float = knob(2.0, "pause that begins a new paragraph", unit="s", low=0.5, high=60)
-    keys: dict[str, str] = knob({}, 'key bindings by action, such as pause = "space"')
+    theme: str = setting("dark", "colors of the interface", choices=("dark", "light"))
+    paragraph_s: float = setting(2.0, "pause that begins a new paragraph", unit="s", low=0.5, high=60)
+    keys: dict[str, str] = setting({}, 'key bindings by action, such as pause = "space"')
 
 
 @dataclass(frozen=True)
 class SessionConfig(_Section):
     _name = "session"
-    folder: str | None = knob(None, "where sessions are kept; empty: the user data folder")
-    record: bool = knob(False, "keep the sound beside the text")
+    folder: str | None = setting(None, "where sessions are kept; empty: the user data folder")
+    record: bool = setting(False, "keep the audio beside the text")
 
 
 @dataclass(frozen=True)
@@ -242,7 +252,7 @@ SECTIONS: dict[str, type] = {f.name: f.default_factory for f in fields(Config)} 
 
 
 @dataclass(frozen=True)
-class Knob:
+class Setting:
     """One setting for a person to read: `key` is `section.name`."""
 
     key: str
@@ -254,12 +264,12 @@ class Knob:
     choices: tuple[str, ...]
 
 
-def describe() -> Iterator[Knob]:
+def describe() -> Iterator[Setting]:
     """Every setting with its default, unit and range."""
     for section, cls in SECTIONS.items():
         for f in fields(cls):
             default = f.default_factory() if f.default is MISSING else f.default  # type: ignore[misc]
-            yield Knob(f"{section}.{f.name}", default, **f.metadata)
+            yield Setting(f"{section}.{f.name}", default, **f.metadata)
 
 
 def config_path() -> Path:
@@ -337,6 +347,8 @@ def _read_file(path: Path, *, required: bool) -> Iterator[tuple[str, Any]]:
 def _check_known(key: str, known: set[str], where: str) -> None:
     if key in known:
         return
+    if key in RENAMED:
+        raise UsageError(f"{where}: the setting {key!r} is called {RENAMED[key]!r} now; change the name.")
     near = difflib.get_close_matches(key, sorted(known), 1, cutoff=0.0)
     hint = f"; the nearest valid name is {near[0]!r}" if near else ""
     raise UsageError(f"{where}: unknown setting {key!r}{hint}.")

@@ -16,7 +16,7 @@ class UsageError(DeviceAsrError):
 
 
 class AudioError(DeviceAsrError):
-    """A sound could not be read, or holds nothing that can be transcribed."""
+    """An audio file could not be read, or holds nothing that can be transcribed."""
 
 
 class DeviceError(AudioError):

@@ -24,20 +24,20 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The voice activity detector heard speech begin at `time`; `phrase` counts from 0."""
+    """The voice activity detector heard speech begin at `time`; `utterance` counts from 0."""
 
-    phrase: int
+    utterance: int
     time: Seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """The phrase so far: `text` begins with `committed`, which later Partials of the phrase keep.
+    """The utterance so far: `text` begins with `committed`, which later Partials of the utterance keep.
 
-    `start` is the phrase's onset, `end` the audio it covers, `time` when on the audio clock it was due.
+    `start` is the utterance's onset, `end` the audio it covers, `time` when on the audio clock it was due.
     """
 
-    phrase: int
+    utterance: int
     text: str
     committed: str
     start: Seconds
@@ -48,9 +48,9 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A finished phrase. `time` is when on the audio clock it was due (hang-over included)."""
+    """A finished utterance. `time` is when on the audio clock it was due (hang-over included)."""
 
-    phrase: int
+    utterance: int
     text: str
     start: Seconds
     end: Seconds
@@ -62,15 +62,15 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """Speech of `phrase` ended at `time`; follows its Final, or stands alone where none was made."""
+    """Speech of `utterance` ended at `time`; follows its Final, or stands alone where none was made."""
 
-    phrase: int
+    utterance: int
     time: Seconds
 
 
 @dataclass(frozen=True, slots=True)
 class AudioGap:
-    """`lost` seconds of sound before `time` never reached the recognizer (overflow, unplugged device)."""
+    """`lost` seconds of audio before `time` never reached the recognizer (overflow, unplugged device)."""
 
     time: Seconds
     lost: Seconds
@@ -113,6 +113,8 @@ def from_record(record: dict[str, Any]) -> Event:
     if cls is None:
         raise ValueError(f"wanted an event of {sorted(_CLASSES)}, found {record.get('event')!r}")
     values = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
+    if "utterance" not in values and "phrase" in record:  # the field's name in sessions of the first version
+        values["utterance"] = record["phrase"]
     if cls is Final:
         values["words"] = tuple(Word(**word) for word in values["words"])
     return cls(**values)

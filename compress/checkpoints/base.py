@@ -86,7 +86,7 @@ def save(checkpoint: Checkpoint, width: Width, path: Path) -> None:
         "provenance": checkpoint.provenance,
         "embedding": {"bits": width.bits, "group": width.group},
         "vocabulary": {
-            "pieces": [base64.b64encode(piece).decode() for piece in vocabulary.pieces],
+            "pieces": [base64.b64encode(piece).decode() for piece in vocabulary.tokens],
             "special": dict(vocabulary.special),
             "suppress": vocabulary.suppress,
             "suppress_first": vocabulary.suppress_first,

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from compress.networks.checkpoint import Checkpoint, CheckpointError
 from compress.networks.whisper.dims import Dims
-from device_asr.bundle.vocabulary import Vocabulary, read_pieces, write_pieces
+from device_asr.bundle.vocabulary import Vocabulary, read_tokens, write_tokens
 from device_asr.errors import OutputError
 from device_asr.files import write_whole
 
@@ -30,7 +30,7 @@ def save(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float3
     except SafetensorError as error:
         weights.unlink(missing_ok=True)
         raise OutputError(f"{weights} cannot be written ({error}); make room and run again.") from None
-    write_pieces(folder / "vocabulary.txt", checkpoint.vocabulary.pieces)
+    write_tokens(folder / "vocabulary.txt", checkpoint.vocabulary.tokens)
     vocabulary = checkpoint.vocabulary
     values: dict[str, Any] = {
         "dims": checkpoint.dims.to_json(),
@@ -53,7 +53,7 @@ def load(folder: Path) -> Checkpoint:
         values = json.loads((folder / "checkpoint.json").read_text())
         weights = {k: v.to(torch.float32) for k, v in load_file(folder / "weights.safetensors").items()}
         vocabulary = Vocabulary(
-            read_pieces(folder / "vocabulary.txt"),
+            read_tokens(folder / "vocabulary.txt"),
             values["special"],
             tuple(values["suppress"]),
             tuple(values["suppress_first"]),

@@ -29,7 +29,7 @@ CHUNKS, AHEADS, PASTS = (160.0, 320.0, 640.0), (320.0, 640.0), (2.5, 5.0)  # ms,
     help="TOML file: its stages, and how it quantizes.",
 )
 @click.option("--corpus", type=click.Path(path_type=Path), help="Folder of <name>.jsonl manifests of the recipe.")
-@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background sounds of the recipe.")
+@click.option("--noise", type=click.Path(path_type=Path), help="Folder of background recordings of the recipe.")
 @click.option("--model", default="en-tiny", show_default=True, help="The bundle that was made of the checkpoint.")
 @click.option(
     "--manifest",
@@ -100,7 +100,7 @@ def chunk_table(
     card: Path | None,
     readme: Path | None,
 ) -> None:
-    """WER, latency and cost of partials by chunk size and past, beside those of encoding the phrase again."""
+    """WER, latency and cost of partials by chunk size and past, beside those of encoding the utterance again."""
     import shlex
 
     from compress import tables
@@ -167,5 +167,5 @@ def cost_growth(manifest: Path, model: str, threads: int, seconds: float, out: P
         click.echo(
             f"{mode}: "
             + ", ".join(f"{row['to']:g} s {1000 * row['partials']:.1f}" for row in rows)
-            + " ms a second of sound"
+            + " ms a second of audio"
         )

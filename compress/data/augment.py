@@ -1,7 +1,7 @@
-"""Sound as rooms, microphones and lines make it: augmentation on the fly, on NumPy clips.
+"""Audio as rooms, microphones and lines make it: augmentation on the fly, on NumPy clips.
 
 Every function is pure: (n,) float32 at 16 kHz in and out, all chance from the generator given, so that
-a training step that is run again after a kill hears the same sound. The arithmetic is torchaudio's.
+a training step that is run again after a kill hears the same audio. The arithmetic is torchaudio's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SPEEDS = (0.95, 1.05)  # one resampling kernel each; wider ones move the pitch o
 LINE_RATE = 8_000  # samples a second of a telephone line
 LINE_BAND = (300.0, 3_400.0)  # hertz
 ROOM_DECAY = (0.15, 0.6)  # seconds to -60 dB: a furnished room to a bare hall
-ROOM_RATIO = (0.0, 15.0)  # dB of the direct sound over the reverberation
+ROOM_RATIO = (0.0, 15.0)  # dB of the direct audio over the reverberation
 SNR = (5.0, 30.0)  # dB of speech over background
 
 
@@ -31,7 +31,7 @@ SNR = (5.0, 30.0)  # dB of speech over background
 class Augmentation:
     """Fractions of clips that are changed in each way; lead and tail are seconds.
 
-    lead, tail: most room before and after a clip. noise: background sound at 5 to 30 dB.
+    lead, tail: most room before and after a clip. noise: background audio at 5 to 30 dB.
     reverb: a simulated room. speed: 5 % slower or faster. telephone: 300 to 3400 Hz, mu-law.
     clipped: driven over full scale. masked: bands of the spectrogram hidden (SpecAugment).
     """
@@ -53,58 +53,58 @@ class Augmentation:
                 raise UsageError(f"augment.{item.name}: wanted a number from 0 to {top:g}, found {value}.")
 
     def apply(
-        self, sound: np.ndarray, noises: Sequence[np.ndarray], rng: np.random.Generator, longest: int
+        self, audio: np.ndarray, noises: Sequence[np.ndarray], rng: np.random.Generator, longest: int
     ) -> np.ndarray:
         """A clip as it might have been recorded, with room around it, at most `longest` samples.
 
         Only the room is shortened, never the speech: a clip longer than `longest` is the caller's error.
         """
-        if len(sound) > longest:
-            raise ValueError(f"wanted a clip of at most {longest} samples, found {len(sound)}")
+        if len(audio) > longest:
+            raise ValueError(f"wanted a clip of at most {longest} samples, found {len(audio)}")
         if rng.random() < self.speed:
-            other = change_speed(sound, SPEEDS[int(rng.integers(len(SPEEDS)))])
-            sound = other if len(other) <= longest else sound
-        sound = surround(sound, self.lead, self.tail, longest, rng)
+            other = change_speed(audio, SPEEDS[int(rng.integers(len(SPEEDS)))])
+            audio = other if len(other) <= longest else audio
+        audio = surround(audio, self.lead, self.tail, longest, rng)
         if rng.random() < self.reverb:
-            sound = convolve(sound, room(rng))
+            audio = convolve(audio, room(rng))
         if rng.random() < 0.5:  # faint room tone instead of digital silence
-            sound = sound + rng.normal(0, 10 ** rng.uniform(-4.5, -3), len(sound)).astype(np.float32)
+            audio = audio + rng.normal(0, 10 ** rng.uniform(-4.5, -3), len(audio)).astype(np.float32)
         if noises and rng.random() < self.noise:
-            sound = add_noise(sound, noises[int(rng.integers(len(noises)))], rng.uniform(*SNR), rng)
+            audio = add_noise(audio, noises[int(rng.integers(len(noises)))], rng.uniform(*SNR), rng)
         if rng.random() < self.telephone:
-            sound = telephone(sound)
+            audio = telephone(audio)
         if rng.random() < self.clipped:
-            sound = clip(sound, rng.uniform(3, 12))
-        return np.clip(sound * 10 ** (rng.uniform(-12, 6) / 20), -1, 1).astype(np.float32)
+            audio = clip(audio, rng.uniform(3, 12))
+        return np.clip(audio * 10 ** (rng.uniform(-12, 6) / 20), -1, 1).astype(np.float32)
 
 
-def surround(sound: np.ndarray, lead: float, tail: float, longest: int, rng: np.random.Generator) -> np.ndarray:
+def surround(audio: np.ndarray, lead: float, tail: float, longest: int, rng: np.random.Generator) -> np.ndarray:
     """Silence of random length, up to `lead` seconds before and `tail` after, within `longest` samples."""
     before, after = (int(rng.uniform(0, most) * SAMPLE_RATE) for most in (lead, tail))
-    spare = longest - len(sound)
+    spare = longest - len(audio)
     before = min(before, spare)
-    return np.pad(sound, (before, min(after, spare - before)))
+    return np.pad(audio, (before, min(after, spare - before)))
 
 
-def change_speed(sound: np.ndarray, factor: float) -> np.ndarray:
+def change_speed(audio: np.ndarray, factor: float) -> np.ndarray:
     """Faster (factor > 1, higher) or slower speech, by resampling."""
-    changed, _ = torchaudio().functional.speed(torch.from_numpy(sound), SAMPLE_RATE, factor)
+    changed, _ = torchaudio().functional.speed(torch.from_numpy(audio), SAMPLE_RATE, factor)
     return changed.numpy()
 
 
-def add_noise(sound: np.ndarray, noise: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarray:
+def add_noise(audio: np.ndarray, noise: np.ndarray, snr: float, rng: np.random.Generator) -> np.ndarray:
     """Background from a random place of `noise`, repeated where it is short, at `snr` dB; silent noise adds nothing."""
-    noise = np.resize(np.roll(noise, int(rng.integers(len(noise)))), len(sound)).astype(np.float32)
-    if not np.any(noise) or not np.any(sound):
-        return sound
-    mixed = torchaudio().functional.add_noise(torch.from_numpy(sound), torch.from_numpy(noise), torch.tensor(snr))
+    noise = np.resize(np.roll(noise, int(rng.integers(len(noise)))), len(audio)).astype(np.float32)
+    if not np.any(noise) or not np.any(audio):
+        return audio
+    mixed = torchaudio().functional.add_noise(torch.from_numpy(audio), torch.from_numpy(noise), torch.tensor(snr))
     return mixed.float().numpy()
 
 
 def room(rng: np.random.Generator) -> np.ndarray:
-    """A simulated impulse response: the direct sound, then noise that decays exponentially (Polack's model).
+    """A simulated impulse response: the direct audio, then noise that decays exponentially (Polack's model).
 
-    The direct sound is the first sample, so that convolving does not delay the speech.
+    The direct audio is the first sample, so that convolving does not delay the speech.
     """
     decay = rng.uniform(*ROOM_DECAY)
     n = np.arange(int(decay * SAMPLE_RATE))
@@ -116,22 +116,22 @@ def room(rng: np.random.Generator) -> np.ndarray:
     return late.astype(np.float32)
 
 
-def convolve(sound: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """`sound` heard through `response`, as long and as strong as before."""
-    heard = torchaudio().functional.fftconvolve(torch.from_numpy(sound), torch.from_numpy(response))
-    heard = heard[: len(sound)].numpy()
-    before, after = float(np.mean(sound**2)), float(np.mean(heard**2))
+def convolve(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """`audio` heard through `response`, as long and as strong as before."""
+    heard = torchaudio().functional.fftconvolve(torch.from_numpy(audio), torch.from_numpy(response))
+    heard = heard[: len(audio)].numpy()
+    before, after = float(np.mean(audio**2)), float(np.mean(heard**2))
     return heard * np.float32(np.sqrt(before / after)) if after > 0 else heard
 
 
-def telephone(sound: np.ndarray) -> np.ndarray:
+def telephone(audio: np.ndarray) -> np.ndarray:
     """300 to 3400 Hz at 8 kHz through 8-bit mu-law, back at 16 kHz."""
     functional = torchaudio().functional
-    line = functional.resample(torch.from_numpy(sound), SAMPLE_RATE, LINE_RATE)
+    line = functional.resample(torch.from_numpy(audio), SAMPLE_RATE, LINE_RATE)
     line = functional.fftconvolve(line, _line_filter(), mode="same")
     peak = line.abs().max().clamp(min=1e-6)
     line = functional.mu_law_decoding(functional.mu_law_encoding(line / peak, 256), 256) * peak
-    return functional.resample(line, LINE_RATE, SAMPLE_RATE)[: len(sound)].numpy()
+    return functional.resample(line, LINE_RATE, SAMPLE_RATE)[: len(audio)].numpy()
 
 
 @functools.cache
@@ -141,10 +141,10 @@ def _line_filter() -> Tensor:
     return torch.from_numpy(firwin(101, LINE_BAND, pass_zero=False, fs=LINE_RATE).astype(np.float32))
 
 
-def clip(sound: np.ndarray, drive: float) -> np.ndarray:
+def clip(audio: np.ndarray, drive: float) -> np.ndarray:
     """The peaks cut flat, `drive` dB under the highest."""
-    top = float(np.abs(sound).max()) * 10 ** (-drive / 20)
-    return np.clip(sound, -top, top)
+    top = float(np.abs(audio).max()) * 10 ** (-drive / 20)
+    return np.clip(audio, -top, top)
 
 
 class TrainingFrontend(nn.Module):

@@ -22,9 +22,9 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class Labeled:
-    """A clip's sound, (n,) float32 at 16 kHz, and the teacher's text of it in a student's vocabulary."""
+    """A clip's audio, (n,) float32 at 16 kHz, and the teacher's text of it in a student's vocabulary."""
 
-    sound: np.ndarray
+    audio: np.ndarray
     label: Label
 
 
@@ -32,23 +32,25 @@ def labeled(clips: Sequence[Clip], cache: LabelCache, teacher: Vocabulary, stude
     """Those of the clips whose label is trusted, the label written in the student's vocabulary.
 
     Raises:
-        CorpusError: a sound cannot be read.
+        CorpusError: an audio file cannot be read.
     """
     translate = (lambda label: label) if student == teacher else translator(teacher, student)
     for at in range(0, len(clips), BATCH):
         group = clips[at : at + BATCH]
-        sounds = [read_clip(clip) for clip in group]
-        for clip, sound, label in zip(group, sounds, cache.labels(sounds, [clip.text for clip in group]), strict=True):
+        recordings = [read_clip(clip) for clip in group]
+        for clip, audio, label in zip(
+            group, recordings, cache.labels(recordings, [clip.text for clip in group]), strict=True
+        ):
             if trusted(label, teacher, clip.text):
-                yield Labeled(sound, translate(label))
+                yield Labeled(audio, translate(label))
 
 
 def batches(found: Sequence[Labeled], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Targets]]:
     """Batches of like length: pcm (batch, samples) float32, lengths (batch,), and what the student should say."""
-    ordered = sorted(found, key=lambda one: len(one.sound))
+    ordered = sorted(found, key=lambda one: len(one.audio))
     for at in range(0, len(ordered), BATCH):
         group = ordered[at : at + BATCH]
-        pcm, lengths = pad([one.sound for one in group])
+        pcm, lengths = pad([one.audio for one in group])
         yield torch.from_numpy(pcm), torch.from_numpy(lengths), targets([one.label for one in group], vocabulary)
 
 
@@ -59,5 +61,5 @@ def token_batches(found: Sequence[Labeled], vocabulary: Vocabulary) -> Iterator[
 
 
 def spoken(found: Sequence[Labeled], vocabulary: Vocabulary) -> list[tuple[np.ndarray, list[int]]]:
-    """Each sound with all ids that the decoder is fed for it, prompt first."""
-    return [(one.sound, [*vocabulary.prompt, *one.label.tokens.tolist()]) for one in found]
+    """Each audio with all ids that the decoder is fed for it, prompt first."""
+    return [(one.audio, [*vocabulary.prompt, *one.label.tokens.tolist()]) for one in found]

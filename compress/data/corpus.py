@@ -18,10 +18,10 @@ class CorpusError(DeviceAsrError):
 
 
 def read_corpus(path: Path) -> list[Clip]:
-    """Clips of a manifest, every one with its duration (read from the sound where the manifest has none).
+    """Clips of a manifest, every one with its duration (read from the audio where the manifest has none).
 
     Raises:
-        ManifestError: see `read_manifest`. CorpusError: a sound cannot be read.
+        ManifestError: see `read_manifest`. CorpusError: an audio file cannot be read.
     """
     return [
         clip if clip.duration is not None else replace(clip, duration=_duration(clip.audio))
@@ -38,7 +38,7 @@ def _duration(audio: Path) -> float:
         raise _unreadable(audio, error) from None
 
 
-def check_sound(clip: Clip) -> None:
+def check_audio(clip: Clip) -> None:
     """Reads the header alone.
 
     Raises:
@@ -71,7 +71,7 @@ def read_clip(clip: Clip) -> np.ndarray:
 
 def _unreadable(audio: Path, error: Exception) -> CorpusError:
     why = "it is missing" if not audio.exists() else str(error).rstrip(".")
-    return CorpusError(f"The sound {audio} cannot be read: {why}; wanted the file that the manifest names.")
+    return CorpusError(f"The audio {audio} cannot be read: {why}; wanted the file that the manifest names.")
 
 
 def _check_rate(audio: Path, rate: int) -> None:

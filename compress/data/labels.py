@@ -39,7 +39,7 @@ def trusted(label: Label, vocabulary: Vocabulary, given: str | None) -> bool:
     """Whether a label may be learned from: it ended, says something, repeats nothing, and fits the given text.
 
     Args:
-        given: the corpus's text of the same sound; None where there is none (or the clip was cut).
+        given: the corpus's text of the same audio; None where there is none (or the clip was cut).
     """
     text = vocabulary.decode(label.tokens.tolist()).strip()
     if not label.ended or not text:
@@ -52,7 +52,7 @@ def trusted(label: Label, vocabulary: Vocabulary, given: str | None) -> bool:
 
 
 class LabelCache:
-    """Labels on disk, one file a clip, keyed by the teacher's weights, the sound and its given text.
+    """Labels on disk, one file a clip, keyed by the teacher's weights, the audio and its given text.
 
     A given text that fits what the teacher heard corrects it: see `texts.corrected`.
     """
@@ -118,6 +118,6 @@ def has_bfloat16(device: str) -> bool:
     """Whether `device` computes matrix products in bfloat16 natively.
 
     On a CPU with AVX512-BF16 training is 3.6 times as fast in it as in float32 (EPYC, two threads: 138 and
-    38 s of sound a second); without the instruction it is emulated, and slower.
+    38 s of audio a second); without the instruction it is emulated, and slower.
     """
     return device.startswith("cuda") or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

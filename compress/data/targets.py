@@ -91,7 +91,7 @@ def distillation_loss(logits: Tensor, wanted: Targets, soft: float, hard: float,
 
 
 def ctc_loss(symbols: Tensor, lengths: Tensor, spoken: Sequence[Sequence[int]]) -> Tensor:
-    """Connectionist temporal classification, mean over symbols; a text too long for its sound counts nothing.
+    """Connectionist temporal classification, mean over symbols; a text too long for its audio counts nothing.
 
     Args:
         symbols: (batch, positions, symbols) float32 logits. lengths: (batch,) samples.
@@ -105,7 +105,7 @@ def ctc_loss(symbols: Tensor, lengths: Tensor, spoken: Sequence[Sequence[int]]) 
 
 
 def distance(states: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean square distance of encoder states, both (batch, ..., state), where the sound is.
+    """Mean square distance of encoder states, both (batch, ..., state), where the audio is.
 
     Args:
         mask: (batch, ...), 0 there; None: everywhere.

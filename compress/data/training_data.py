@@ -1,4 +1,4 @@
-"""What techniques draw on besides the checkpoint: the teacher, sound, texts, and the order of the recipe."""
+"""What techniques draw on besides the checkpoint: the teacher, audio, texts, and the order of the recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from compress.data import calibration as labeled
 from compress.data.calibration import Labeled
-from compress.data.corpus import CorpusError, check_sound, read_corpus
+from compress.data.corpus import CorpusError, check_audio, read_corpus
 from compress.data.labels import LabelCache, has_bfloat16
 from compress.networks.checkpoint import Checkpoint
 from device_asr.bundle.vocabulary import Vocabulary
@@ -50,7 +50,7 @@ class Material:
 
     @cached_property
     def noises(self) -> list[np.ndarray]:
-        """Background sounds, (n,) float32 at 16 kHz each."""
+        """Background recordings, (n,) float32 at 16 kHz each."""
         import soundfile
 
         paths = [] if self._noise is None else sorted(self._noise.glob("*.opus"))
@@ -70,7 +70,7 @@ class Material:
         """The first `count` clips with a text of a manifest of the corpus folder, to measure WER on.
 
         Raises:
-            CorpusError: no folder was given, no clip has a text, a sound is missing or of another rate.
+            CorpusError: no folder was given, no clip has a text, an audio file is missing or of another rate.
             ManifestError: see `read_manifest`.
         """
         if self._corpus is None:
@@ -82,15 +82,15 @@ class Material:
         if not clips:
             raise CorpusError(f"{path}: wanted clips with texts to measure WER on, found none.")
         for clip in clips:
-            check_sound(clip)
+            check_audio(clip)
         return clips
 
 
 def choose_clips(corpus: Path | None, counts: Mapping[str, int | str]) -> list[Clip]:
-    """Clips of 1 to 29 s, drawn from each manifest with a fixed seed; the headers of their sounds are read.
+    """Clips of 1 to 29 s, drawn from each manifest with a fixed seed; the headers of their recordings are read.
 
     Raises:
-        CorpusError: no folder was given, it has no such clip, or a sound is missing or of another rate.
+        CorpusError: no folder was given, it has no such clip, or an audio file is missing or of another rate.
         ManifestError: see `read_manifest`.
     """
     if corpus is None:
@@ -108,5 +108,5 @@ def choose_clips(corpus: Path | None, counts: Mapping[str, int | str]) -> list[C
             "[corpus] names them."
         )
     for clip in chosen:
-        check_sound(clip)
+        check_audio(clip)
     return chosen

@@ -51,7 +51,7 @@ class Batch:
 class Loader:
     """The batches of every step of a training run.
 
-    noises: background sounds, (n,) float32 at 16 kHz. labels: of the teacher.
+    noises: background recordings, (n,) float32 at 16 kHz. labels: of the teacher.
     """
 
     def __init__(
@@ -95,19 +95,19 @@ class Loader:
 
     def _prepare(self, group: list[int], rng: np.random.Generator) -> Batch | None:
         """The clips of a group whose labels are trusted."""
-        sounds, given = [], []
+        recordings, given = [], []
         for index in group:
-            sound, text = read_clip(self.clips[index])[: int(LONGEST * SAMPLE_RATE)], self.clips[index].text
+            audio, text = read_clip(self.clips[index])[: int(LONGEST * SAMPLE_RATE)], self.clips[index].text
             if rng.random() < self.recipe.cut:
-                sound, text = cut_clip(sound, text, index, self.recipe.seed)
-            sounds.append(sound)
+                audio, text = cut_clip(audio, text, index, self.recipe.seed)
+            recordings.append(audio)
             given.append(text)
         heard: list[np.ndarray] = []
         kept: list[Label] = []
         spoken: list[list[int]] = []
-        for sound, text, label in zip(sounds, given, self._labels.labels(sounds, given), strict=True):
+        for audio, text, label in zip(recordings, given, self._labels.labels(recordings, given), strict=True):
             if trusted(label, self._teacher_vocabulary, text):
-                heard.append(self.recipe.augment.apply(sound, self.noises, rng, CONTEXT))
+                heard.append(self.recipe.augment.apply(audio, self.noises, rng, CONTEXT))
                 kept.append(self._translate(label))
                 spoken.append(spell(text or self._teacher_vocabulary.decode(label.tokens.tolist())))
         if not kept:
@@ -126,12 +126,12 @@ class Loader:
         )
 
 
-def cut_clip(sound: np.ndarray, text: str | None, index: int, seed: int) -> tuple[np.ndarray, str | None]:
+def cut_clip(audio: np.ndarray, text: str | None, index: int, seed: int) -> tuple[np.ndarray, str | None]:
     """The first part of every third clip, which then has no given text; the others as they are.
 
     Where a clip is cut depends on its place in the corpus alone, so that the teacher labels it once.
     """
     rng = np.random.default_rng((seed, 3, index))
-    if index % CUT_EVERY or len(sound) <= CUT_FROM * SAMPLE_RATE:
-        return sound, text
-    return sound[: int(rng.uniform(SAMPLE_RATE, len(sound)))], None
+    if index % CUT_EVERY or len(audio) <= CUT_FROM * SAMPLE_RATE:
+        return audio, text
+    return audio[: int(rng.uniform(SAMPLE_RATE, len(audio)))], None

@@ -1,7 +1,7 @@
 """The training loop: short-context distillation of a student to its teacher's full-context text.
 
-The teacher always saw 30 s; on an unpadded phrase it does not know where to stop. The student is
-given the phrase with 0 to 1 s of room around it, cut in mid-speech at times, and learns the teacher's
+The teacher always saw 30 s; on an unpadded utterance it does not know where to stop. The student is
+given the utterance with 0 to 1 s of room around it, cut in mid-speech at times, and learns the teacher's
 text of the 30 s window, its end included. Resumable: weights, averages, optimizer and position are
 saved together, and the randomness of a step depends on the seed and its number alone (see `loader.py`).
 """
@@ -76,11 +76,11 @@ def distill(
     """Trains `student` on the teacher's labels, written in its own vocabulary; returns its averaged weights.
 
     Args:
-        noises: background sounds, (n,) float32 at 16 kHz.
+        noises: background recordings, (n,) float32 at 16 kHz.
         labels: folder of the teacher's labels, which other runs may share; None: in `work`.
         masks: weights that stay zero, see `prune.masks`.
         work: folder for state.pt and metrics.jsonl; a run that was cut goes on from there.
-        report: called with the metrics of every step: loss, rate, step, of, speed (seconds of sound a
+        report: called with the metrics of every step: loss, rate, step, of, speed (seconds of audio a
             second), words (a second), left (seconds).
         judge: evaluates the averaged weights after each epoch; "qualify" and "stop" end the run.
         bfloat16: compute in it; None: where the device does so natively. Weights and optimizer stay float32.
@@ -192,7 +192,7 @@ class _Training:
         zeros = f", zeros kept in {len(self.masks)} matrices" if self.masks else ""
         note = (
             f"short-context distillation: {len(self.clips)} clips, {self.step} steps, {self.audio / 3600:.1f} h of "
-            f"sound, seed {self.recipe.seed}{through}{zeros}{kept}"
+            f"audio, seed {self.recipe.seed}{through}{zeros}{kept}"
         )
         return Checkpoint(
             self.student.dims,
@@ -286,7 +286,7 @@ class _Training:
         self.save()
 
     def _learn(self, prepared: list[Batch], number: int) -> tuple[dict[str, Any], float, int]:
-        """One step of the optimizer: metrics, seconds of sound, words."""
+        """One step of the optimizer: metrics, seconds of audio, words."""
         recipe = self.recipe
         if not prepared:
             return {"loss": None, "rate": 0.0}, 0.0, 0
@@ -369,7 +369,7 @@ class _Training:
 
     @staticmethod
     def _taught(tutor: Whisper, pcm: Tensor, count: int) -> Tensor:
-        """The teacher's first `count` states of sounds in 30 s of silence."""
+        """The teacher's first `count` states of recordings in 30 s of silence."""
         return tutor.encode(F.pad(pcm, (0, CONTEXT - pcm.shape[1])))[0][:, :count]
 
 

@@ -38,7 +38,7 @@ BATCH = 8
 class SizeRow:
     """One vocabulary size: pieces kept, weights left, word error rate."""
 
-    pieces: int
+    tokens: int
     parameters: int
     wer: float
 
@@ -62,12 +62,12 @@ def heard(
     """What a network says of each clip, padded to 30 s or not at all, whole or in chunks; greedy, without guards."""
     for at in range(0, len(clips), BATCH):
         group = clips[at : at + BATCH]
-        sounds = [read_clip(clip) for clip in group]
+        recordings = [read_clip(clip) for clip in group]
         if padded:
-            labels = full_context(network, vocabulary, sounds)
+            labels = full_context(network, vocabulary, recordings)
         else:
             with torch.no_grad():
-                audio, mask = network.encode(*map(torch.from_numpy, pad(sounds)), chunking)
+                audio, mask = network.encode(*map(torch.from_numpy, pad(recordings)), chunking)
             labels = greedy_of(network, vocabulary, audio, mask)
         yield from zip(group, labels, strict=True)
 

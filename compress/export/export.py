@@ -1,7 +1,7 @@
 """A checkpoint becomes a program: `encode` and `decode` in one .pte, with a parity report.
 
 Lengths are dynamic, not bucketed: XNNPACK re-plans on a change of shape in well under a millisecond,
-and a phrase pays for the positions it has (measured: 2 s 3.8 ms, 5 s 10 ms, 10 s 25 ms, 20 s 70 ms
+and an utterance pays for the positions it has (measured: 2 s 3.8 ms, 5 s 10 ms, 10 s 25 ms, 20 s 70 ms
 through the int8 encoder on one thread; buckets of 5 s would cost the next size up).
 """
 
@@ -66,7 +66,7 @@ def export_speech(
         chunking: of `stream`; None: the usual one.
         plan: None: 8 bits everywhere.
         sample: (n,) float32 speech for the parity report; None: noise.
-        clips: sounds with their tokens, to measure the ranges of static activations with.
+        clips: recordings with their tokens, to measure the ranges of static activations with.
 
     Raises:
         UsageError: the plan does not fit the network, or is static without clips.
@@ -244,11 +244,11 @@ def _parity(
     quantized: tuple[nn.Module, nn.Module, list[Tensor]],
     sample: np.ndarray | None,
 ) -> dict[str, dict[str, float]]:
-    """fp32 against quantized against .pte on one phrase; decode is given the same inputs in all three.
+    """fp32 against quantized against .pte on one utterance; decode is given the same inputs in all three.
 
     exact, quantized: `encode`, `decode` and its table.
     """
-    pcm = _sound(sample)
+    pcm = _audio(sample)
     with _session(data, described) as session:
         with torch.no_grad():
             fp32, int8 = exact[0](pcm), quantized[0](pcm)
@@ -271,7 +271,7 @@ def _stream_parity(
     data: bytes, described: Mapping[str, Any], exact: StreamProgram, quantized: StreamProgram, sample: np.ndarray | None
 ) -> dict[str, float]:
     """The same of the CTC logits that stay, of all chunks, each program with a state of its own."""
-    pcm, size = _sound(sample), described["inputs"][0]["shape"][1]
+    pcm, size = _audio(sample), described["inputs"][0]["shape"][1]
     heard: list[list[Any]] = [[], [], []]
     kept = slice(exact.chunking.size)
     with _session(data, {"stream": described}) as session, torch.no_grad():
@@ -286,10 +286,10 @@ def _stream_parity(
             out = session.run("stream", chunk.numpy(), *states[2])
             heard[2].append(out[0][kept].copy())
             states[2] = [array.copy() for array in out[-len(states[2]) :]]
-    return _difference(*(scores[exact.chunking.ahead :] for scores in heard))  # those before are no part of the sound
+    return _difference(*(scores[exact.chunking.ahead :] for scores in heard))  # those before are no part of the audio
 
 
-def _sound(sample: np.ndarray | None) -> Tensor:
+def _audio(sample: np.ndarray | None) -> Tensor:
     """(1, n) of the sample, at most 20 s; noise where there is none."""
     if sample is None:
         sample = np.random.default_rng(0).normal(0, 0.05, 16_000 * 4).astype(np.float32)

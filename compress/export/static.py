@@ -61,10 +61,10 @@ def fix_ranges(
 
 def encode_calls(clips: Iterable[Spoken], dims: Dims) -> Iterator[tuple[Tensor]]:
     """Arguments of `encode` for each clip, cut to whole positions and to what the encoder knows."""
-    for sound, _ in clips:
-        positions = min(len(sound) // SAMPLES_PER_POSITION, dims.audio_ctx)
+    for audio, _ in clips:
+        positions = min(len(audio) // SAMPLES_PER_POSITION, dims.audio_ctx)
         if positions >= 2:
-            pcm = np.ascontiguousarray(sound[None, : positions * SAMPLES_PER_POSITION], dtype=np.float32)
+            pcm = np.ascontiguousarray(audio[None, : positions * SAMPLES_PER_POSITION], dtype=np.float32)
             yield (torch.from_numpy(pcm),)
 
 

@@ -140,7 +140,7 @@ def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[
             hook.remove()
     if batch is None or not all(counts.values()):
         raise UsageError(
-            "Inputs of layers: wanted calibration clips with sound and text, found none; give "
+            "Inputs of layers: wanted calibration clips with audio and text, found none; give "
             "--corpus with such clips, or choose a technique that needs none."
         )
     moments = {}

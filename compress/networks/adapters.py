@@ -1,6 +1,6 @@
 """What the encoder does otherwise when it hears in chunks: low-rank changes of its layers (LoRA, Hu et al. 2021).
 
-The weights of whole phrases stay as they are, and so does what finals say: trained for both ways of hearing at
+The weights of whole utterances stay as they are, and so does what finals say: trained for both ways of hearing at
 once, the same weights wrote 0.8 % of librispeech-other-dev's words worse. A second encoder would be 8 MB.
 """
 

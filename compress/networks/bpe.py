@@ -17,6 +17,6 @@ def encoder(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
     """
     import tiktoken
 
-    ranks = {piece: rank for rank, piece in enumerate(vocabulary.pieces)}
+    ranks = {piece: rank for rank, piece in enumerate(vocabulary.tokens)}
     encoding = tiktoken.Encoding("pieces", pat_str=SPLIT, mergeable_ranks=ranks, special_tokens={})
     return encoding.encode_ordinary

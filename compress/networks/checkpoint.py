@@ -124,7 +124,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
             )
         ).encode()
     )
-    digest.update(b"\n".join(checkpoint.vocabulary.pieces))
+    digest.update(b"\n".join(checkpoint.vocabulary.tokens))
     for name in sorted(checkpoint.weights):
         digest.update(name.encode() + checkpoint.weights[name].contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

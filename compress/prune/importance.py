@@ -45,7 +45,7 @@ def taylor_elements(checkpoint: Checkpoint, batches: Iterable[Batch]) -> dict[st
         if not bool(torch.isfinite(loss)):
             raise CorpusError(
                 f"Importance on clips: the loss of batch {seen + 1} is {float(loss.detach())}; "
-                "wanted finite sound and labels of this model's vocabulary."
+                "wanted finite audio and labels of this model's vocabulary."
             )
         loss.backward()
         for name, parameter in parameters.items():

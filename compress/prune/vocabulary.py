@@ -47,12 +47,12 @@ def select(vocabulary: Vocabulary, size: int, texts: Iterable[str] = ()) -> list
     Raises:
         UsageError: `size` is below the 256 bytes or above the vocabulary.
     """
-    total = len(vocabulary.pieces)
+    total = len(vocabulary.tokens)
     if not 256 <= size <= total:
         raise UsageError(f"Vocabulary size: wanted 256 to {total} pieces, found {size}.")
     weights = _frequencies(vocabulary, texts)
     parents = _merge_parents(vocabulary)
-    kept = {i for i, piece in enumerate(vocabulary.pieces) if len(piece) == 1}
+    kept = {i for i, piece in enumerate(vocabulary.tokens) if len(piece) == 1}
     for token, _ in sorted(weights.items(), key=lambda item: (-item[1], item[0])):
         needed: set[int] = set()
         stack = [token]
@@ -73,7 +73,7 @@ def _frequencies(vocabulary: Vocabulary, texts: Iterable[str]) -> Counter[int]:
 
     encode = encoder(vocabulary)
     # wordfreq has no case, but merges were ranked by frequency in cased text: " Thursday" is before " thursday"
-    rank, total = {piece.decode("utf-8", "replace"): i for i, piece in enumerate(vocabulary.pieces)}, vocabulary.size
+    rank, total = {piece.decode("utf-8", "replace"): i for i, piece in enumerate(vocabulary.tokens)}, vocabulary.size
     weights: Counter[int] = Counter()
 
     def add(text: str, weight: float) -> None:
@@ -98,11 +98,11 @@ def _frequencies(vocabulary: Vocabulary, texts: Iterable[str]) -> Counter[int]:
 
 def _merge_parents(vocabulary: Vocabulary) -> Callable[[int], tuple[int, ...]]:
     """For a piece, the two pieces whose merge makes it: its encoding by the merges before it."""
-    rank = {piece: i for i, piece in enumerate(vocabulary.pieces)}
+    rank = {piece: i for i, piece in enumerate(vocabulary.tokens)}
 
     @cache
     def parents(token: int) -> tuple[int, ...]:
-        parts = [bytes([byte]) for byte in vocabulary.pieces[token]]
+        parts = [bytes([byte]) for byte in vocabulary.tokens[token]]
         while len(parts) > 2:
             best, at = math.inf, -1
             for k in range(len(parts) - 1):
@@ -124,14 +124,14 @@ def prune(checkpoint: Checkpoint, size: int, texts: Iterable[str] = ()) -> tuple
         UsageError: see `select`.
     """
     old = checkpoint.vocabulary
-    kept = select(old, size, texts) if size < len(old.pieces) else list(range(len(old.pieces)))
+    kept = select(old, size, texts) if size < len(old.tokens) else list(range(len(old.tokens)))
     names = ("end", "start", "no_speech", "no_timestamps")
     rows = [*kept, *(old.special[name] for name in names)]
     new_id = {row: i for i, row in enumerate(rows)}
     vocabulary = Vocabulary(
-        tuple(old.pieces[i] for i in kept),
+        tuple(old.tokens[i] for i in kept),
         {name: len(kept) + k for k, name in enumerate(names)},
-        tuple(new_id[i] for i in old.suppress if i in new_id and i < len(old.pieces)),
+        tuple(new_id[i] for i in old.suppress if i in new_id and i < len(old.tokens)),
         tuple(new_id[i] for i in old.suppress_first if i in new_id),
     )
     weights = dict(checkpoint.weights)

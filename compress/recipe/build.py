@@ -25,7 +25,7 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
     Args:
         work: where stages keep their results; a build that was cut goes on from there.
         corpus: folder with <name>.jsonl manifests, needed where the recipe learns from clips.
-        noise: folder of background sounds for augmentation; None: none.
+        noise: folder of background recordings for augmentation; None: none.
 
     Raises:
         UsageError, CheckpointError, CorpusError, TrainingError, BudgetError, DelegationError, TieError,

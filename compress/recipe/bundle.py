@@ -18,7 +18,7 @@ from compress.quantize.quantize import QuantizationPlan, report
 from compress.recipe.card import write_card
 from compress.recipe.recipe import Recipe
 from device_asr.bundle.bundle import FORMAT
-from device_asr.bundle.vocabulary import write_pieces
+from device_asr.bundle.vocabulary import write_tokens
 from device_asr.errors import OutputError, UsageError
 
 VOCABULARY = "vocabulary.txt.gz"  # 0.23 MB of 50 256 pieces, 0.55 unpacked
@@ -63,7 +63,7 @@ def _write(
     temporary.mkdir(parents=True)
     (temporary / "model.pte").write_bytes(speech.data)
     (temporary / "vad.pte").write_bytes(vad)
-    write_pieces(temporary / VOCABULARY, checkpoint.vocabulary.pieces)
+    write_tokens(temporary / VOCABULARY, checkpoint.vocabulary.tokens)
     manifest = _manifest(recipe, checkpoint, speech, {path.name: _facts(path) for path in sorted(temporary.iterdir())})
     if recipe.base:
         half = base.beside(out)

@@ -209,7 +209,7 @@ def _distill(
         material.progress(
             "distill",
             values["step"] / values["of"],
-            f"loss {values['loss']}, {values['speed']:.1f} s of sound and {values['words']:.1f} words a "
+            f"loss {values['loss']}, {values['speed']:.1f} s of audio and {values['words']:.1f} words a "
             f"second, {values['left'] / 60:.0f} min left",
         )
 

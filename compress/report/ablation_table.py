@@ -41,7 +41,7 @@ class Row:
 
     key: of the bundle, the speech and the threads, see `row_key`. bytes: of the bundle's files, packed
     through zlib. words, substitutions, deletions, insertions: over the whole manifest. wer, rtf: fractions.
-    finalization, compute: seconds, (p50, p95) with the hang-over and without; None: no phrase was heard.
+    finalization, compute: seconds, (p50, p95) with the hang-over and without; None: no utterance was heard.
     """
 
     key: str

@@ -1,7 +1,7 @@
 """The table of chunk sizes: the encoder's method `stream` alone for each, beside a bundle's decoder, and what it costs.
 
 A row of chunks.jsonl stands for a program, a bundle and the speech they were measured on; the same command goes on
-after the last. The last row of each table is the policy without `stream`: the phrase is encoded again and again.
+after the last. The last row of each table is the policy without `stream`: the utterance is encoded again and again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from compress.networks.chunking import Chunking
 from compress.quantize.quantize import QuantizationPlan
 from compress.tables import figure
 from device_asr.bench.report import counts
-from device_asr.bench.run import ClipResult, Corpus, hear, read_sound
+from device_asr.bench.run import ClipResult, Corpus, read_audio, recognize
 from device_asr.bench.suite import Material
 from device_asr.bench.timed import TimedRecognizer, timed_recognizer, with_partials
 from device_asr.bundle.bundle import Bundle
@@ -38,7 +38,7 @@ from device_asr.events import Seconds
 
 LEDGER, NAME = "chunks.jsonl", "chunks"  # in the work folder; of the markers
 POSITION: Seconds = 0.02
-TAIL: Seconds = 1.0  # of silence after each clip, so that phrases end by themselves: the hang-over and a little more
+TAIL: Seconds = 1.0  # of silence after each clip, so that utterances end by themselves: the hang-over and a little more
 HEAD = (
     "chunk, ms",
     "ahead, ms",
@@ -55,7 +55,7 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Point:
-    """A way to partials: a chunking, or None: each phrase encoded again."""
+    """A way to partials: a chunking, or None: each utterance encoded again."""
 
     chunking: Chunking | None
 
@@ -204,11 +204,11 @@ class Chunks:
     def _measure(self, timed: TimedRecognizer, point: Point, material: Material, key: str) -> Row:
         corpus = Corpus(material.name)
         for number, clip in enumerate(material.clips):
-            pcm = read_sound(clip.audio)
+            pcm = read_audio(clip.audio)
             if number == 0:
-                hear(timed.recognizer, pcm, TAIL)  # the first run plans memory; it is not counted
+                recognize(timed.recognizer, pcm, TAIL)  # the first run plans memory; it is not counted
                 timed.forget()
-            corpus.add(ClipResult(clip, hear(timed.recognizer, pcm, TAIL), None))
+            corpus.add(ClipResult(clip, recognize(timed.recognizer, pcm, TAIL), None))
             self.progress(f"{point.title}: {material.name}", (number + 0.5) / len(material.clips), "")
         latency = corpus.latency
         finals = counts((result.clip.text, result.heard.text) for result in corpus.results)

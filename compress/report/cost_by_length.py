@@ -15,7 +15,11 @@ from device_asr.events import Seconds
 from device_asr.metrics.clips import Clip
 
 EDGES: tuple[Seconds, ...] = (5, 10, 20, 40, 80, 160, 320, 600)
-TITLES = {"stream": "each chunk heard once", "reencode": "the phrase encoded again", "encoder": "of that, the encoder"}
+TITLES = {
+    "stream": "each chunk heard once",
+    "reencode": "the utterance encoded again",
+    "encoder": "of that, the encoder",
+}
 
 
 def measure(
@@ -28,12 +32,12 @@ def measure(
     """What partials cost between every two of `edges` seconds of speech without a pause, for each policy.
 
     Args:
-        config: its longest phrase is where the speech is cut.
+        config: its longest utterance is where the speech is cut.
         progress: gets the policy and the last mark.
 
     Returns:
-        model, threads, longest_phrase_s, and policies: name -> tables of from, to, partials, stream (seconds a
-        second of sound).
+        model, threads, longest_utterance_s, and policies: name -> tables of from, to, partials, stream (seconds a
+        second of audio).
 
     Raises:
         UsageError: the bundle has no `stream`. AudioError: a clip cannot be read.
@@ -51,7 +55,7 @@ def measure(
     return {
         "model": bundle.name,
         "threads": config.model.threads,
-        "longest_phrase_s": config.endpoint.longest_phrase_s,
+        "longest_utterance_s": config.endpoint.longest_utterance_s,
         "policies": policies,
     }
 

@@ -102,7 +102,7 @@ def losses(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
 
 
 def growth(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Computation a second of sound against the seconds of speech so far, one line a way to partials."""
+    """Computation a second of audio against the seconds of speech so far, one line a way to partials."""
     ticks = sorted({x for points in curves.values() for x, _ in points})
 
     def draw(axes: Axes) -> None:
@@ -112,7 +112,7 @@ def growth(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
         axes.minorticks_off()
         axes.set_ylim(bottom=0)
-        axes.set(xlabel="speech without a pause so far, s", ylabel="computation for partials, ms a second of sound")
+        axes.set(xlabel="speech without a pause so far, s", ylabel="computation for partials, ms a second of audio")
         axes.legend(fontsize=8)
 
     return _svg(draw)

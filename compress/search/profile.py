@@ -18,7 +18,9 @@ from device_asr.bundle import bundle as bundles
 from device_asr.config import ENVIRONMENT_PREFIX
 from device_asr.errors import DeviceAsrError, UsageError
 
-HEADROOM = 1.25  # a new profile's budgets over what the shipped bundle took: room for other sounds and a busier hour
+HEADROOM = (
+    1.25  # a new profile's budgets over what the shipped bundle took: room for other recordings and a busier hour
+)
 
 
 def bench(model: str, manifest: Path, threads: int, limit: int | None = None) -> dict[str, Any]:
@@ -84,32 +86,34 @@ def measured(model: str, manifest: Path, threads: int, limit: int | None = None)
     )
 
 
-def this_machine(name: str, threads: int = 2, model: str = "en-tiny", sound: Path = LETTER) -> DeviceProfile:
+def this_machine(name: str, threads: int = 2, model: str = "en-tiny", audio: Path = LETTER) -> DeviceProfile:
     """This machine as a device, with the budgets that the shipped bundle needs plus a quarter.
 
     Args:
-        sound: what is heard; the repository's own letter of 29 s.
+        audio: what is heard; the repository's own letter of 29 s.
 
     Raises:
-        UsageError: `name` cannot be a file's name. DeviceAsrError: the sound is missing, nothing was heard in
+        UsageError: `name` cannot be a file's name. DeviceAsrError: the audio is missing, nothing was heard in
             it, or the benchmark failed.
     """
     if not name.strip() or Path(name).name != name:
         raise UsageError(f"Device name: wanted a word such as 'my-laptop', found {name!r}.")
-    if not sound.is_file():
+    if not audio.is_file():
         raise DeviceAsrError(
-            f"{sound} is missing: wanted a sound of speech to measure with; run from a checkout of "
-            "the repository, or give --sound FILE."
+            f"{audio} is missing: wanted an audio file of speech to measure with; run from a checkout of "
+            "the repository, or give --audio FILE."
         )
     with tempfile.TemporaryDirectory() as folder:
-        manifest = Path(folder) / "sound.jsonl"
-        manifest.write_text(json.dumps({"audio": str(sound.resolve())}) + "\n", encoding="utf-8")
+        manifest = Path(folder) / "audio.jsonl"
+        manifest.write_text(json.dumps({"audio": str(audio.resolve())}) + "\n", encoding="utf-8")
         found = measured(model, manifest, threads)
     if found.finalization is None or found.rtf is None:
-        raise DeviceAsrError(f"{sound}: no phrase was heard, so there is nothing to measure; give a sound of speech.")
+        raise DeviceAsrError(
+            f"{audio}: no utterance was heard, so there is nothing to measure; give an audio file of speech."
+        )
     source = (
         f"This machine itself: {processor()}, {os.cpu_count()} cores, {threads} threads. Budgets are what "
-        f"{model} took on {sound.name} ({found.bytes / 1e6:.1f} MB, RTF {found.rtf:.3f}, finalization p95 "
+        f"{model} took on {audio.name} ({found.bytes / 1e6:.1f} MB, RTF {found.rtf:.3f}, finalization p95 "
         f"{1000 * found.finalization:.0f} ms) times {HEADROOM}."
     )
     memory = found.memory / 2**20 if found.memory else 1024.0

@@ -41,7 +41,7 @@ def text_loss(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
     By character, so that vocabularies of different sizes compare.
 
     Raises:
-        CorpusError: no clip has a text, or a sound cannot be read.
+        CorpusError: no clip has a text, or an audio file cannot be read.
     """
     network, tokens_of = checkpoint.network(), encoder(checkpoint.vocabulary)
     vocabulary, nats, characters = checkpoint.vocabulary, 0.0, 0
@@ -50,8 +50,8 @@ def text_loss(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
             continue
         ids = [*tokens_of(" " + clip.text.strip()), vocabulary.end][: checkpoint.dims.text_ctx - len(vocabulary.prompt)]
         pcm = torch.zeros(1, checkpoint.dims.audio_ctx * SAMPLES_PER_POSITION)
-        sound = torch.from_numpy(read_clip(clip))[: pcm.shape[1]]
-        pcm[0, : len(sound)] = sound
+        audio = torch.from_numpy(read_clip(clip))[: pcm.shape[1]]
+        pcm[0, : len(audio)] = audio
         with torch.no_grad():
             logits = network(pcm, torch.tensor([[*vocabulary.prompt, *ids[:-1]]]))[0, len(vocabulary.prompt) - 1 :]
         nats += float(F.cross_entropy(logits, torch.tensor(ids), reduction="sum"))
@@ -103,7 +103,7 @@ class Trials:
             raise CorpusError(f"{self.manifest}: wanted clips with texts to measure WER on, found none.")
         for clip in self.clips:
             if not clip.audio.is_file():
-                raise CorpusError(f"{self.manifest}: the sound {clip.audio} is missing.")
+                raise CorpusError(f"{self.manifest}: the audio file {clip.audio} is missing.")
         if any(technique.learns(settings) for technique, settings in map(settings_of, self.base.stages)):
             choose_clips(self.corpus, self.base.corpus)
 
@@ -111,7 +111,7 @@ class Trials:
         """What the build knows how to vary of this teacher."""
         return space_of(
             self.first.dims,
-            len(self.first.vocabulary.pieces),
+            len(self.first.vocabulary.tokens),
             structure=STRUCTURE in TECHNIQUES,
             distill=any(table["do"] == "distill" for table in self.base.stages),
         )

@@ -17,13 +17,13 @@ from device_asr.errors import DeviceError
 from device_asr.events import Seconds
 
 BLOCK: Seconds = 0.032  # one step of the voice activity detector
-# Asked of the host: sound that survives while the callback cannot run. ExecuTorch's binding holds Python's
-# global lock for the length of a method (0.25 s for 30 s of sound), and with it every callback. A sound
-# server keeps the sound itself (no loss with 0.3 s blocks at 0.064 s); hardware keeps what is asked here.
+# Asked of the host: audio that survives while the callback cannot run. ExecuTorch's binding holds Python's
+# global lock for the length of a method (0.25 s for 30 s of audio), and with it every callback. An audio file
+# server keeps the audio itself (no loss with 0.3 s blocks at 0.064 s); hardware keeps what is asked here.
 BUFFER_SERVER: Seconds = 0.064  # 0.2 s delays ALSA's pulse plugin by 50 ms
 BUFFER_HARDWARE: Seconds = 0.5
 MANY_CHANNELS = 8  # a "device" with more is a sound server (ALSA's pulse: 32), which mixes by itself
-# The age of a block as PortAudio reports it was right within one block on PulseAudio, also for sound that
+# The age of a block as PortAudio reports it was right within one block on PulseAudio, also for audio that
 # had waited 1.7 s; beyond this it is a driver's mistake.
 OLDEST_BLOCK: Seconds = 30.0
 CLOSE_TIMEOUT: Seconds = 2.0
@@ -31,10 +31,10 @@ TIMED_CALLBACKS = 4096
 
 
 class Capture:
-    """A running stream: `device`, `rate` in Hz, `ring`; sets `wake` whenever sound or the end arrives.
+    """A running stream: `device`, `rate` in Hz, `ring`; sets `wake` whenever audio or the end arrives.
 
     callbacks: how many there were.
-    ended: no more sound will come, because the stream died or was closed; `reason` says which.
+    ended: no more audio will come, because the stream died or was closed; `reason` says which.
 
     Raises:
         DeviceError: the device cannot be opened at 16 kHz nor at its own rate.
@@ -127,7 +127,7 @@ class Capture:
         self.callbacks += 1
 
     def _lose(self, captured: float, frames: int) -> None:
-        """PortAudio tells that sound was lost, not how much: what the clock says beyond this block."""
+        """PortAudio tells that audio was lost, not how much: what the clock says beyond this block."""
         expected = self._last_captured + frames / self.rate if self._last_captured is not None else captured
         self.ring.lose(max(1, int((captured - expected) * self.rate)))
 
@@ -138,7 +138,7 @@ class Capture:
 
     @property
     def backlog(self) -> Seconds:
-        """Seconds of sound waiting to be read."""
+        """Seconds of audio waiting to be read."""
         return self.ring.available / self.rate
 
     def close(self) -> bool:
@@ -154,7 +154,7 @@ class Capture:
         return self.released
 
     def end(self) -> None:
-        """Declares that no more sound comes, though the stream may still be open."""
+        """Declares that no more audio comes, though the stream may still be open."""
         self.ended = True
         self._wake.set()
 
@@ -175,7 +175,7 @@ class CaptureReader:
         self.capture = capture
         self.captured = 0.0  # of the last sample delivered
         self._block = int(capture.rate * BLOCK)
-        self._delay: Seconds = 0.0  # sound inside the resampler
+        self._delay: Seconds = 0.0  # audio inside the resampler
         self._flushed = False
         self._resampler = None
         if capture.rate != SAMPLE_RATE:

@@ -43,7 +43,7 @@ class AudioClock:
         """
         with self._lock:
             if self._size == 0:
-                raise ValueError("wanted a time of sound that was heard, but nothing has been heard yet")
+                raise ValueError("wanted a time of audio that was heard, but nothing has been heard yet")
             at = int(np.searchsorted(self._audio[: self._size], audio - 1e-9))
             at = min(at, self._size - 1)
             return float(self._wall[at] + (audio - self._audio[at]))

@@ -46,7 +46,7 @@ def portaudio() -> Any:
             f"(Debian, Ubuntu: sudo apt install libportaudio2). [{error}]"
         ) from None
     except Exception as error:  # sounddevice.PortAudioError out of Pa_Initialize, on import
-        raise DeviceError(f"PortAudio did not start: {error}; is the sound system running?") from None
+        raise DeviceError(f"PortAudio did not start: {error}; is the audio system running?") from None
     return sounddevice
 
 
@@ -63,7 +63,7 @@ def refresh() -> None:
         try:
             sd._initialize()
         except sd.PortAudioError as error:
-            raise DeviceError(f"PortAudio did not start again: {error}; is the sound system running?") from None
+            raise DeviceError(f"PortAudio did not start again: {error}; is the audio system running?") from None
 
 
 def list_devices() -> list[Device]:

@@ -1,4 +1,4 @@
-"""Sound files, read block by block: any rate and channel count that libsndfile reads."""
+"""Audio files, read block by block: any rate and channel count that libsndfile reads."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOT_A_FILE = 7  # libsndfile's code where its MP3 decoder finds nothing; that it
 
 
 class FileSource:
-    """A sound file as chunks of 16 kHz mono.
+    """An audio file as chunks of 16 kHz mono.
 
     Raises:
         AudioError: missing, a folder or pipe, no permission, not audio, empty, an absurd rate.
@@ -39,12 +39,12 @@ class FileSource:
             self._file = soundfile.SoundFile(path if os.name == "nt" else os.fsencode(path))
         except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
             raise AudioError(
-                f"{path}: not a sound that can be read ({_reason(error)}); wanted wav, flac, mp3 or "
+                f"{path}: not an audio file that can be read ({_reason(error)}); wanted wav, flac, mp3 or "
                 "ogg, and `ffmpeg -i IN OUT.wav` converts others."
             ) from None
         if self._file.frames == 0:
             self._file.close()
-            raise AudioError(f"{path}: the file has a header and no sound in it; record or copy it again.")
+            raise AudioError(f"{path}: the file has a header and no audio in it; record or copy it again.")
         self.rate = self._file.samplerate
         if not RATES[0] <= self.rate <= RATES[1]:
             self._file.close()
@@ -80,7 +80,7 @@ class FileSource:
         self.close()
         if read == 0:
             raise AudioError(
-                f"{self.name}: the header promises {self.seconds:.1f} s of sound and none can be read; "
+                f"{self.name}: the header promises {self.seconds:.1f} s of audio and none can be read; "
                 "the file is cut short or damaged, copy it again."
             )
 
@@ -117,14 +117,14 @@ def _check_readable(path: Path) -> None:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise AudioError(f"{path}: a folder; wanted a sound file, so name the files in it.")
+            raise AudioError(f"{path}: a folder; wanted an audio file, so name the files in it.")
         if path.suffix.lower() == ".raw":
             raise AudioError(
                 f"{path}: raw samples have no header that tells their rate; give them to `device-asr "
                 f"transcribe - --encoding s16le --rate 16000 < {path.name}`."
             )
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever for who writes to it
-            raise AudioError(f"{path}: a pipe or device; wanted a sound file, or raw PCM on standard input with -.")
+            raise AudioError(f"{path}: a pipe or device; wanted an audio file, or raw PCM on standard input with -.")
         with path.open("rb") as file:
             if not file.read(1):
                 raise AudioError(f"{path}: the file is empty (0 bytes); record or copy it again.")

@@ -1,4 +1,4 @@
-"""What sound is here: 16 kHz mono, in steps of 32 ms."""
+"""What audio is here: 16 kHz mono, in steps of 32 ms."""
 
 from __future__ import annotations
 

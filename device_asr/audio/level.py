@@ -1,4 +1,4 @@
-"""How loud a piece of sound is: peak, RMS and clipping, for the meters."""
+"""How loud a piece of audio is: peak, RMS and clipping, for the meters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FLOOR_DB = -96.0  # dBFS shown for digital silence: the step of 16 bit sound
+FLOOR_DB = -96.0  # dBFS shown for digital silence: the step of 16 bit audio
 CLIP = 0.999  # full scale; 16 bit converters stop at 32767 / 32768 = 0.99997
 
 

@@ -10,10 +10,10 @@ from device_asr.audio.source import AudioChunk
 from device_asr.events import Seconds
 
 NoticeKind = Literal[
-    "device_opened",  # sound comes from a device (first opening, switch, or return)
-    "device_lost",  # unplugged or stalled; the phrase so far is finished as a Final
+    "device_opened",  # audio comes from a device (first opening, switch, or return)
+    "device_lost",  # unplugged or stalled; the utterance so far is finished as a Final
     "device_waiting",  # no device of the list is there; looking again every second
-    "model_ready",  # the recognizer is loaded; sound heard before is being caught up on
+    "model_ready",  # the recognizer is loaded; audio heard before is being caught up on
     "behind",  # a step was taken because the machine is too slow (`step` went up)
     "recovered",  # a step was taken back (`step` went down)
     "paused",
@@ -27,11 +27,11 @@ NoticeKind = Literal[
 class LiveSource(Protocol):
     """A Source that captures by itself: `MicrophoneSource`, `RealtimeSource`.
 
-    It delivers an empty chunk with a `reason` where a phrase must end (paused, unplugged).
+    It delivers an empty chunk with a `reason` where an utterance must end (paused, unplugged).
 
     name, rate: of the device in use; may change while running.
     backlog: seconds captured and not yet delivered.
-    overflows: times sound was lost so far.
+    overflows: times audio was lost so far.
     waiting: no device is there.
     on_notice: called as `on_notice(kind, message)` from any thread; set before `start`.
     """

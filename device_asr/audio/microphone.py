@@ -55,7 +55,7 @@ class MicrophoneSource:
         self._closed = False  # the last capture has ended: what is in the rings is all there is
         self._capture: Capture | None = None  # the running one; owned by the watch thread once that runs
         self._stuck: Capture | None = None  # one whose stream PortAudio has not let go of
-        self._captures: deque[Capture] = deque()  # those that still hold sound, oldest first
+        self._captures: deque[Capture] = deque()  # those that still hold audio, oldest first
         self._past_overflows = 0
         self._watcher: threading.Thread | None = None
 
@@ -90,7 +90,7 @@ class MicrophoneSource:
 
     @property
     def overflows(self) -> int:
-        """How often sound was lost because it was not taken in time."""
+        """How often audio was lost because it was not taken in time."""
         return self._past_overflows + sum(capture.ring.losses for capture in list(self._captures))
 
     @property
@@ -106,7 +106,7 @@ class MicrophoneSource:
         return measure(capture.ring.latest(int(METER * capture.rate)))
 
     def pause(self) -> None:
-        """Throws sound away from now on; an empty chunk tells where."""
+        """Throws audio away from now on; an empty chunk tells where."""
         self._set_paused(True)
 
     def resume(self) -> None:
@@ -201,8 +201,8 @@ class MicrophoneSource:
             self._switch = False
             capture.reason = "device changed"
         else:
-            capture.end()  # closing may hang with the device: the phrase is finished before
-            how = "gives no more sound" if stalled else "was unplugged"
+            capture.end()  # closing may hang with the device: the utterance is finished before
+            how = "gives no more audio" if stalled else "was unplugged"
             self._tell("device_lost", f"The microphone {capture.device.name} {how}; what was heard is kept.")
         self._end(capture)
 

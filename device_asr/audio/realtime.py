@@ -20,7 +20,7 @@ BLOCK = 512  # samples a chunk: 32 ms, as a microphone gives them
 class RealtimeSource:
     """A `LiveSource` over another source, such as `FileSource`; each chunk appears when it would be heard.
 
-    A chunk is held back until its last sample has been "said"; where the reader is late, sound waits
+    A chunk is held back until its last sample has been "said"; where the reader is late, audio waits
     without limit and nothing is lost, and `captured` still tells when it was said.
     """
 
@@ -88,7 +88,7 @@ class RealtimeSource:
             self._changed.notify_all()
 
     def _now(self) -> float:
-        """The time up to which sound exists."""
+        """The time up to which audio exists."""
         return min(t for t in (time.monotonic(), self._paused_at, self._closed_at) if t is not None)
 
     def __iter__(self) -> Iterator[AudioChunk]:

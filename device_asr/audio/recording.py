@@ -1,4 +1,4 @@
-"""The sound of a session beside its text: 16 kHz, mono, 16 bit WAV."""
+"""The audio of a session beside its text: 16 kHz, mono, 16 bit WAV."""
 
 from __future__ import annotations
 

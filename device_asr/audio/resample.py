@@ -43,10 +43,10 @@ class Converter:
         return mono if self._resample is None else self._resample(mono, last=last)
 
     def notes(self, name: str, *, cut: bool = False) -> list[str]:
-        """Sentences about what was odd in the sound, for standard error; `cut`: that it is short is told elsewhere."""
+        """Sentences about what was odd in the audio, for standard error; `cut`: that it is short is told elsewhere."""
         if not cut and 0 < self.samples < SHORTEST_S * self._rate:
             return [
-                f"{name}: {self.samples} sample{'s' * (self.samples > 1)} of sound "
+                f"{name}: {self.samples} sample{'s' * (self.samples > 1)} of audio "
                 f"({1000 * self.samples / self._rate:.2g} ms), too short for a word; is it the right file?"
             ]
         found = []

@@ -1,7 +1,7 @@
-"""A preallocated ring of sound between an audio callback and the thread that reads it.
+"""A preallocated ring of audio between an audio callback and the thread that reads it.
 
 One writer, one reader, no lock: each moves only its own index, and an index is published after the
-samples it covers. What does not fit is counted and its place kept, never written over older sound.
+samples it covers. What does not fit is counted and its place kept, never written over older audio.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Piece:
 
 
 class Ring:
-    """Holds at least `seconds` of mono float32 sound at `rate` Hz."""
+    """Holds at least `seconds` of mono float32 audio at `rate` Hz."""
 
     def __init__(self, seconds: float, rate: int) -> None:
         cells = -(-int(seconds * rate) // CELL)

@@ -1,4 +1,4 @@
-"""Where sound comes from: each source is an iterator of `AudioChunk`, 16 kHz mono."""
+"""Where audio comes from: each source is an iterator of `AudioChunk`, 16 kHz mono."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AudioChunk:
-    """A piece of sound.
+    """A piece of audio.
 
     pcm: (n,) float32 in [-1, 1], 16 kHz mono.
     start: seconds of audio delivered before it (lost audio not counted).
     captured: `time.monotonic()` at which its last sample existed; for a file that is not played in
         real time, when it was read.
-    lost: seconds of sound lost just before it (0 as a rule), with `reason`.
+    lost: seconds of audio lost just before it (0 as a rule), with `reason`.
     """
 
     pcm: np.ndarray

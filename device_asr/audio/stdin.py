@@ -70,7 +70,7 @@ class StdinSource:
         self._spare = len(rest)
         if self._read == 0:
             raise AudioError(
-                "standard input: no sound came; wanted raw PCM, as from `ffmpeg -i IN -f s16le -ar 16000 -ac 1 -`."
+                "standard input: no audio came; wanted raw PCM, as from `ffmpeg -i IN -f s16le -ar 16000 -ac 1 -`."
             )
 
     def notes(self) -> list[str]:

@@ -12,7 +12,7 @@ import psutil
 
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bench.memory import fit
-from device_asr.bench.run import CHUNK, read_sound
+from device_asr.bench.run import CHUNK, read_audio
 from device_asr.bench.timed import TimedRecognizer
 from device_asr.config import Config
 from device_asr.errors import DeviceAsrError
@@ -21,13 +21,13 @@ from device_asr.metrics.clips import Clip
 from device_asr.recognition.vad import FRAME
 
 QUIET_DB = -30.0  # a clip's edges below its loudest frame by more are cut off
-HANGOVER_MS = 5000  # the longest there is: pauses within clips end no phrase, the longest phrase does
+HANGOVER_MS = 5000  # the longest there is: pauses within clips end no utterance, the longest utterance does
 WARM_UP = 0.2  # share of the time before the slope of memory: first buffers
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """After `at` seconds of sound: seconds spent in the policy of partials, and in `stream` of those; resident bytes;
+    """After `at` seconds of audio: seconds spent in the policy of partials, and in `stream` of those; resident bytes;
     words of finals so far."""
 
     at: Seconds
@@ -38,7 +38,7 @@ class Mark:
 
 
 def without_pauses(config: Config) -> Config:
-    """The settings, but phrases end by their length alone."""
+    """The settings, but utterances end by their length alone."""
     return replace(config, endpoint=replace(config.endpoint, hangover_ms=HANGOVER_MS))
 
 
@@ -64,33 +64,33 @@ def joined(clips: Sequence[Clip], seconds: Seconds) -> Iterator[np.ndarray]:
             if number and left == round_began:
                 break
             round_began = left
-        pcm = trimmed(read_sound(clip.audio))[:left]
+        pcm = trimmed(read_audio(clip.audio))[:left]
         yield pcm
         left -= len(pcm)
-    raise DeviceAsrError("Nothing is heard in the clips; wanted sounds of speech.")
+    raise DeviceAsrError("Nothing is heard in the clips; wanted recordings of speech.")
 
 
 def feed(timed: TimedRecognizer, clips: Sequence[Clip], seconds: Seconds, every: Seconds = 1.0) -> Iterator[Mark]:
-    """Feeds the joined clips in chunks of 32 ms; a mark after each `every` seconds of sound."""
+    """Feeds the joined clips in chunks of 32 ms; a mark after each `every` seconds of audio."""
     process = psutil.Process()
     rest, fed, words, due = np.zeros(0, np.float32), 0, 0, every
     for piece in itertools.chain(joined(clips, seconds), [None]):
-        sound = rest if piece is None else np.concatenate([rest, piece])
-        whole = len(sound) if piece is None else len(sound) // CHUNK * CHUNK
+        audio = rest if piece is None else np.concatenate([rest, piece])
+        whole = len(audio) if piece is None else len(audio) // CHUNK * CHUNK
         for at in range(0, whole, CHUNK):
-            chunk = sound[at : at + CHUNK]
+            chunk = audio[at : at + CHUNK]
             for event in timed.recognizer.feed(chunk):
                 words += len(event.text.split()) if isinstance(event, Final) else 0
             fed += len(chunk)
             if fed / SAMPLE_RATE >= due:
                 yield Mark(due, timed.partials.seconds, timed.stream_seconds, process.memory_info().rss, words)
                 due += every
-        rest = sound[whole:]
+        rest = audio[whole:]
     timed.recognizer.finish()
 
 
 def cost(marks: Sequence[Mark], edges: Sequence[Seconds]) -> list[dict[str, Any]]:
-    """Seconds of computation a second of sound between every two of `edges`, the first being 0.
+    """Seconds of computation a second of audio between every two of `edges`, the first being 0.
 
     Returns:
         tables of from, to, partials, stream.
@@ -110,14 +110,14 @@ def cost(marks: Sequence[Mark], edges: Sequence[Seconds]) -> list[dict[str, Any]
 
 
 def memory(marks: Sequence[Mark]) -> dict[str, Any]:
-    """Bytes after the warm-up: first, last, most, and how many more for an hour of sound.
+    """Bytes after the warm-up: first, last, most, and how many more for an hour of audio.
 
     Raises:
         DeviceAsrError: too few marks to say anything.
     """
     kept = [mark for mark in marks if mark.at > WARM_UP * marks[-1].at] if marks else []
     if len(kept) < 3:
-        raise DeviceAsrError("Too little sound to see memory grow; give it more --minutes.")
+        raise DeviceAsrError("Too little audio to see memory grow; give it more --minutes.")
     line = fit([mark.at for mark in kept], [mark.memory for mark in kept])
     return {
         "first_bytes": kept[0].memory,

@@ -1,6 +1,6 @@
 """Custom words in a corpus: how many of those that were said came out, and how many came out that were not said.
 
-An occurrence is the word or phrase as whole words, as they are spoken (`device_asr.bundle.symbols.spoken`): case, accents
+An occurrence is the word or phrase as whole words, as they are spoken (`bundle.symbols.spoken`): case, accents
 and signs do not count. Within a clip, occurrences beyond those of the reference are false alarms.
 """
 

@@ -1,7 +1,7 @@
 """A corpus in real time through the live session, on the wall clock: from files, or through a microphone.
 
-The recognizer runs in its own process, as in the interface, and is loaded before the first sound; a
-phrase belongs to the clip that was playing when it began.
+The recognizer runs in its own process, as in the interface, and is loaded before the first audio; a
+utterance belongs to the clip that was playing when it began.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from device_asr.audio.microphone import MicrophoneSource
 from device_asr.audio.realtime import RealtimeSource
 from device_asr.audio.source import AudioChunk
 from device_asr.bench.memory import peak_memory
-from device_asr.bench.run import ClipResult, Corpus, Heard
+from device_asr.bench.run import ClipResult, Corpus, Recognized
 from device_asr.config import Config
 from device_asr.dictation.session import Delivery, LiveSession, Notice
 from device_asr.errors import DeviceAsrError
@@ -70,8 +70,8 @@ class LiveRun:
     """What a session in real time cost.
 
     wall: seconds it lasted. cpu: seconds of processor time, of this process and the recognizer's.
-    peak_memory: bytes, both processes. backlog: seconds of sound waiting at most.
-    overflows, lost: pieces of sound lost and their seconds.
+    peak_memory: bytes, both processes. backlog: seconds of audio waiting at most.
+    overflows, lost: pieces of audio lost and their seconds.
     """
 
     device: str = ""
@@ -145,7 +145,7 @@ class Recorder:
         self.follow(lambda: time.monotonic() >= end)
 
 
-def hear_live(
+def recognize_live(
     source: LiveSource, recognizer: Recognizer, config: Config, corpus: Corpus, play: Callable[[Recorder], None]
 ) -> tuple[list[Event], LiveRun]:
     """Runs a session while `play` plays; counts latencies into a new meter of `corpus`.
@@ -172,13 +172,13 @@ def hear_live(
 
 
 def share_out(clips: Sequence[Clip], starts: Sequence[Seconds], events: Sequence[Event]) -> list[ClipResult]:
-    """The Finals of each clip, by the time at which the phrase began; other events are left out."""
+    """The Finals of each clip, by the time at which the utterance began; other events are left out."""
     heard: list[list[Event]] = [[] for _ in clips]
     for event in events:
         if isinstance(event, Final) and clips:
             heard[max(0, bisect.bisect_right(starts, event.start + EARLY) - 1)].append(event)
     return [
-        ClipResult(clip, Heard(_seconds(clip), sum(e.compute for e in own), tuple(own), len(own)), None)
+        ClipResult(clip, Recognized(_seconds(clip), sum(e.compute for e in own), tuple(own), len(own)), None)
         for clip, own in zip(clips, heard, strict=True)
     ]
 
@@ -192,7 +192,7 @@ def _seconds(clip: Clip) -> Seconds:
 def files_live(clips: Sequence[Clip], recognizer: Recognizer, config: Config, corpus: Corpus, tail: Seconds) -> LiveRun:
     """Plays clips as if they were being said now."""
     playlist = Playlist(clips, tail)
-    events, run = hear_live(
+    events, run = recognize_live(
         RealtimeSource(playlist), recognizer, config, corpus, lambda recorder: recorder.follow(lambda: False)
     )
     corpus.results = share_out(clips, playlist.starts, events)
@@ -202,7 +202,7 @@ def files_live(clips: Sequence[Clip], recognizer: Recognizer, config: Config, co
 def microphone_live(
     clips: Sequence[Clip], recognizer: Recognizer, config: Config, corpus: Corpus, tail: Seconds, player: Sequence[str]
 ) -> LiveRun:
-    """Hears clips through the microphone while `player` (a command; the sound's path is added) plays them.
+    """Hears clips through the microphone while `player` (a command; the audio's path is added) plays them.
 
     Raises:
         DeviceError: no such microphone.
@@ -217,20 +217,20 @@ def microphone_live(
             _play(player, clip.audio, recorder)
         recorder.follow_for(tail + EARLY)
 
-    events, run = hear_live(MicrophoneSource(config.audio), recognizer, config, corpus, play)
+    events, run = recognize_live(MicrophoneSource(config.audio), recognizer, config, corpus, play)
     corpus.results = share_out(clips, starts, events)
     return run
 
 
-def _play(player: Sequence[str], sound: Path, recorder: Recorder) -> None:
+def _play(player: Sequence[str], audio: Path, recorder: Recorder) -> None:
     try:
         process = subprocess.Popen(
-            [*player, str(sound)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [*player, str(audio)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
     except OSError as error:
         raise DeviceAsrError(
             f"--player: {player[0]} cannot be run ({error.strerror}); wanted a command that "
-            "plays the sound whose path is added to it."
+            "plays the audio whose path is added to it."
         ) from None
     try:
         recorder.follow(lambda: process.poll() is not None)
@@ -239,7 +239,7 @@ def _play(player: Sequence[str], sound: Path, recorder: Recorder) -> None:
         process.wait()
     if process.returncode:
         raise DeviceAsrError(
-            f"--player: {player[0]} ended with exit code {process.returncode} on {sound}; try the command by hand."
+            f"--player: {player[0]} ended with exit code {process.returncode} on {audio}; try the command by hand."
         )
 
 
@@ -253,5 +253,5 @@ def listen_live(seconds: Seconds | None, recognizer: Recognizer, config: Config,
             if seconds is not None:
                 raise
 
-    _, run = hear_live(MicrophoneSource(config.audio), recognizer, config, corpus, play)
+    _, run = recognize_live(MicrophoneSource(config.audio), recognizer, config, corpus, play)
     return run

@@ -1,4 +1,4 @@
-"""Sound without speech: white, pink, hum, clicks, silence; seeded, made piece by piece."""
+"""Audio without speech: white, pink, hum, clicks, silence; seeded, made piece by piece."""
 
 from __future__ import annotations
 
@@ -69,18 +69,18 @@ def generate(kind: str, seconds: Seconds, seed: int = SEED) -> Iterator[np.ndarr
     left, number = round(seconds * SAMPLE_RATE), 0
     while left > 0:
         samples = min(left, int(PIECE * SAMPLE_RATE))
-        sound = KINDS[kind](samples, rng)
-        loudness = np.sqrt(np.mean(sound**2))
+        audio = KINDS[kind](samples, rng)
+        loudness = np.sqrt(np.mean(audio**2))
         if loudness:
-            sound = sound * (10 ** (LEVELS_DB[number % len(LEVELS_DB)] / 20) / loudness)
+            audio = audio * (10 ** (LEVELS_DB[number % len(LEVELS_DB)] / 20) / loudness)
         edge = np.minimum(1, np.arange(samples) / (FADE * SAMPLE_RATE))
-        yield np.clip(sound * edge * edge[::-1], -1, 1).astype(np.float32)
+        yield np.clip(audio * edge * edge[::-1], -1, 1).astype(np.float32)
         left, number = left - samples, number + 1
 
 
 @dataclass(frozen=True, slots=True)
 class NoiseResult:
-    """Words made of `seconds` of noise: in finals, and in the longest partial of each phrase."""
+    """Words made of `seconds` of noise: in finals, and in the longest partial of each utterance."""
 
     kind: str
     seconds: Seconds
@@ -89,7 +89,7 @@ class NoiseResult:
     texts: tuple[str, ...]
 
 
-def hear_noise(recognizer: Recognizer, kind: str, seconds: Seconds) -> NoiseResult:
+def recognize_noise(recognizer: Recognizer, kind: str, seconds: Seconds) -> NoiseResult:
     """Feeds `seconds` of noise in chunks of 32 ms."""
     finals: list[str] = []
     partials: dict[int, int] = {}
@@ -100,13 +100,13 @@ def hear_noise(recognizer: Recognizer, kind: str, seconds: Seconds) -> NoiseResu
             if isinstance(event, Final):
                 finals.append(event.text)
             elif isinstance(event, Partial):
-                partials[event.phrase] = max(partials.get(event.phrase, 0), len(event.text.split()))
+                partials[event.utterance] = max(partials.get(event.utterance, 0), len(event.text.split()))
 
     for piece in generate(kind, seconds):
-        sound = np.concatenate([rest, piece])
-        whole = len(sound) // CHUNK * CHUNK
+        audio = np.concatenate([rest, piece])
+        whole = len(audio) // CHUNK * CHUNK
         for at in range(0, whole, CHUNK):
-            note(recognizer.feed(sound[at : at + CHUNK]))
-        rest = sound[whole:]
+            note(recognizer.feed(audio[at : at + CHUNK]))
+        rest = audio[whole:]
     note(recognizer.feed(rest) + recognizer.finish())
     return NoiseResult(kind, seconds, sum(len(text.split()) for text in finals), sum(partials.values()), tuple(finals))

@@ -119,7 +119,7 @@ class Peer:
 
 
 def _serve(connection: Connection, folder: str, threads: int) -> None:
-    """The process: loads, tells the version, then answers one sound after another."""
+    """The process: loads, tells the version, then answers one audio after another."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent closes the pipe
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:

@@ -7,7 +7,7 @@ JSON, durations in seconds, memory in bytes, rates as fractions, null where noth
         manifest, clips, audio_s, compute_s, rtf, finals_compute_s, partials_compute_s
         words, substitutions, deletions, insertions, wer, cer, loops     (clips that have a text)
         partials: the word counts of the last partial before each final; null where none was shown, or in real time
-        phrases, finals, final_words, flicker, flicker_strict
+        utterances, finals, final_words, flicker, flicker_strict
         first_partial, word_emission, finalization, finalization_no_hangover: {n, p50, p95}
         peer: null or {compute_s, rtf, ratio_finals, ratio_all, and the word counts}
             ratio_finals: finals_compute_s / the peer's compute_s; ratio_all: compute_s / the peer's
@@ -31,7 +31,7 @@ from typing import Any
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bench.custom import recall
 from device_asr.bench.noise import NoiseResult
-from device_asr.bench.run import CHUNK, ClipResult, Corpus, Heard
+from device_asr.bench.run import CHUNK, ClipResult, Corpus, Recognized
 from device_asr.config import Config
 from device_asr.events import Seconds
 from device_asr.metrics.latency import Series, rtf
@@ -66,7 +66,7 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         "finals_compute_s": finals,
         "partials_compute_s": sum(latency.partial_compute.values),
         **counts((result.clip.text, result.heard.text) for result in corpus.results),
-        "phrases": latency.phrases,
+        "utterances": latency.utterances,
         "finals": latency.finals,
         "final_words": latency.final_words,
         "flicker": latency.flicker,
@@ -117,7 +117,7 @@ def hotwords_record(corpus: Corpus) -> dict[str, Any]:
             **counts(pairs),
         }
 
-    def both(heard: Sequence[Heard]) -> dict[str, Any]:
+    def both(heard: Sequence[Recognized]) -> dict[str, Any]:
         shown = any(one.partials for one in heard)
         return {
             "finals": part(one.text for one in heard),
@@ -242,7 +242,7 @@ def _rows(clock: str) -> list[Row]:
         ("peer's compute", _of("peer", lambda p: _number(p["compute_s"], ".2f", " s"))),
         ("  finals / peer", _of("peer", lambda p: _number(p["ratio_finals"], ".2f"))),
         ("  all / peer", _of("peer", lambda p: _number(p["ratio_all"], ".2f"))),
-        ("phrases / finals / words", lambda c: f"{c['phrases']} / {c['finals']} / {c['final_words']}"),
+        ("utterances / finals / words", lambda c: f"{c['utterances']} / {c['finals']} / {c['final_words']}"),
         ("first partial, p50 / p95 (n)", lambda c: _p50_p95(c["first_partial"])),
         (f"word emission, {clock} clock", lambda c: _p50_p95(c["word_emission"])),
         ("finalization with hang-over", lambda c: _p50_p95(c["finalization"])),
@@ -292,7 +292,7 @@ def _notes(found: dict[str, Any]) -> list[str]:
     """What a reader must know to judge the figures."""
     notes = [
         "The end of a word is the recognizer's own estimate, from the Final's words.",
-        f"{found['tail_s']:.1f} s of silence follow each clip, so that phrases end by themselves.",
+        f"{found['tail_s']:.1f} s of silence follow each clip, so that utterances end by themselves.",
     ]
     if found["peer"]:
         notes.append("finals / peer leaves voice activity detection out, which the peer has not; all / peer has it.")

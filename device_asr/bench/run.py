@@ -22,8 +22,8 @@ CHUNK = 512  # samples: 32 ms, as a microphone gives them
 SETTLE: Seconds = 0.25  # threads of OpenMP spin for 200 ms after the work; the other side must not pay for it
 
 
-def read_sound(path: Path) -> np.ndarray:
-    """A whole sound in memory, (n,) float32, 16 kHz mono: reading and resampling stay out of what is timed.
+def read_audio(path: Path) -> np.ndarray:
+    """A whole audio in memory, (n,) float32, 16 kHz mono: reading and resampling stay out of what is timed.
 
     Raises:
         AudioError: it cannot be read.
@@ -32,10 +32,10 @@ def read_sound(path: Path) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What the recognizer made of a sound.
+class Recognized:
+    """What the recognizer made of an audio file.
 
-    seconds: length of the sound, tail left out. compute: seconds in `feed` and `finish`, tail included.
+    seconds: length of the audio, tail left out. compute: seconds in `feed` and `finish`, tail included.
     events: in order; those from index `cut` on came from `finish`.
     """
 
@@ -46,12 +46,12 @@ class Heard:
 
     @property
     def finals(self) -> list[Final]:
-        """Its finished phrases."""
+        """Its finished utterances."""
         return [event for event in self.events if isinstance(event, Final)]
 
     @property
     def partials(self) -> list[Partial]:
-        """What was shown while phrases went on."""
+        """What was shown while utterances went on."""
         return [event for event in self.events if isinstance(event, Partial)]
 
     @property
@@ -62,20 +62,20 @@ class Heard:
     @property
     def partial_text(self) -> str:
         """What was shown last before each final, in a row."""
-        shown = {partial.phrase: partial.text for partial in self.partials}
-        return " ".join(shown[final.phrase] for final in self.finals if final.phrase in shown)
+        shown = {partial.utterance: partial.text for partial in self.partials}
+        return " ".join(shown[final.utterance] for final in self.finals if final.utterance in shown)
 
 
-def hear(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Heard:
+def recognize(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Recognized:
     """Feeds `pcm` and `tail` seconds of silence in chunks of 32 ms, then finishes."""
-    sound = np.concatenate([pcm, np.zeros(int(tail * SAMPLE_RATE), np.float32)])
+    audio = np.concatenate([pcm, np.zeros(int(tail * SAMPLE_RATE), np.float32)])
     events: list[Event] = []
     began = perf_counter()
-    for at in range(0, len(sound), CHUNK):
-        events += recognizer.feed(sound[at : at + CHUNK])
+    for at in range(0, len(audio), CHUNK):
+        events += recognizer.feed(audio[at : at + CHUNK])
     cut = len(events)
     events += recognizer.finish()
-    return Heard(len(pcm) / SAMPLE_RATE, perf_counter() - began, tuple(events), cut)
+    return Recognized(len(pcm) / SAMPLE_RATE, perf_counter() - began, tuple(events), cut)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class ClipResult:
     """One clip, heard by the recognizer and (where there is one) by the peer."""
 
     clip: Clip
-    heard: Heard
+    heard: Recognized
     peer: PeerResult | None
 
 
@@ -91,7 +91,7 @@ class ClipResult:
 class Corpus:
     """Results of one manifest, with the latencies over all its clips.
 
-    audio: seconds of sound. compute: seconds of computation on them: voice activity, partials, finals.
+    audio: seconds of audio. compute: seconds of computation on them: voice activity, partials, finals.
     teacher: the teacher's text of each clip, None where it was not asked.
     custom: the custom words that were favored. plain: each clip heard without them, where there are any.
     """
@@ -103,7 +103,7 @@ class Corpus:
     compute: Seconds = 0.0
     teacher: list[str] | None = None
     custom: Sequence[Hotword] = ()
-    plain: list[Heard] = field(default_factory=list)
+    plain: list[Recognized] = field(default_factory=list)
 
     def add(self, result: ClipResult) -> None:
         """Appends a clip that was heard on the audio clock, and counts its events."""
@@ -127,8 +127,8 @@ def measure(recognizer: Recognizer, clips: Sequence[Clip], tail: Seconds, peer: 
         DeviceAsrError: the peer's process failed.
     """
 
-    def ours() -> Heard:
-        heard = hear(recognizer, pcm, tail)
+    def ours() -> Recognized:
+        heard = recognize(recognizer, pcm, tail)
         sleep(SETTLE if peer else 0)
         return heard
 
@@ -140,7 +140,7 @@ def measure(recognizer: Recognizer, clips: Sequence[Clip], tail: Seconds, peer: 
         return result
 
     for index, clip in enumerate(clips):
-        pcm = read_sound(clip.audio)
+        pcm = read_audio(clip.audio)
         if index == 0:
             ours(), theirs()
         if index % 2:

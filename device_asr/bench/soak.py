@@ -38,7 +38,7 @@ DRAW_GAP: Seconds = 0.01  # a pseudo-terminal hands over a draw of more than 4 k
 EVERY: Seconds = 1.0
 WARM_UP: Seconds = 60.0  # loading, first buffers; a fifth of the time where that is shorter
 ENDING: Seconds = 60.0
-PLAYER_PAUSE: Seconds = 2.0  # between two rounds, so that the last phrase ends by itself
+PLAYER_PAUSE: Seconds = 2.0  # between two rounds, so that the last utterance ends by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +82,11 @@ def figures(samples: Sequence[Sample]) -> dict[str, Any]:
 class Watched:
     """The interface in a pseudo-terminal, and what it draws."""
 
-    def __init__(self, config: Config, sound: Path | None, seconds: Seconds, folder: Path) -> None:
+    def __init__(self, config: Config, audio: Path | None, seconds: Seconds, folder: Path) -> None:
         self.draws = 0
         self.answer = folder / "answer.json"
         plan = folder / "plan"
-        plan.write_bytes(pickle.dumps((config, sound, seconds, self.answer)))
+        plan.write_bytes(pickle.dumps((config, audio, seconds, self.answer)))
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
         command = [sys.executable, "-m", "device_asr.bench.soaked", str(plan)]
@@ -170,10 +170,10 @@ class Watched:
 
 
 class Player:
-    """Plays `sound` with a command, again and again, until it is closed."""
+    """Plays `audio` with a command, again and again, until it is closed."""
 
-    def __init__(self, command: Sequence[str], sound: Path) -> None:
-        self._command = [*command, str(sound)]
+    def __init__(self, command: Sequence[str], audio: Path) -> None:
+        self._command = [*command, str(audio)]
         self._ending = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self.failure: str | None = None
@@ -203,13 +203,13 @@ class Player:
 
 def soak(
     config: Config,
-    sound: Path,
+    audio: Path,
     minutes: float,
     player: Sequence[str],
     folder: Path,
     progress: Callable[[Seconds], None],
 ) -> dict[str, Any]:
-    """Runs the interface for so long over `sound`, played by `player` into the microphone where one is given.
+    """Runs the interface for so long over `audio`, played by `player` into the microphone where one is given.
 
     Args:
         folder: where the session and other passing files go.
@@ -219,10 +219,10 @@ def soak(
         DeviceAsrError: the interface or the player failed.
     """
     seconds = 60 * minutes
-    watched = Watched(config, None if player else sound, seconds, folder)
+    watched = Watched(config, None if player else audio, seconds, folder)
     playing: Player | None = None
     try:
-        playing = Player(player, sound) if player else None
+        playing = Player(player, audio) if player else None
         began, samples = time.monotonic(), []
         warm = min(WARM_UP, seconds / 5)
         while (passed := time.monotonic() - began) < seconds:

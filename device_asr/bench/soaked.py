@@ -25,10 +25,10 @@ from device_asr.tui.app import DictationApp
 TAIL: Seconds = 2.0  # of silence after each round
 
 
-def run(config: Config, sound: Path | None, seconds: Seconds, answer: Path) -> None:
-    """Runs the interface until a signal ends it; `sound` again and again, or the microphone."""
+def run(config: Config, audio: Path | None, seconds: Seconds, answer: Path) -> None:
+    """Runs the interface until a signal ends it; `audio` again and again, or the microphone."""
     try:
-        found = _figures(config, sound, seconds)
+        found = _figures(config, audio, seconds)
     except DeviceAsrError as error:
         found = {"failure": str(error)}
     partial = answer.with_suffix(".partial")
@@ -36,9 +36,9 @@ def run(config: Config, sound: Path | None, seconds: Seconds, answer: Path) -> N
     partial.rename(answer)
 
 
-def _figures(config: Config, sound: Path | None, seconds: Seconds) -> dict[str, Any]:
+def _figures(config: Config, audio: Path | None, seconds: Seconds) -> dict[str, Any]:
     with silenced_libraries():
-        app = DictationApp(_source(config, sound, seconds), lambda: remote.load(config), config)
+        app = DictationApp(_source(config, audio, seconds), lambda: remote.load(config), config)
         try:
             app.run()
         finally:
@@ -51,7 +51,7 @@ def _figures(config: Config, sound: Path | None, seconds: Seconds) -> dict[str, 
         "overflows": state.overflows,
         "lost_s": state.lost,
         "words": meter.final_words,
-        "phrases": meter.phrases,
+        "utterances": meter.utterances,
         "rtf": rtf(state.compute, state.elapsed),
         "first_partial_s": _quantiles(meter.first_partial),
         "word_emission_s": _quantiles(meter.word_emission),
@@ -64,15 +64,15 @@ def _quantiles(series: Series) -> dict[str, Any]:
     return {"p50": series.p50, "p95": series.p95, "count": series.count}
 
 
-def _source(config: Config, sound: Path | None, seconds: Seconds) -> LiveSource:
-    if sound is None:
+def _source(config: Config, audio: Path | None, seconds: Seconds) -> LiveSource:
+    if audio is None:
         from device_asr.audio.microphone import MicrophoneSource
 
         return MicrophoneSource(config.audio)
-    file = FileSource(sound)
+    file = FileSource(audio)
     file.close()
     rounds = math.ceil(seconds / (file.seconds + TAIL)) + 2  # the interface's end comes first
-    return RealtimeSource(Playlist([Clip(sound, None, None, file.seconds)] * rounds, TAIL))
+    return RealtimeSource(Playlist([Clip(audio, None, None, file.seconds)] * rounds, TAIL))
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from device_asr.bench.memory import peak_memory
-from device_asr.bench.noise import KINDS, hear_noise
+from device_asr.bench.noise import KINDS, recognize_noise
 from device_asr.bench.peer import NAME, Peer
 from device_asr.bench.report import corpus_record, details, noise_record, record
-from device_asr.bench.run import Corpus, hear, measure, read_sound
+from device_asr.bench.run import Corpus, measure, read_audio, recognize
 from device_asr.bench.teacher import check_installed, teacher_texts
 from device_asr.config import Config
 from device_asr.errors import OutputError
@@ -60,7 +60,7 @@ def read_material(paths: Sequence[Path], limit: int | None) -> list[Material]:
     """Manifests with their first `limit` clips, checked.
 
     Raises:
-        ManifestError: one cannot be used, or a sound is missing.
+        ManifestError: one cannot be used, or an audio file is missing.
     """
     found: list[Material] = []
     for path in paths:
@@ -93,7 +93,7 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
                 corpus.add(result)
         noise = (
             [
-                hear_noise(recognizer, kind, plan.noise / len(KINDS))
+                recognize_noise(recognizer, kind, plan.noise / len(KINDS))
                 for kind in progress.track(KINDS, description="noise")
             ]
             if plan.noise
@@ -112,7 +112,7 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
             }
         )
     if custom:
-        hear_without(config, plan, corpora, progress)
+        recognize_without(config, plan, corpora, progress)
     finish(plan, corpora, teacher)
     return record(
         config,
@@ -177,14 +177,14 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
     )
 
 
-def hear_without(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
+def recognize_without(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
     """Every clip once more without custom words, so that one sees what they bought; after all that is timed."""
     from device_asr.recognition.recognizer import StreamingRecognizer
 
     recognizer = StreamingRecognizer.from_config(replace(config, decoding=replace(config.decoding, hotwords=None)))
     for material, corpus in zip(plan.material, corpora, strict=True):
         for clip in progress.track(material.clips, description=f"{material.name}, without custom words"):
-            corpus.plain.append(hear(recognizer, read_sound(clip.audio), plan.tail))
+            corpus.plain.append(recognize(recognizer, read_audio(clip.audio), plan.tail))
 
 
 def ask_teacher(config: Config, plan: Plan, progress: Progress) -> list[list[str]]:

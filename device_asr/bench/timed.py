@@ -45,9 +45,9 @@ class TimedPartials:
     def favored(self) -> bool:
         return self._policy.favored
 
-    def begin(self, sound: np.ndarray) -> None:
+    def begin(self, audio: np.ndarray) -> None:
         with self._counted():
-            self._policy.begin(sound)
+            self._policy.begin(audio)
 
     def hear(self, frame: np.ndarray) -> None:
         with self._counted():
@@ -57,9 +57,9 @@ class TimedPartials:
         with self._counted():  # it may hear a part of a chunk
             return self._policy.due(since, interval)
 
-    def update(self, sound: Callable[[], np.ndarray], pause: Seconds) -> Shown | None:
+    def update(self, audio: Callable[[], np.ndarray], pause: Seconds) -> Shown | None:
         with self._counted():
-            return self._policy.update(sound, pause)
+            return self._policy.update(audio, pause)
 
     def end(self) -> None:
         self._policy.end()
@@ -91,7 +91,7 @@ class TimedSession:
 
 @dataclass(frozen=True)
 class TimedRecognizer:
-    """A recognizer, its policy, and the session of `stream`; None: each phrase is encoded again."""
+    """A recognizer, its policy, and the session of `stream`; None: each utterance is encoded again."""
 
     recognizer: StreamingRecognizer
     partials: TimedPartials

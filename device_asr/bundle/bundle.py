@@ -5,7 +5,7 @@ The manifest's format 1:
     files: file name -> {sha256, bytes}
     programs: "speech" and "vad" -> {file, methods: name -> {inputs: [{name, shape, dtype}], outputs},
         constants: input name -> {offset, shape, dtype}, bytes of the program file that are an input}
-    speech: samples_per_position, positions (most of a phrase), cache (token slots), tokens_per_call,
+    speech: samples_per_position, positions (most of an utterance), cache (token slots), tokens_per_call,
         layers: [{heads, cross_heads, head_dim}]
     vocabulary: {file, special, suppress, suppress_first}
 `device_asr.bundle.schema` checks it.
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from device_asr.bundle.schema import problem
-from device_asr.bundle.vocabulary import Vocabulary, read_pieces
+from device_asr.bundle.vocabulary import Vocabulary, read_tokens
 from device_asr.errors import BundleError
 
 FORMAT = 1
@@ -52,7 +52,7 @@ class Bundle:
         """The pieces and special ids."""
         entry = self.manifest["vocabulary"]
         return Vocabulary(
-            read_pieces(self.path / entry["file"]),
+            read_tokens(self.path / entry["file"]),
             dict(entry["special"]),
             tuple(entry["suppress"]),
             tuple(entry["suppress_first"]),

@@ -76,7 +76,7 @@ def _problems(manifest: Any) -> Iterator[str]:
 
 
 def _signatures(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """The recognizer gives `encode` a phrase, `decode` tokens, position and four arrays a layer, `step` a frame and its
+    """The recognizer gives `encode` an utterance, `decode` tokens, position, four arrays a layer, `step` a frame and a
     state; a program's other inputs must be constants."""
     given = {"speech": {"encode": 1, "decode": 2 + 4 * len(manifest["speech"]["layers"])}, "vad": {"step": 4}}
     for program, methods in given.items():

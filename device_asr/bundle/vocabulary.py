@@ -1,4 +1,4 @@
-"""Token ids to text: byte-level pieces, safe while a character is incomplete."""
+"""Token ids to text: byte-level tokens, safe while a character is incomplete."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from device_asr.errors import BundleError
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The pieces a model writes with.
+    """The tokens a model writes with.
 
-    pieces: the bytes of each text token, by id; ids from len(pieces) on are never text.
+    tokens: the bytes of each text token, by id; ids from len(tokens) on are never text.
     special: ids of `end`, `start`, `no_speech`, `no_timestamps`.
     suppress: ids that dictation never writes (brackets, music notes...); from Whisper's configuration.
-    suppress_first: ids that may not be the first token of a phrase.
+    suppress_first: ids that may not be the first token of an utterance.
     """
 
-    pieces: tuple[bytes, ...]
+    tokens: tuple[bytes, ...]
     special: Mapping[str, int]
     suppress: tuple[int, ...] = ()
     suppress_first: tuple[int, ...] = ()
@@ -31,21 +31,21 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """Number of ids, special ones included."""
-        return max(len(self.pieces), max(self.special.values(), default=-1) + 1)
+        return max(len(self.tokens), max(self.special.values(), default=-1) + 1)
 
     @property
     def prompt(self) -> tuple[int, ...]:
-        """The ids every phrase starts with."""
+        """The ids every utterance starts with."""
         return self.special["start"], self.special["no_timestamps"]
 
     @property
     def end(self) -> int:
-        """The id that ends a phrase."""
+        """The id that ends an utterance."""
         return self.special["end"]
 
     def bytes_of(self, ids: Iterable[int]) -> bytes:
         """The UTF-8 bytes of `ids`; ids that are not text add nothing."""
-        return b"".join(self.pieces[i] for i in ids if i < len(self.pieces))
+        return b"".join(self.tokens[i] for i in ids if i < len(self.tokens))
 
     def decode(self, ids: Iterable[int]) -> str:
         """Text of `ids`; an incomplete character at the end is left out, a broken one becomes U+FFFD."""
@@ -60,25 +60,25 @@ class Vocabulary:
         return data.decode("utf-8", errors="replace")
 
     def words(self, ids: Sequence[int]) -> list[list[int]]:
-        """Positions in `ids` grouped into words: a piece that starts with a space starts a word."""
+        """Positions in `ids` grouped into words: a token that starts with a space starts a word."""
         groups: list[list[int]] = []
         for position, token in enumerate(ids):
-            if token >= len(self.pieces):
+            if token >= len(self.tokens):
                 continue
-            if not groups or self.pieces[token].startswith(b" "):
+            if not groups or self.tokens[token].startswith(b" "):
                 groups.append([])
             groups[-1].append(position)
         return groups
 
 
-def write_pieces(path: Path, pieces: Sequence[bytes]) -> None:
-    """Writes one base64 piece a line, in the order of ids; packed where the name ends in .gz."""
-    data = b"\n".join(base64.b64encode(piece) for piece in pieces) + b"\n"
+def write_tokens(path: Path, tokens: Sequence[bytes]) -> None:
+    """Writes one base64 token a line, in the order of ids; packed where the name ends in .gz."""
+    data = b"\n".join(base64.b64encode(token) for token in tokens) + b"\n"
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
-def read_pieces(path: Path) -> tuple[bytes, ...]:
-    """The inverse of `write_pieces`.
+def read_tokens(path: Path) -> tuple[bytes, ...]:
+    """The inverse of `write_tokens`.
 
     Raises:
         BundleError: the file is missing or damaged, or a line is not base64.

@@ -50,13 +50,13 @@ def progress_bars() -> Iterator[Progress]:
     help="Hear this long of white, pink, hum, clicks and silence, and count the words made of it.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N clips of each manifest.")
-@click.option("--partials/--no-partials", default=None, help="Text while a phrase goes on, or finals alone.")
+@click.option("--partials/--no-partials", default=None, help="Text while an utterance goes on, or finals alone.")
 @click.option("--guards", type=click.Choice(["on", "off"]), help="The guards against loops and invented text.")
 @click.option(
     "--tail",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
-    help="Silence after each clip, so that phrases end by themselves.  [default: hang-over + 0.4]",
+    help="Silence after each clip, so that utterances end by themselves.  [default: hang-over + 0.4]",
 )
 @click.option("--realtime", is_flag=True, help="At the speed of sound, latencies on the wall clock.")
 @click.option("--device", metavar="NAME", help="With --realtime: hear this microphone, not the files.")

@@ -21,15 +21,15 @@ def commented_file() -> str:
     from device_asr.config import describe
 
     lines, section = ["# Settings of device-asr. Take away a # to change one."], ""
-    for knob in describe():
-        head, name = knob.key.split(".")
+    for setting in describe():
+        head, name = setting.key.split(".")
         if head != section:
             lines += ["", f"[{head}]"]
             section = head
-        unit = f" {knob.unit}" if knob.unit else ""
-        limits = f" ({knob.low:g} to {knob.high:g}{unit})" if knob.low is not None else ""
-        limits = f" (one of {', '.join(knob.choices)})" if knob.choices else limits
-        lines += [f"# {knob.help}{limits}", f"# {name} = {_toml(knob.default)}"]
+        unit = f" {setting.unit}" if setting.unit else ""
+        limits = f" ({setting.low:g} to {setting.high:g}{unit})" if setting.low is not None else ""
+        limits = f" (one of {', '.join(setting.choices)})" if setting.choices else limits
+        lines += [f"# {setting.help}{limits}", f"# {name} = {_toml(setting.default)}"]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""`device-asr demo`: the interface over the shipped sound."""
+"""`device-asr demo`: the interface over the shipped audio."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from device_asr.config import Loaded
 
 
-def shipped_sound() -> Path:
+def shipped_audio() -> Path:
     """`letter.flac` in the assets folder beside the package.
 
     Raises:
@@ -23,17 +23,17 @@ def shipped_sound() -> Path:
     path = Path(__file__).resolve().parents[2] / "assets" / "letter.flac"
     if not path.exists():
         raise AudioError(
-            f"The demonstration's sound {path} is not there: an installed package does not bring it; "
-            "run from the repository, or play a sound of yours with `device-asr --source FILE`."
+            f"The demonstration's audio {path} is not there: an installed package does not bring it; "
+            "run from the repository, or play an audio file of yours with `device-asr --source FILE`."
         )
     return path
 
 
 @click.command(name="demo")
-@click.option("--record", is_flag=True, help="Keep the sound beside the text.")
+@click.option("--record", is_flag=True, help="Keep the audio beside the text.")
 @configured
 def command(record: bool, loaded: Loaded) -> None:
     """Play the shipped letter through the interface, in real time."""
     from device_asr.commands.live import recorded, run
 
-    run(recorded(loaded.config, record), shipped_sound())
+    run(recorded(loaded.config, record), shipped_audio())

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from device_asr.config import AudioConfig, Config
 
 SILENCE_AFTER = 3.0  # seconds of digital silence
-DIGITAL_SILENCE = 2.0**-16  # under half a step of 16 bit sound
+DIGITAL_SILENCE = 2.0**-16  # under half a step of 16 bit audio
 SILENT = "silent: muted, or the wrong source?"
 PIPED_TEST = 5.0  # seconds that --test lasts where there is no terminal to press Ctrl-C on
 
@@ -56,7 +56,7 @@ class LevelTest:
         self._silent_since: float | None = None
 
     def add(self, level: Level, now: float) -> None:
-        """Takes the level of the sound up to `now` (monotonic seconds)."""
+        """Takes the level of the audio up to `now` (monotonic seconds)."""
         self.peak_db = max(self.peak_db, level.peak_db)
         self.rms_db = max(self.rms_db, level.rms_db)
         self.clipped |= level.clipped

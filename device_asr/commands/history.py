@@ -69,9 +69,9 @@ def _list(as_json: bool, loaded: Loaded) -> None:
                 )
             )
         else:
-            sound = "sound" if session.recording else "     "
+            audio = "audio" if session.recording else "     "
             begin = begin if len(begin) <= 40 else begin[:39] + "…"
-            click.echo(f"{session.id:<22}{session.words:>6} words  {sound}  {begin}")
+            click.echo(f"{session.id:<22}{session.words:>6} words  {audio}  {begin}")
 
 
 @command.command()
@@ -110,7 +110,7 @@ def export(session: str, format: str | None, output: str | None, loaded: Loaded)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @configured
 def delete(session: str, yes: bool, loaded: Loaded) -> None:
-    """Remove SESSION, its text and its sound."""
+    """Remove SESSION, its text and its audio."""
     from device_asr.dictation import history as sessions
 
     found = find(loaded, session)

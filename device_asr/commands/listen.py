@@ -62,7 +62,7 @@ class Printer:
         elif isinstance(event, AudioGap):
             if self._format == "jsonl":
                 self._print(json.dumps(to_record(event)) + "\n")
-            self.tell(f"{event.lost * 1000:.0f} ms of sound were lost ({event.reason}).")
+            self.tell(f"{event.lost * 1000:.0f} ms of audio were lost ({event.reason}).")
         elif isinstance(event, Notice):
             (self.hint if event.kind in QUIET_NOTICES else self.tell)(event.message)
 
@@ -105,7 +105,7 @@ class Printer:
 
 
 def listen(source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config, printer: Printer) -> None:
-    """Listens until the source ends or Ctrl-C, which finishes the phrase in progress.
+    """Listens until the source ends or Ctrl-C, which finishes the utterance in progress.
 
     Raises:
         KeyboardInterrupt: a second Ctrl-C.
@@ -121,7 +121,7 @@ def listen(source: LiveSource, make_recognizer: Callable[[], Recognizer], config
         try:
             _show_all(session, deliveries, printer)
         except KeyboardInterrupt:
-            printer.hint("Finishing the phrase; Ctrl-C again ends at once.")
+            printer.hint("Finishing the utterance; Ctrl-C again ends at once.")
             session.stop(timeout=0)
             _show_all(session, deliveries, printer)
     finally:
@@ -185,10 +185,10 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
     "--exec",
     "command",
     metavar="CMD",
-    help="Run this shell command for each phrase, with the text on its standard input.",
+    help="Run this shell command for each utterance, with the text on its standard input.",
 )
 @click.option("--type", "type_text", is_flag=True, help="Type into the focused window, with wtype, xdotool or ydotool.")
 @with_microphone
 def command(format: str, command: str | None, type_text: bool, config: Config) -> None:
-    """Print what the microphone hears, one phrase a line, until Ctrl-C."""
+    """Print what the microphone hears, one utterance a line, until Ctrl-C."""
     run(config, format, command, type_text)

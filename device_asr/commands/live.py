@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from device_asr.config import Config
 
 
-def run(config: Config, sound: Path | None = None) -> None:
+def run(config: Config, audio: Path | None = None) -> None:
     """Opens the interface; afterward tells where the text is kept.
 
     Raises:
@@ -35,7 +35,7 @@ def run(config: Config, sound: Path | None = None) -> None:
     from device_asr.tui.hangup import forgiving_terminal
 
     with silenced_libraries(), forgiving_terminal():
-        app = DictationApp(_source(config, sound), lambda: remote.load(config), config)
+        app = DictationApp(_source(config, audio), lambda: remote.load(config), config)
         try:
             app.run()
         finally:
@@ -46,25 +46,25 @@ def run(config: Config, sound: Path | None = None) -> None:
         raise DeviceAsrError(app.failure)
 
 
-def _source(config: Config, sound: Path | None) -> LiveSource:
-    if sound is None:
+def _source(config: Config, audio: Path | None) -> LiveSource:
+    if audio is None:
         from device_asr.audio.microphone import MicrophoneSource
 
         return MicrophoneSource(config.audio, wait=True)
     from device_asr.audio.file import FileSource
     from device_asr.audio.realtime import RealtimeSource
 
-    return RealtimeSource(FileSource(sound))
+    return RealtimeSource(FileSource(audio))
 
 
 def recorded(config: Config, record: bool) -> Config:
-    """`config` with the sound kept where `record` asks for it."""
+    """`config` with the audio kept where `record` asks for it."""
     return replace(config, session=replace(config.session, record=True)) if record else config
 
 
 @click.command(name="device-asr")
-@click.option("--source", metavar="FILE", help="Play this sound file in real time instead of the microphone.")
-@click.option("--record", is_flag=True, help="Keep the sound beside the text.")
+@click.option("--source", metavar="FILE", help="Play this audio file in real time instead of the microphone.")
+@click.option("--record", is_flag=True, help="Keep the audio beside the text.")
 @with_microphone
 def command(source: str | None, record: bool, config: Config) -> None:
     """Dictate in the terminal; see `device-asr --help` for the other commands."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def replay(session: Session, recording: Path, recognizer: Recognizer) -> Iterator[Final]:
-    """The Finals of the recording; phrases are cut short where they were, and no partial is skipped."""
+    """The Finals of the recording; utterances are cut short where they were, and no partial is skipped."""
     from device_asr.audio.file import FileSource
     from device_asr.audio.format import SAMPLE_RATE
 
@@ -72,7 +72,7 @@ def command(session: str, loaded: Loaded) -> None:
 
     found = find(loaded, session)
     if found.recording is None:
-        raise UsageError(f"Session {found.id} has no recording; `device-asr --record` keeps the sound.")
+        raise UsageError(f"Session {found.id} has no recording; `device-asr --record` keeps the audio.")
     finals = replay(found, found.recording, StreamingRecognizer.from_config(loaded.config))
     after = [word for final in finals for word in final.text.split()]
     before = [word for line in found.lines for word in line.final.text.split()]

@@ -17,7 +17,7 @@ from device_asr.errors import AudioError, DeviceAsrError, UsageError
 if TYPE_CHECKING:
     from device_asr.config import Config
 
-LOOK = 10.0  # seconds of sound between two looks at the memory
+LOOK = 10.0  # seconds of audio between two looks at the memory
 
 
 def table(found: dict[str, Any]) -> str:
@@ -31,7 +31,7 @@ def table(found: dict[str, Any]) -> str:
         "updates": f"{found['updates_per_second']:.1f} a second, of which drawn (something had changed) "
         f"{draws['mean']:.1f}, median {draws['p50']:.1f}",
         "overflows": f"{found['overflows']} ({found['lost_s']:.1f} s lost)",
-        "heard": f"{found['phrases']} phrases, {found['words']} words",
+        "heard": f"{found['utterances']} utterances, {found['words']} words",
     }
     for name in ("first_partial_s", "word_emission_s", "finalization_s", "finalization_no_hangover_s"):
         series = found[name]
@@ -42,11 +42,11 @@ def table(found: dict[str, Any]) -> str:
 
 @click.command(name="soak")
 @click.option("--minutes", type=click.FloatRange(min=0.2), default=30.0, show_default=True, help="How long.")
-@click.option("--sound", metavar="FILE", help="Said again and again.  [default: the shipped letter]")
+@click.option("--audio", metavar="FILE", help="Said again and again.  [default: the shipped letter]")
 @click.option(
     "--player",
     metavar="COMMAND",
-    help="Plays the sound into the microphone, such as `paplay`; without one the file is played as `--source` does.",
+    help="Plays the audio into the microphone, such as `paplay`; without one the file is played as `--source` does.",
 )
 @click.option(
     "--fed",
@@ -57,25 +57,25 @@ def table(found: dict[str, Any]) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_microphone
 def command(
-    minutes: float, sound: str | None, player: str | None, fed: Path | None, as_json: bool, config: Config
+    minutes: float, audio: str | None, player: str | None, fed: Path | None, as_json: bool, config: Config
 ) -> None:
     """Run the interface for a long time and measure memory, CPU and drawing; needs no terminal."""
     if fed is not None:
-        if sound or player:
-            raise UsageError("--fed feeds the recognizer alone: leave out --sound and --player.")
+        if audio or player:
+            raise UsageError("--fed feeds the recognizer alone: leave out --audio and --player.")
         found = _fed(config, fed, minutes)
         click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else fed_table(found))
         return
     from device_asr.commands.bench import progress_bars
-    from device_asr.commands.demo import shipped_sound
+    from device_asr.commands.demo import shipped_audio
 
     try:
         from device_asr.bench.soak import soak
     except ImportError:
         raise DeviceAsrError("soak wants a pseudo-terminal, which this system does not have.") from None
-    path = Path(sound) if sound else shipped_sound()
+    path = Path(audio) if audio else shipped_audio()
     if not path.is_file():
-        raise AudioError(f"{path}: no such sound file.")
+        raise AudioError(f"{path}: no such audio file.")
     if config.audio.devices and not player:
         raise UsageError("A microphone hears nothing by itself: give --player COMMAND, such as --player paplay.")
     _check_microphone(config, player)

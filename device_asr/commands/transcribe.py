@@ -1,4 +1,4 @@
-"""`device-asr transcribe`: sound files or raw PCM to text."""
+"""`device-asr transcribe`: audio files or raw PCM to text."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _lived() -> float:
 
 
 class Output:
-    """Where the text of one sound goes: standard output, or a file that is put in place when it is whole."""
+    """Where the text of one audio goes: standard output, or a file that is put in place when it is whole."""
 
     def __init__(self, format: str, path: Path | None) -> None:
         self._writer, self._path = make_writer(format), path
@@ -87,7 +87,7 @@ class Output:
             self._write(self._writer.header())
 
     def final(self, final: Final) -> None:
-        """Appends a phrase."""
+        """Appends an utterance."""
         with self._failing():
             self._write(self._writer.final(final))
 
@@ -131,14 +131,14 @@ def output_paths(files: tuple[str, ...], out: Path | None, format: str) -> list[
     """Where the text of each file goes; several files need a folder.
 
     Raises:
-        UsageError: several files and an --out that is no folder, or a text that would overwrite a sound or
+        UsageError: several files and an --out that is no folder, or a text that would overwrite an audio file or
             another text.
     """
     paths = _output_paths(files, out, format)
-    sounds = {Path(file).resolve() for file in files if file != "-"}
+    recordings = {Path(file).resolve() for file in files if file != "-"}
     for path in paths:
-        if path is not None and path.resolve() in sounds:
-            raise UsageError(f"--out: {path} is one of the sounds and would be overwritten; choose another name.")
+        if path is not None and path.resolve() in recordings:
+            raise UsageError(f"--out: {path} is one of the recordings and would be overwritten; choose another name.")
     return paths
 
 
@@ -180,7 +180,7 @@ def command(
     rate: int,
     channels: int,
 ) -> int:
-    """Transcribe sound files (wav, flac, mp3, ogg...), or raw PCM from standard input with -."""
+    """Transcribe audio files (wav, flac, mp3, ogg...), or raw PCM from standard input with -."""
     timer = Timing()
     if files.count("-") > 1:
         raise UsageError("FILE: - stands for standard input and was given twice; there is only one.")
@@ -207,7 +207,7 @@ def command(
                 if isinstance(error, BundleError) or (isinstance(error, OutputError) and path is None):
                     break  # the other files would fail alike
                 if recognizer is not None:
-                    recognizer.finish()  # the phrase that was cut off does not run into the next file
+                    recognizer.finish()  # the utterance that was cut off does not run into the next file
     if timing:
         click.echo(timer.report(), err=True)
     return 1 if failures else 0
@@ -278,7 +278,7 @@ def _show(events: list[Any], origin: float, output: Output, line: _Line, heard: 
 
 
 def _shifted(final: Final, origin: float) -> Final:
-    """The phrase with times from the start of its own file."""
+    """The utterance with times from the start of its own file."""
     if not origin:
         return final
     words = tuple(replace(w, start=round(w.start - origin, 3), end=round(w.end - origin, 3)) for w in final.words)

@@ -1,1 +1,1 @@
-"""From encoded sound to tokens."""
+"""From encoded audio to tokens."""

@@ -51,8 +51,8 @@ def align_words(
     """Words with start, end and confidence.
 
     Args:
-        origin: seconds of the audio clock at which the phrase's sound starts.
-        active: for each `frame` seconds of the phrase whether the detector heard speech; a word's edges
+        origin: seconds of the audio clock at which the utterance's audio starts.
+        active: for each `frame` seconds of the utterance whether the detector heard speech; a word's edges
             are drawn in to it, because attention leaves pauses to the word before.
     """
     groups = vocabulary.words(hypothesis.tokens)
@@ -71,9 +71,9 @@ def align_words(
 
 
 def _draw_in(start: float, end: float, active: Sequence[bool], frame: float) -> tuple[float, float]:
-    """The part of [start, end] from its first active frame to its last; what lies in the phrase where none is active.
+    """The part of [start, end] from its first active frame to its last; all of it in the utterance where none is.
 
-    A phrase that was decoded once more has silence behind it, and attention may go there.
+    An utterance that was decoded once more has silence behind it, and attention may go there.
     """
     start, end = min(start, len(active) * frame), min(end, len(active) * frame)
     first, last = int(start / frame), min(len(active), int(np.ceil(end / frame)))

@@ -1,4 +1,4 @@
-"""Where in the sound tokens were heard: what the alignment heads' cross-attention says."""
+"""Where in the audio tokens were heard: what the alignment heads' cross-attention says."""
 
 from __future__ import annotations
 

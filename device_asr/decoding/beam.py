@@ -1,4 +1,4 @@
-"""Beam search: several texts of a phrase are followed side by side, as in Whisper's own decoding.
+"""Beam search: several texts of an utterance are followed side by side, as in Whisper's own decoding.
 
 Each step keeps the `width` likeliest ways to go on of all texts; when as many have ended, the text with the best
 mean log-probability of its tokens is taken (openai/whisper, decoding.py). Few words are likelier than many: a text

@@ -13,7 +13,7 @@ from device_asr.bundle.symbols import BLANK, SYMBOLS
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class CtcSymbol:
     """A symbol that CTC emitted, and the frame of it."""
 
     symbol: str
@@ -29,12 +29,12 @@ class GreedyCtc:
     def __init__(self) -> None:
         self._last, self._frames = BLANK, 0
 
-    def feed(self, logprobs: np.ndarray) -> list[Letter]:
+    def feed(self, logprobs: np.ndarray) -> list[CtcSymbol]:
         """Letters that (frames, symbols) more logarithmic probabilities, or any scores, bring."""
         found = []
         for best in logprobs.argmax(axis=1).tolist():
             if best not in (BLANK, self._last):
-                found.append(Letter(SYMBOLS[best - 1], self._frames))
+                found.append(CtcSymbol(SYMBOLS[best - 1], self._frames))
             self._last = best
             self._frames += 1
         return found

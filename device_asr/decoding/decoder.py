@@ -17,7 +17,7 @@ from device_asr.decoding.hypothesis import Encoded, Hypothesis
 from device_asr.decoding.run import Draft, Run
 
 SAMPLE_RATE = 16_000
-SPARE_TOKENS = 8  # a very short phrase may still be a few tokens
+SPARE_TOKENS = 8  # a very short utterance may still be a few tokens
 LONGEST_NGRAM = 8  # tokens; longer loops are left to the compression ratio
 RETRY_PADDING_S = 4.0  # silence added where a loop was heard: the teacher stops when it sees an end
 
@@ -40,7 +40,7 @@ class Decoder:
         )
         ids = int(bundle.manifest["programs"]["speech"]["methods"]["decode"]["outputs"][0]["shape"][1])
         self._penalty = np.full(ids, -np.inf, np.float32)  # a teacher's time stamps are ids too, and never text
-        self._penalty[: len(self.vocabulary.pieces)] = 0.0
+        self._penalty[: len(self.vocabulary.tokens)] = 0.0
         self._penalty[self.vocabulary.end] = 0.0
         self._penalty[list(self.vocabulary.suppress)] = -np.inf
         self._first_penalty = self._penalty.copy()
@@ -63,7 +63,7 @@ class Decoder:
         more: int | None = None,
         enough: Callable[[np.ndarray], bool] | None = None,
     ) -> Hypothesis:
-        """The greedy text of a phrase.
+        """The greedy text of an utterance.
 
         draft: tokens that are likely (an earlier hypothesis): checked in one call, kept where they are what
             greedy decoding gives. 20 tokens cost 6 ms so instead of 30.
@@ -113,7 +113,7 @@ class Decoder:
     def decode_safely(
         self, pcm: np.ndarray, encoded: Encoded, draft: Sequence[int] = (), favor: float = 0.0, beam: int = 1
     ) -> tuple[Encoded, Hypothesis]:
-        """Decodes; where a loop was cut, once more with silence behind the phrase, keeping the better text.
+        """Decodes; where a loop was cut, once more with silence behind the utterance, keeping the better text.
 
         beam: texts that are followed side by side, see `beam.py`; 1: the greedy one alone.
         """
@@ -129,7 +129,7 @@ class Decoder:
         return longer, again
 
     def begin(self, encoded: Encoded) -> Run:
-        """A run of the phrase; it overwrites what the last one has in the caches."""
+        """A run of the utterance; it overwrites what the last one has in the caches."""
         return Run(self, encoded, self._caches)
 
     def step(
@@ -151,7 +151,7 @@ class Decoder:
         return not (hypothesis.no_speech > config.no_speech and hypothesis.mean_logprob < config.min_logprob)
 
     def token_limit(self, seconds: float) -> int:
-        """Most tokens of a phrase: what the caches hold, and with guards no more than can be said in the time."""
+        """Most tokens of an utterance: what the caches hold, and with guards no more than can be said in the time."""
         held = self.slots - len(self.vocabulary.prompt) - 1
         said = math.ceil(self._config.tokens_per_second * seconds) + SPARE_TOKENS
         return min(held, said) if self._config.guards else held

@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A phrase after `encode`: keys and values for every layer, positions of 20 ms, seconds of sound."""
+    """An utterance after `encode`: keys and values for every layer, positions of 20 ms, seconds of audio."""
 
     cross: tuple[np.ndarray, ...]
     positions: int
@@ -38,10 +38,10 @@ class Hypothesis:
         return sum(self.logprobs) / len(self.logprobs) if self.logprobs else 0.0
 
     def behind(self, before: Hypothesis, count: int, positions: int) -> Hypothesis:
-        """This one of a later part of the phrase with the first tokens of one `before`.
+        """This one of a later part of the utterance with the first tokens of one `before`.
 
         Args:
-            count: tokens of `before`. positions: of the phrase that lie before this one's; no token attends to them.
+            count: tokens of `before`. positions: of the utterance that lie before this one's; no token attends to them.
         """
         width = positions + self.alignment.shape[2]
         alignment = np.zeros((self.alignment.shape[0], count + self.alignment.shape[1], width), np.float32)

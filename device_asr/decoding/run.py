@@ -1,4 +1,4 @@
-"""One phrase on its way through `decode`: its caches, what was fed ahead, and what its tokens attended to."""
+"""One utterance on its way through `decode`: its caches, what was fed ahead, and what its tokens attended to."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Run:
         return other
 
     def begin(self, prompt: Sequence[int], pending: Sequence[int] = ()) -> np.ndarray:
-        """Logits (prompt, vocab); what is pending is fed in the same call, which is a call of 1 ms less a phrase."""
+        """Logits (prompt, vocab); the pending ones are fed in the same call, which saves 1 ms an utterance."""
         return self._speculate(prompt, pending)
 
     def next_row(self, token: int, pending: Sequence[int] = ()) -> np.ndarray:

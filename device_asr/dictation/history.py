@@ -42,7 +42,7 @@ class SessionWriter:
     Args:
         directory: the sessions folder; made where it is missing.
         model: the model's name, kept for `history`.
-        record: keep the sound too.
+        record: keep the audio too.
         offset: seconds of the audio clock at which this session begins; times in it count from there.
 
     Raises:
@@ -87,7 +87,7 @@ class SessionWriter:
         self._append({"event": "edit", "line": line, "text": text})
 
     def audio(self, pcm: np.ndarray) -> None:
-        """Appends (n,) float32 sound where recording is on."""
+        """Appends (n,) float32 audio where recording is on."""
         with self._lock:
             if self._recording is not None:
                 try:
@@ -173,7 +173,7 @@ def shifted(final: Final, by: Seconds) -> Final:
 class Session:
     """A session as it was kept.
 
-    lines: Finals with edits applied. cuts: seconds at which a phrase was ended by a pause or the end.
+    lines: Finals with edits applied. cuts: seconds at which an utterance was ended by a pause or the end.
     damaged: lines of the file that could not be read and were left out, such as one that a kill tore.
     """
 
@@ -187,7 +187,7 @@ class Session:
 
     @property
     def recording(self) -> Path | None:
-        """Its sound, where it was recorded."""
+        """Its audio, where it was recorded."""
         path = self.path.with_suffix(".wav")
         return path if path.exists() else None
 
@@ -267,7 +267,7 @@ def find(directory: Path, wanted: str) -> Session:
 
 
 def delete(session: Session) -> None:
-    """Removes text and sound.
+    """Removes text and audio.
 
     Raises:
         OutputError: they cannot be removed, or the session is being written now.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from device_asr.events import Seconds
 
-BEHIND: Seconds = 1.5  # sound waiting, beyond what one long final takes on a machine that keeps up
+BEHIND: Seconds = 1.5  # audio waiting, beyond what one long final takes on a machine that keeps up
 CAUGHT_UP: Seconds = 0.3
 PATIENCE: Seconds = 3.0  # a step shows its effect within this time
 RECOVERY: Seconds = 10.0  # caught up for this long before a step is taken back
@@ -17,7 +17,7 @@ class Pace:
     """Steps 0 (normal), 1 (longer partial interval), 2 (finals only), from the backlog over time.
 
     A step back that had to be taken again within its own recovery time doubles the next recovery, so
-    that a machine at its limit does not swing. Sound that piled up while the recognizer was loading
+    that a machine at its limit does not swing. Audio that piled up while the recognizer was loading
     does not count: `update` begins to judge once it was caught up, or after `PATIENCE` at most.
     """
 

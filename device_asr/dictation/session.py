@@ -1,4 +1,4 @@
-"""The live session: sound from a source, through the recognizer, to a listener, on its own thread.
+"""The live session: audio from a source, through the recognizer, to a listener, on its own thread.
 
 `device-asr listen` and the terminal interface both stand on `LiveSession`; neither touches the
 microphone or the recognizer itself.
@@ -31,10 +31,10 @@ _log = logging.getLogger(__name__)
 
 
 class LiveSession:
-    """One run from the first sound to the last text.
+    """One run from the first audio to the last text.
 
     Args:
-        source: where sound comes from; the session starts and closes it.
+        source: where audio comes from; the session starts and closes it.
         make_recognizer: loads the recognizer; called once, on the worker thread, after capture began.
             `lambda: remote.load(config)` keeps an interface moving; the session ends that process.
         config: `config.partial` gives the normal interval of partials.
@@ -71,7 +71,7 @@ class LiveSession:
         self._error: str | None = None
         self._cut_lock = threading.Lock()
         self._cut_wanted: tuple[Seconds, Callable[[], None]] | None = None  # since when, and what then
-        self._between = True  # nothing was heard since a phrase was last finished here
+        self._between = True  # nothing was heard since an utterance was last finished here
 
     def start(self) -> None:
         """Starts capture, then the worker, and returns; DeviceError where there is no microphone."""
@@ -82,7 +82,7 @@ class LiveSession:
         self._worker.start()
 
     def pause(self) -> None:
-        """Stops listening: what was said before is finished as a Final, later sound is thrown away."""
+        """Stops listening: what was said before is finished as a Final, later audio is thrown away."""
         if not self._paused:
             self._paused = True
             self.source.pause()
@@ -96,19 +96,19 @@ class LiveSession:
             self._notify("resumed", "Listening again.")
 
     def mute(self, muted: bool = True) -> None:
-        """Feeds silence instead of sound; time goes on and the phrase ends by itself."""
+        """Feeds silence instead of audio; time goes on and the utterance ends by itself."""
         if muted != self._muted:
             self._muted = muted
             self._notify("muted" if muted else "unmuted", "Muted." if muted else "No longer muted.")
 
     def select_device(self, device: str) -> None:
-        """Changes the microphone; the phrase so far is finished. DeviceError where there is none."""
+        """Changes the microphone; the utterance so far is finished. DeviceError where there is none."""
         self.source.select(device)
 
     def cut(self, then: Callable[[], None]) -> None:
-        """Finishes the phrase where it is now, then calls `then` before anything later is heard.
+        """Finishes the utterance where it is now, then calls `then` before anything later is heard.
 
-        `then` runs on the worker thread; where no phrase can be in progress (not begun, paused, ended) it
+        `then` runs on the worker thread; where no utterance can be in progress (not begun, paused, ended) it
         runs here and now. What was captured before this call is heard before the cut.
         """
         with self._cut_lock:
@@ -118,7 +118,7 @@ class LiveSession:
                 then()
 
     def stop(self, timeout: Seconds | None = None) -> bool:
-        """Closes the source, hears what was captured, finishes the phrase, joins the worker.
+        """Closes the source, hears what was captured, finishes the utterance, joins the worker.
 
         Idempotent. Returns False where `timeout` seconds were not enough (a later call may go on).
         """
@@ -143,7 +143,7 @@ class LiveSession:
         """The read-outs of this moment; never blocks on the recognizer."""
         source, recognizer = self.source, self._recognizer
         backlog, phase = source.backlog, self._phase()
-        # where nothing is heard, the last probability is of sound that is over
+        # where nothing is heard, the last probability is of audio that is over
         speech = recognizer.speech_probability if recognizer and phase == "listening" else 0.0
         return LiveState(
             phase=phase,
@@ -214,7 +214,7 @@ class LiveSession:
                 self._recognizer.close()
 
     def _listen(self, recognizer: Recognizer) -> DeviceAsrError | None:
-        """Hears the source to its end; returns what broke it, so that the phrase is still finished."""
+        """Hears the source to its end; returns what broke it, so that the utterance is still finished."""
         chunks = iter(self.source)
         while not self._aborted:
             try:
@@ -231,7 +231,7 @@ class LiveSession:
             self._lost += chunk.lost
             self._deliver(recognizer.gap(chunk.lost, chunk.reason or "overflow"))
         if not chunk.pcm.size:
-            if chunk.reason and not chunk.lost:  # a boundary: the phrase ends here
+            if chunk.reason and not chunk.lost:  # a boundary: the utterance ends here
                 self._finish(recognizer)
             return
         wanted = self._cut_wanted

@@ -31,7 +31,7 @@ class Delivery:
     event: what the recognizer said, or a Notice.
     wall: `time.monotonic()` at which it was handed over.
     compute: seconds of computation behind it (0 for what costs nothing).
-    cut_short: the phrase was ended by a pause, an unplugging or the end, without hang-over
+    cut_short: the utterance was ended by a pause, an unplugging or the end, without hang-over
         (`LatencyMeter.add` wants to know).
     """
 
@@ -47,14 +47,14 @@ class LiveState:
 
     phase: what the session does now; "waiting" means that no device is there.
     device, rate: the source's name and its own rate in Hz, before resampling.
-    muted: silence is fed instead of sound.
+    muted: silence is fed instead of audio.
     level: of the last 100 ms captured, also while the recognizer is busy or loading.
     speech_probability: the voice activity detector's last value in [0, 1].
-    overflows, lost: pieces of sound lost (overflow, unplugged) and their seconds.
-    backlog, queue: sound captured and not yet heard, in seconds and in chunks of 32 ms.
+    overflows, lost: pieces of audio lost (overflow, unplugged) and their seconds.
+    backlog, queue: audio captured and not yet heard, in seconds and in chunks of 32 ms.
     behind: the backlog when it exceeds the slow-machine threshold, else 0 ("behind by N s").
     step, partial_interval: the slow-machine step in force and its interval (None: finals only).
-    elapsed: seconds of sound fed to the recognizer.
+    elapsed: seconds of audio fed to the recognizer.
     wall_elapsed: seconds since `start`, pauses included.
     load: seconds from `start` until the recognizer was loaded, None until then.
     compute: seconds spent in the recognizer; `compute / elapsed` is the RTF.

@@ -1,4 +1,4 @@
-"""The text of a session as a person reads it: phrases as lines, lines in paragraphs, edits on top."""
+"""The text of a session as a person reads it: utterances as lines, lines in paragraphs, edits on top."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PARAGRAPH_PAUSE: Seconds = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A finished phrase; `edited` is the person's text where it was changed."""
+    """A finished utterance; `edited` is the person's text where it was changed."""
 
     final: Final
     edited: str | None = None
@@ -34,17 +34,17 @@ class Line:
 
 
 class Transcript:
-    """Lines so far and the phrase in progress.
+    """Lines so far and the utterance in progress.
 
     Args:
-        paragraph_s: a longer pause between two phrases, in seconds, begins a new paragraph.
+        paragraph_s: a longer pause between two utterances, in seconds, begins a new paragraph.
 
         lines: what was finished before.
 
     Attributes:
-        lines: finished phrases in order; their index is what `edit` takes.
+        lines: finished utterances in order; their index is what `edit` takes.
         words: of the finished lines; kept, as the interface asks 30 times a second.
-        partial: the phrase in progress, or None.
+        partial: the utterance in progress, or None.
     """
 
     def __init__(self, paragraph_s: Seconds = PARAGRAPH_PAUSE, lines: Iterable[Line] = ()) -> None:
@@ -63,7 +63,7 @@ class Transcript:
         elif isinstance(event, Partial):
             self.partial = event
         elif isinstance(event, SpeechEnded):
-            self.partial = None  # a phrase that came to nothing is taken back
+            self.partial = None  # an utterance that came to nothing is taken back
 
     def edit(self, index: int, text: str) -> None:
         """Replaces the text of line `index`; an empty text takes the line out of what is saved."""
@@ -72,7 +72,7 @@ class Transcript:
         self.words += after.words - before.words
 
     def begins_paragraph(self, start: Seconds, after: int) -> bool:
-        """Whether a phrase that starts at `start` begins a paragraph behind the first `after` lines."""
+        """Whether an utterance that starts at `start` begins a paragraph behind the first `after` lines."""
         return after == 0 or start - self.lines[after - 1].final.end > self.paragraph_s
 
     def paragraphs(self) -> list[list[int]]:

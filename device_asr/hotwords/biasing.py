@@ -1,4 +1,4 @@
-"""Custom words at work: spotted while a phrase is heard, put into what is shown and into what is final.
+"""Custom words at work: spotted while an utterance is heard, put into what is shown and into what is final.
 
 What was committed stays: words are put in before they are committed, and a word that one in progress may still
 take is committed only when that is settled.
@@ -26,11 +26,11 @@ from device_asr.recognition.stream_encoder import SAMPLE_RATE, StreamEncoder
 
 
 class Biasing:
-    """The custom words of a recognizer, phrase by phrase.
+    """The custom words of a recognizer, utterance by utterance.
 
     Args:
-        encoder: hears the phrases.
-        shared: somebody else feeds it while a phrase goes on; otherwise it hears each phrase once, at its end.
+        encoder: hears the utterances.
+        shared: somebody else feeds it while an utterance goes on; otherwise it hears each utterance once, at its end.
     """
 
     def __init__(self, spotter: Spotter, encoder: StreamEncoder, vocabulary: Vocabulary, *, shared: bool) -> None:
@@ -38,15 +38,15 @@ class Biasing:
         self.begin()
 
     def begin(self) -> None:
-        """A phrase opens."""
+        """An utterance opens."""
         self._spotter.reset()
         self._committed: tuple[str, ...] = ()
         self._given = 0  # tokens of the hypothesis that these stand for
-        self._aligned = 0.0  # seconds of the phrase up to which those were heard
+        self._aligned = 0.0  # seconds of the utterance up to which those were heard
         self._until = 0.0  # the same, or the end of the custom word that was put in last
 
     def shown(self, update: Shown, active: Sequence[bool], frame: float) -> tuple[str, str]:
-        """Text of a phrase so far, and the beginning of it that stays.
+        """Text of an utterance so far, and the beginning of it that stays.
 
         Args:
             active: see `align_words`, as `frame`.
@@ -75,7 +75,7 @@ class Biasing:
     ) -> tuple[tuple[Word, ...], list[int]]:
         """Words behind the committed ones, and for each the number of the hypothesis' tokens up to its end.
 
-        Aligning the whole phrase each time takes 14 ms at 10 s and 50 ms at 20 s (8 heads); the last 3 s take 2 ms.
+        Aligning the whole utterance each time takes 14 ms at 10 s and 50 ms at 20 s (8 heads); the last 3 s take 2 ms.
         """
         first, skip = self._given, int(self._aligned / frame)
         rest = Hypothesis(
@@ -93,19 +93,19 @@ class Biasing:
         ]
         return align_words(rest, self._vocabulary, skip * frame, active[skip:], frame), tokens
 
-    def final(self, words: Sequence[Word], sound: np.ndarray, start: float) -> tuple[Word, ...]:
-        """The words of a finished phrase, custom ones in place.
+    def final(self, words: Sequence[Word], audio: np.ndarray, start: float) -> tuple[Word, ...]:
+        """The words of a finished utterance, custom ones in place.
 
         Args:
-            sound: the phrase, (n,) float32, which begins at `start` seconds of the words' clock.
+            audio: the utterance, (n,) float32, which begins at `start` seconds of the words' clock.
         """
         encoder = self._encoder
         if not self._shared:
             encoder.reset()
-            encoder.feed(sound)
+            encoder.feed(audio)
             encoder.flush()
-        if encoder.samples > len(sound):  # the phrase was cut, and more than it was heard
-            frames = math.ceil((len(sound) / SAMPLE_RATE + encoder.delay) / SECONDS_PER_FRAME)
+        if encoder.samples > len(audio):  # the utterance was cut, and more than it was heard
+            frames = math.ceil((len(audio) / SAMPLE_RATE + encoder.delay) / SECONDS_PER_FRAME)
             spotted = self._spotter.find(encoder.scores[: min(frames, encoder.positions)])
         else:
             spotted = self._listen().found(ended=True)

@@ -101,7 +101,7 @@ class Spotter:
         leap = value[:-2] + self._skips[2:]
         np.copyto(since[2:], began[:-2], where=leap > best[2:])
         np.maximum(best[2:], leap, out=best[2:])
-        # a word may begin here: at its space; where the phrase begins, at its first letter or the blank before
+        # a word may begin here: at its space; where the utterance begins, at its first letter or the blank before
         for later in (0, 1, 2) if self.frames == 0 else (0,):
             fresh = (self._first + later)[best[self._first + later] < 0.0]
             best[fresh], since[fresh] = 0.0, self.frames
@@ -120,7 +120,7 @@ class Spotter:
         """Words that do not overlap but for the space between them, best first chosen, in order of time.
 
         Args:
-            ended: here the phrase ends, or is taken to: words whose last letter was heard count without the space
+            ended: here the utterance ends, or is taken to: words whose last letter was heard count without the space
                 behind them.
         """
         best = self._best
@@ -136,7 +136,7 @@ class Spotter:
         return int(self._began[live].min()) if live.any() else None
 
     def find(self, scores: np.ndarray) -> list[Spotted]:
-        """The words of a whole phrase, (frames, symbols) float32."""
+        """The words of a whole utterance, (frames, symbols) float32."""
         self.reset()
         self.feed(scores)
         return self.found(ended=True)

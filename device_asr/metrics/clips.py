@@ -24,7 +24,7 @@ class ManifestError(DeviceAsrError):
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One sound of a corpus; None: unknown."""
+    """One audio of a corpus; None: unknown."""
 
     audio: Path
     text: str | None = None
@@ -38,7 +38,7 @@ def check_entry(entry: Any) -> str | None:
         return f'wanted an object with at least "audio", found {_short(entry)}'
     audio = entry.get("audio")
     if not isinstance(audio, str) or not audio.strip():
-        return f'wanted "audio" to be the path of a sound, found {_short(audio)}'
+        return f'wanted "audio" to be the path of an audio file, found {_short(audio)}'
     for key in ("text", "speaker"):
         if not isinstance(entry.get(key), str | None):
             return f'wanted "{key}" to be a text or null, found {_short(entry[key])}'
@@ -53,14 +53,14 @@ def _is_duration(value: Any) -> bool:
 
 
 def check_clips(clips: Sequence[Clip]) -> str | None:
-    """The first sound that is missing or listed twice, as a sentence's beginning; None where all are there."""
+    """The first audio that is missing or listed twice, as a sentence's beginning; None where all are there."""
     seen: dict[Path, int] = {}
     for number, clip in enumerate(clips, 1):
         if clip.audio in seen:
-            return f"clip {number} and clip {seen[clip.audio]} are the same sound {clip.audio}"
+            return f"clip {number} and clip {seen[clip.audio]} are the same audio {clip.audio}"
         seen[clip.audio] = number
         if not clip.audio.is_file():
-            return f"clip {number}: the sound {clip.audio} is missing"
+            return f"clip {number}: the audio file {clip.audio} is missing"
     return None
 
 

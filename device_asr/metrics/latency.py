@@ -1,7 +1,7 @@
 """What latency means here: the one place of its definitions, as accumulators fed with events.
 
-* **First partial**: onset of speech -> first non-empty Partial of the phrase handed to the screen.
-  A phrase whose first text is its Final has none.
+* **First partial**: onset of speech -> first non-empty Partial of the utterance handed to the screen.
+  An utterance whose first text is its Final has none.
 * **Word emission**: end of the word in the audio (`Word.end` of the Final) -> the time after which that
   word no longer changes. A word keeps its identity while it stays in the text, also where words before
   it change (texts are aligned); case and punctuation do not count. It may be below zero: the end of a
@@ -91,7 +91,7 @@ class LatencyMeter:
     Attributes:
         first_partial, word_emission, finalization, finalization_no_hangover: a `Series` each.
         final_compute, partial_compute: a `Series` each of the events' own seconds of computation.
-        phrases: phrases that began; finals, final_words: of them, what became text.
+        utterances: utterances that began; finals, final_words: of them, what became text.
         changed_words, changed_strict: words shown and later changed, see flicker.
     """
 
@@ -103,23 +103,23 @@ class LatencyMeter:
         self.finalization_no_hangover = Series(keep)
         self.final_compute = Series(keep)
         self.partial_compute = Series(keep)
-        self.phrases = self.finals = self.final_words = 0
+        self.utterances = self.finals = self.final_words = 0
         self.changed_words = self.changed_strict = 0
-        self._shown: list[tuple[Seconds, list[str]]] = []  # texts of this phrase that were on the screen
+        self._shown: list[tuple[Seconds, list[str]]] = []  # texts of this utterance that were on the screen
 
     def add(self, event: Event, at: Seconds | None = None, *, cut_short: bool = False) -> None:
         """Takes one event.
 
         Args:
             at: when it was handed to the screen, on the clock of `wall`; left out on the audio clock.
-            cut_short: the phrase was ended by the end of the sound (`Recognizer.finish`), so that
+            cut_short: the utterance was ended by the end of the audio (`Recognizer.finish`), so that
                 there was no hang-over: its Final does not count in `finalization`.
 
         Raises:
             ValueError: `at` without `wall`, or the other way round, for a Partial or Final.
         """
         if isinstance(event, SpeechStarted):
-            self.phrases += 1
+            self.utterances += 1
             self._shown = []
         elif isinstance(event, Partial):
             self._partial(event, at)

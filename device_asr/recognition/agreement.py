@@ -1,4 +1,4 @@
-"""LocalAgreement: of a growing phrase, the words on which successive hypotheses agree are committed.
+"""LocalAgreement: of a growing utterance, the words on which successive hypotheses agree are committed.
 
 After Liu et al. 2020 and Machacek et al. 2023 (LocalAgreement-2). The last word of a hypothesis is held
 back: it may be cut in the middle, and the full stop behind it is a guess.
@@ -12,7 +12,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 
 
 class Agreement:
-    """Committed tokens of one phrase; they only grow."""
+    """Committed tokens of one utterance; they only grow."""
 
     def __init__(self, vocabulary: Vocabulary, agreement: int) -> None:
         self._vocabulary, self._needed = vocabulary, agreement

@@ -1,7 +1,7 @@
-"""What is shown while a phrase goes on: two ways to a hypothesis, and what of it is committed.
+"""What is shown while an utterance goes on: two ways to a hypothesis, and what of it is committed.
 
-`Reencoding` encodes the phrase so far again and commits what successive hypotheses agree on. `Streaming`
-hears each chunk once and shows what the decoder attended to before the last moments of the sound: what it writes
+`Reencoding` encodes the utterance so far again and commits what successive hypotheses agree on. `Streaming`
+hears each chunk once and shows what the decoder attended to before the last moments of the audio: what it writes
 of those will often be heard otherwise (AlignAtt, Papi et al. 2023), so there it stops. It commits what lies before the
 look-ahead too.
 """
@@ -19,7 +19,7 @@ from device_asr.bundle.bundle import Bundle
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.config import Config, PartialConfig
 from device_asr.decoding.attention import heard
-from device_asr.decoding.ctc import Letter
+from device_asr.decoding.ctc import CtcSymbol
 from device_asr.decoding.decoder import Decoder
 from device_asr.decoding.hypothesis import Encoded, Hypothesis
 from device_asr.errors import UsageError
@@ -30,8 +30,8 @@ POSITION_MS = 20
 MORE = 24  # tokens that an update may bring, 6 s of speech
 LATER = 2  # chunks after the last letter that still bring updates: the last partials' WER falls by 0.4 to 1.0 %
 STALLED = 50  # positions of letters behind the last word; word emission p95 1216 -> 1140 ms (librispeech-other-dev)
-WINDOW, KEPT = 500, 250  # positions: a longer part of a phrase is decoded from its last 5 s on
-SPARE_S = 1.0  # a phrase may be a little longer than the longest: frames are whole, and so are chunks
+WINDOW, KEPT = 500, 250  # positions: a longer part of an utterance is decoded from its last 5 s on
+SPARE_S = 1.0  # an utterance may be a little longer than the longest: frames are whole, and so are chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class Partials(Protocol):
     draft: tuple[int, ...]
     favored: bool
 
-    def begin(self, sound: np.ndarray) -> None:
-        """A phrase opens with `sound`, (n,) float32."""
+    def begin(self, audio: np.ndarray) -> None:
+        """An utterance opens with `audio`, (n,) float32."""
         ...
 
     def hear(self, frame: np.ndarray) -> None:
-        """The phrase goes on."""
+        """The utterance goes on."""
         ...
 
     def due(self, since: float, interval: float) -> bool:
@@ -68,8 +68,8 @@ class Partials(Protocol):
         """
         ...
 
-    def update(self, sound: Callable[[], np.ndarray], pause: float) -> Shown | None:
-        """What to show now, `sound()` being the whole phrase so far; None: nothing new.
+    def update(self, audio: Callable[[], np.ndarray], pause: float) -> Shown | None:
+        """What to show now, `audio()` being the whole utterance so far; None: nothing new.
 
         Args:
             pause: seconds since the last speech.
@@ -77,26 +77,26 @@ class Partials(Protocol):
         ...
 
     def end(self) -> None:
-        """The phrase ends: what is left of it is heard."""
+        """The utterance ends: what is left of it is heard."""
         ...
 
     def frames(self, samples: int) -> Encoded | None:
-        """What was heard of the phrase's first `samples`, for the decoder; None: it is not kept."""
+        """What was heard of the utterance's first `samples`, for the decoder; None: it is not kept."""
         ...
 
     def heard_nothing(self) -> bool:
-        """Whether there is evidence that the phrase holds no words."""
+        """Whether there is evidence that the utterance holds no words."""
         ...
 
     def last_heard(self) -> float | None:
-        """Seconds from the phrase's beginning to the last sign of speech; None: no evidence."""
+        """Seconds from the utterance's beginning to the last sign of speech; None: no evidence."""
         ...
 
 
 class Reencoding:
-    """Encodes the growing phrase, commits by LocalAgreement."""
+    """Encodes the growing utterance, commits by LocalAgreement."""
 
-    # its words were often heard at the cut end of the sound: favored, they cost the first bundle 11 words of 1050 and
+    # its words were often heard at the cut end of the audio: favored, they cost the first bundle 11 words of 1050 and
     # a network without short-context distillation 51
     favored = False
 
@@ -104,7 +104,7 @@ class Reencoding:
         self._decoder, self._config = decoder, config
         self.begin(np.zeros(0, np.float32))
 
-    def begin(self, sound: np.ndarray) -> None:
+    def begin(self, audio: np.ndarray) -> None:
         self._agreement = Agreement(self._decoder.vocabulary, self._config.agreement)
         self.draft: tuple[int, ...] = ()
 
@@ -114,8 +114,8 @@ class Reencoding:
     def due(self, since: float, interval: float) -> bool:
         return since >= interval
 
-    def update(self, sound: Callable[[], np.ndarray], pause: float) -> Shown | None:
-        encoded = self._decoder.encode(sound())
+    def update(self, audio: Callable[[], np.ndarray], pause: float) -> Shown | None:
+        encoded = self._decoder.encode(audio())
         hypothesis = self._decoder.decode(encoded, self.draft, self._agreement.committed)
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
             return None
@@ -143,18 +143,20 @@ class Streaming:
 
     def __init__(self, decoder: Decoder, encoder: StreamEncoder, config: PartialConfig) -> None:
         self._decoder, self.encoder = decoder, encoder
-        self._guard, self._first_guard = (ms // POSITION_MS for ms in (config.guard_ms, config.first_guard_ms))
+        self._holdback, self._first_holdback = (
+            ms // POSITION_MS for ms in (config.holdback_ms, config.first_holdback_ms)
+        )
         self.begin(np.zeros(0, np.float32))
 
-    def begin(self, sound: np.ndarray) -> None:
+    def begin(self, audio: np.ndarray) -> None:
         self.encoder.reset()
         self._committed: tuple[int, ...] = ()
         self._last: Hypothesis | None = None
         self._behind = self._first = 0  # tokens that are not decoded again, and the position from which others are
-        self._read: tuple[Letter, int] | None = None
+        self._read: tuple[CtcSymbol, int] | None = None
         self._showing = False
         self._fresh = self._previewed = False  # a chunk was completed just now; it was heard before it was whole
-        self.encoder.feed(sound)
+        self.encoder.feed(audio)
 
     @property
     def draft(self) -> tuple[int, ...]:
@@ -174,17 +176,17 @@ class Streaming:
         nearest = interval - self.encoder.chunk / SAMPLE_RATE / 2
         return self._read is None or (self._fresh and (not self._showing or since >= nearest))
 
-    def _evidence(self) -> tuple[Letter, int] | None:
+    def _evidence(self) -> tuple[CtcSymbol, int] | None:
         """The last letter, and how many chunks were heard after it, up to `LATER`: the decoder may then know better."""
-        letter = self.encoder.last_letter
+        letter = self.encoder.last_symbol
         if letter is None:
             return None
         return letter, min((self.encoder.positions - 1 - letter.frame) // self.encoder.frames, LATER)
 
-    def update(self, sound: Callable[[], np.ndarray], pause: float) -> Shown | None:
+    def update(self, audio: Callable[[], np.ndarray], pause: float) -> Shown | None:
         self._read = self._evidence()
         # in a pause the last word is whole: as long as it was heard, as much less is held back
-        guard = max(0, self._guard - round(1000 * pause / POSITION_MS))
+        guard = max(0, self._holdback - round(1000 * pause / POSITION_MS))
         hypothesis = self._hypothesis(guard)
         if hypothesis is None:
             return None
@@ -198,7 +200,7 @@ class Streaming:
                 self._last = hypothesis = further
                 until = heard_until(hypothesis)
         vocabulary = self._decoder.vocabulary
-        stable = heard_tokens(hypothesis, vocabulary, until, self.encoder.settled - self._guard)
+        stable = heard_tokens(hypothesis, vocabulary, until, self.encoder.settled - self._holdback)
         last = vocabulary.words(hypothesis.tokens)[-1][0]  # where the last word begins, which may go on
         if min(stable, last) > len(self._committed):
             self._committed = hypothesis.tokens[: min(stable, last)]
@@ -206,14 +208,14 @@ class Streaming:
         shown = max(heard_tokens(hypothesis, vocabulary, until, end - guard), len(self._committed))
         if shown == 0 and not self._showing:  # with the other guard the first text would come a chunk later
             first = vocabulary.words(hypothesis.tokens)[0]
-            shown = min(heard_tokens(hypothesis, vocabulary, until, end - self._first_guard), first[-1] + 1)
+            shown = min(heard_tokens(hypothesis, vocabulary, until, end - self._first_holdback), first[-1] + 1)
         self._showing |= shown > 0
         if end - self._first > WINDOW:
             self._leave_behind(hypothesis, until)
         return Shown(hypothesis.first(shown), self._committed) if shown else None
 
     def _hypothesis(self, guard: int) -> Hypothesis | None:
-        """Of the phrase so far, what was left behind included; None: too short, no speech, or a loop.
+        """Of the utterance so far, what was left behind included; None: too short, no speech, or a loop.
 
         It ends with the first token that was heard in the last `guard` positions: no word is shown behind that one, and
         many loops begin there.
@@ -221,7 +223,7 @@ class Streaming:
         encoded = self.encoder.encoded(first=self._first)
         if encoded is None:
             return None
-        before = encoded.positions - (guard if self._showing else min(guard, self._first_guard))
+        before = encoded.positions - (guard if self._showing else min(guard, self._first_holdback))
         found = self._decoder.decode(
             encoded,
             self.draft[self._behind :],
@@ -235,13 +237,13 @@ class Streaming:
 
     def _stalled(self, until: np.ndarray) -> bool:
         """Whether letters were heard so long after the last word that the decoder has taken it for the end."""
-        letter = self.encoder.last_letter
+        letter = self.encoder.last_symbol
         return letter is not None and letter.frame - int(until.max()) >= STALLED
 
     def _leave_behind(self, hypothesis: Hypothesis, until: np.ndarray) -> None:
         """Words that are committed and were heard before the last `KEPT` positions are not decoded again.
 
-        So what an update costs does not grow with the phrase.
+        So what an update costs does not grow with the utterance.
         """
         latest = self.encoder.positions - KEPT
         for group in self._decoder.vocabulary.words(self._committed):
@@ -255,10 +257,10 @@ class Streaming:
         return self.encoder.encoded(samples)
 
     def heard_nothing(self) -> bool:
-        return self.encoder.chunks > 0 and self.encoder.last_letter is None
+        return self.encoder.chunks > 0 and self.encoder.last_symbol is None
 
     def last_heard(self) -> float | None:
-        letter = self.encoder.last_letter
+        letter = self.encoder.last_symbol
         return None if letter is None else letter.frame * POSITION_MS / 1000
 
 
@@ -286,13 +288,13 @@ def policy(bundle: Bundle, session: Any, decoder: Decoder, config: Config) -> Pa
 
 
 def capacity(config: Config) -> int:
-    """Positions that the longest phrase may have."""
+    """Positions that the longest utterance may have."""
     return math.ceil(longest(config) * 1000 / POSITION_MS) + 1
 
 
 def longest(config: Config) -> float:
-    """Seconds of sound of the longest phrase."""
-    return config.endpoint.longest_phrase_s + config.endpoint.preroll_ms / 1000 + SPARE_S
+    """Seconds of audio of the longest utterance."""
+    return config.endpoint.longest_utterance_s + config.endpoint.preroll_ms / 1000 + SPARE_S
 
 
 def heard_until(hypothesis: Hypothesis) -> np.ndarray:

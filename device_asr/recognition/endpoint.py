@@ -1,4 +1,4 @@
-"""Speech probabilities to phrases: hysteresis, pre-roll, hang-over, longest phrase."""
+"""Speech probabilities to utterances: hysteresis, pre-roll, hang-over, longest utterance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from device_asr.config import EndpointConfig
 
 FRAME_MS = 32
-CUT_SEARCH_S = 6.0  # a cut is sought in the last seconds of a phrase that grew too long
+CUT_SEARCH_S = 6.0  # a cut is sought in the last seconds of an utterance that grew too long
 CUT_SMOOTH = 5  # frames (160 ms): a dip must last to be a pause between words
 
 
@@ -24,9 +24,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """A phrase ends before frame `end`; `speech_end` is the frame after its last speech.
+    """An utterance ends before frame `end`; `speech_end` is the frame after its last speech.
 
-    `forced`: it grew too long, and the next phrase starts at `end` at once.
+    `forced`: it grew too long, and the next utterance starts at `end` at once.
     """
 
     end: int
@@ -42,33 +42,33 @@ class Endpointer:
         self._hangover = max(1, round(config.hangover_ms / FRAME_MS))
         self._preroll = -(-config.preroll_ms // FRAME_MS)
         self._min_speech = max(1, -(-config.min_speech_ms // FRAME_MS))
-        self._longest = int(config.longest_phrase_s * 1000 / FRAME_MS)
+        self._longest = int(config.longest_utterance_s * 1000 / FRAME_MS)
         self.frame = 0
         self._history: deque[float] = deque(maxlen=int(CUT_SEARCH_S * 1000 / FRAME_MS))
-        self._floor = 0  # pre-roll does not reach into the previous phrase
+        self._floor = 0  # pre-roll does not reach into the previous utterance
         self._clear()
 
     def _clear(self) -> None:
         self.open = False
-        self._burst: int | None = None  # where a run of speech that may open a phrase began
+        self._burst: int | None = None  # where a run of speech that may open an utterance began
         self._speech = 0  # frames of speech in that run
         self._start = 0
         self._last_speech = 0
 
     def reset(self) -> None:
-        """Ends any phrase; counting goes on."""
+        """Ends any utterance; counting goes on."""
         self._clear()
         self._history.clear()
         self._floor = self.frame
 
     @property
     def speech_end(self) -> int:
-        """The frame after the last speech of the open phrase."""
+        """The frame after the last speech of the open utterance."""
         return self._last_speech + 1
 
     @property
     def pause(self) -> int:
-        """Frames since the last speech of the open phrase."""
+        """Frames since the last speech of the open utterance."""
         return self.frame - self.speech_end
 
     def spoke(self, frame: int) -> None:
@@ -111,7 +111,7 @@ class Endpointer:
         return Opened(onset, self._start)
 
     def _cut(self, now: int) -> Closed:
-        """Ends the phrase at the quietest point of its last seconds; the rest opens the next phrase."""
+        """Ends the utterance at the quietest point of its last seconds; the rest opens the next utterance."""
         earliest = self._start + self._longest // 2
         recent = np.asarray(self._history)[-(now + 1 - earliest) :]
         dips = np.convolve(recent, np.full(CUT_SMOOTH, 1 / CUT_SMOOTH), mode="valid")

@@ -25,15 +25,15 @@ class Recognizer(Protocol):
     def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
         """Events caused by `pcm`, (n,) float32 in [-1, 1] or int16, 16 kHz mono.
 
-        `backlog` is how many seconds of sound are already waiting behind `pcm`: a partial that would
+        `backlog` is how many seconds of audio are already waiting behind `pcm`: a partial that would
         be late is skipped, never queued.
         """
         ...
 
     def gap(self, lost: float, reason: str = "overflow") -> list[Event]:
-        """Tells that `lost` seconds are missing here: an AudioGap event, the phrase goes on."""
+        """Tells that `lost` seconds are missing here: an AudioGap event, the utterance goes on."""
         ...
 
     def finish(self) -> list[Event]:
-        """Ends the phrase in progress; afterward feeding may go on with a new phrase."""
+        """Ends the utterance in progress; afterward feeding may go on with a new utterance."""
         ...

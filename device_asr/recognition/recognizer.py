@@ -22,7 +22,7 @@ FRAME_S = FRAME / SAMPLE_RATE
 
 
 class StreamingRecognizer:
-    """Voice activity, endpointing, partials while a phrase goes on, a final at its end."""
+    """Voice activity, endpointing, partials while an utterance goes on, a final at its end."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class StreamingRecognizer:
         self._endpointer = Endpointer(config.endpoint)
         self.partial_interval: float | None = config.partial.interval_ms / 1000 if config.partial.enabled else None
         self.speech_probability = 0.0
-        self._phrase = -1
+        self._utterance = -1
         self._pending = np.zeros(0, np.float32)
         self._fed = 0  # samples
         self._offset = 0  # samples fed that finish() rounded up to whole frames
@@ -128,14 +128,14 @@ class StreamingRecognizer:
         return self._maybe_partial(number + 1, backlog, began)
 
     def _open(self, onset: int, start: int) -> list[Event]:
-        self._phrase += 1
+        self._utterance += 1
         self._onset, self._start = onset, start
         self._shown = ("", "")
         if self._custom:
             self._custom.begin()
-        self._partials.begin(self._window.sound(start, self._endpointer.frame))
+        self._partials.begin(self._window.audio(start, self._endpointer.frame))
         self._updated = self._seconds(onset)
-        return [SpeechStarted(self._phrase, self._seconds(onset))]
+        return [SpeechStarted(self._utterance, self._seconds(onset))]
 
     def _maybe_partial(self, end: int, backlog: float, began: float) -> list[Event]:
         now = self._seconds(end)
@@ -144,8 +144,8 @@ class StreamingRecognizer:
             return []
         self._updated = now
         if backlog * 1000 > self._config.partial.late_ms:
-            return []  # late: skipped, the next one covers this sound too
-        update = self._partials.update(lambda: self._window.sound(self._start, end), self._endpointer.pause * FRAME_S)
+            return []  # late: skipped, the next one covers this audio too
+        update = self._partials.update(lambda: self._window.audio(self._start, end), self._endpointer.pause * FRAME_S)
         if update is None:
             return []
         if self._custom:
@@ -156,23 +156,23 @@ class StreamingRecognizer:
         if shown == self._shown:
             return []
         self._shown = shown
-        return [Partial(self._phrase, *shown, self._seconds(self._onset), now, now, perf_counter() - began)]
+        return [Partial(self._utterance, *shown, self._seconds(self._onset), now, now, perf_counter() - began)]
 
     def _final(self, closed: Closed) -> list[Event]:
         began = perf_counter()
         time = self._seconds(self._endpointer.frame)
-        ended = SpeechEnded(self._phrase, self._seconds(closed.speech_end))
+        ended = SpeechEnded(self._utterance, self._seconds(closed.speech_end))
         self._partials.end()
         if self._partials.heard_nothing():
             return [ended]
-        sound = self._window.sound(self._start, closed.end)
+        audio = self._window.audio(self._start, closed.end)
         final = self._config.final
-        encoded = self._partials.frames(len(sound)) if final.mode == "stream" else None
-        favor = final.favor_shown if self._partials.favored else 0.0
+        encoded = self._partials.frames(len(audio)) if final.mode == "stream" else None
+        favor = final.partial_bias_nats if self._partials.favored else 0.0
         # with partials a beam wins 3 words of 1050 and changes 4 % of those that were shown
         beam = 1 if self._config.partial.enabled else final.beam
         _, hypothesis = self._decoder.decode_safely(
-            sound, encoded or self._decoder.encode(sound), self._partials.draft, favor, beam
+            audio, encoded or self._decoder.encode(audio), self._partials.draft, favor, beam
         )
         if not self._decoder.is_speech(hypothesis):
             return [ended]
@@ -186,11 +186,11 @@ class StreamingRecognizer:
         confidence = round(float(np.exp(hypothesis.mean_logprob)), 4)
         text = self._decoder.vocabulary.decode(hypothesis.tokens).strip()
         if self._custom:
-            words = self._custom.final(words, sound, self._seconds(self._start))
+            words = self._custom.final(words, audio, self._seconds(self._start))
             text = " ".join(word.text for word in words)
         return [
             Final(
-                self._phrase,
+                self._utterance,
                 text,
                 self._seconds(self._onset),
                 self._seconds(closed.speech_end),

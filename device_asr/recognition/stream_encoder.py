@@ -1,4 +1,4 @@
-"""The streaming encoder on the device: a phrase is heard chunk by chunk, each sample once.
+"""The streaming encoder on the device: an utterance is heard chunk by chunk, each sample once.
 
 The program's method `stream` describes its own state in the manifest; nothing here knows the network. A call
 brings a chunk's positions for good and those of its look-ahead for the moment: they come again.
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from device_asr.decoding.ctc import GreedyCtc, Letter
+from device_asr.decoding.ctc import CtcSymbol, GreedyCtc
 from device_asr.decoding.hypothesis import Encoded
 
 SAMPLE_RATE = 16_000
@@ -22,14 +22,14 @@ FEWEST = 2  # positions that `decode` takes
 class StreamEncoder:
     """Feeds `stream`, keeps its state, gathers what the decoder attends to and the CTC head's scores.
 
-    scores: (capacity, symbols) float32, of which the first `positions` are of this phrase, the first `settled` of
-    them for good. samples: heard of it, those filled up by `flush` left out. last_letter: the last one that the
+    scores: (capacity, symbols) float32, of which the first `positions` are of this utterance, the first `settled` of
+    them for good. samples: heard of it, those filled up by `flush` left out. last_symbol: the last one that the
     CTC head heard, no space: those may be heard in a pause. frames: positions of a chunk, of `chunk` samples.
 
     Args:
         method: the manifest's description of `stream`.
         session: runs it.
-        capacity: most positions of a phrase; later ones are not gathered.
+        capacity: most positions of an utterance; later ones are not gathered.
     """
 
     def __init__(self, method: Mapping[str, Any], session: Any, capacity: int) -> None:
@@ -45,19 +45,19 @@ class StreamEncoder:
         self._values = [np.zeros((shape[0], capacity, shape[2]), np.float32) for shape in shapes[self._layers :]]
         self._capacity = capacity
         self._delay = int(method["delay"])
-        self.delay = self._delay / SAMPLE_RATE  # seconds by which a frame's sound lies before `frame * 20 ms`
+        self.delay = self._delay / SAMPLE_RATE  # seconds by which a frame's audio lies before `frame * 20 ms`
         self.scores = np.zeros((capacity, int(method["outputs"][0]["shape"][1])), np.float32)
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the phrase."""
+        """Forgets the utterance."""
         self._state = [array.copy() for array in self._starts]
         self._pending = np.zeros(0, np.float32)
         self.samples = self._heard = 0
         self.positions = self.settled = 0
         self.chunks = 0
-        self.last_letter: Letter | None = None
-        self._settled_letter: Letter | None = None
+        self.last_symbol: CtcSymbol | None = None
+        self._settled_symbol: CtcSymbol | None = None
         self._ctc = GreedyCtc()
 
     @property
@@ -86,7 +86,7 @@ class StreamEncoder:
         """Hears what waits for a whole chunk, with silence behind it, for the moment: the whole chunk comes later."""
         chunk = np.pad(self._pending, (0, self.chunk - self.waiting))[None]
         scores = self._gather(self._session.run("stream", chunk, *self._state), self.waiting)
-        self.last_letter = _last(copy(self._ctc).feed(scores)) or self._settled_letter
+        self.last_symbol = _last(copy(self._ctc).feed(scores)) or self._settled_symbol
 
     def _hear(self, chunk: np.ndarray) -> None:
         outputs = self._session.run("stream", chunk, *self._state)
@@ -95,12 +95,12 @@ class StreamEncoder:
         self.chunks += 1
         self.settled = min(max(0, self.chunks * self.frames - self._ahead), self._capacity)
         count = max(0, len(scores) - self._ahead)
-        self._settled_letter = _last(self._ctc.feed(scores[:count])) or self._settled_letter
-        self.last_letter = _last(copy(self._ctc).feed(scores[count:])) or self._settled_letter
+        self._settled_symbol = _last(self._ctc.feed(scores[:count])) or self._settled_symbol
+        self.last_symbol = _last(copy(self._ctc).feed(scores[count:])) or self._settled_symbol
 
     def _gather(self, outputs: list[np.ndarray], samples: int) -> np.ndarray:
-        """Keeps what was heard with `samples` of one more chunk; its scores, without positions before the sound."""
-        first = self.chunks * self.frames - self._ahead  # position of the outputs' first row; below 0 is no sound
+        """Keeps what was heard with `samples` of one more chunk; its scores, without positions before the audio."""
+        first = self.chunks * self.frames - self._ahead  # position of the outputs' first row; below 0 is no audio
         last = self.chunks * self.frames + samples * self.frames // self.chunk
         at, end = min(max(0, first), self._capacity), min(last, self._capacity)
         rows = slice(at - first, end - first)
@@ -128,12 +128,12 @@ class StreamEncoder:
         return Encoded(cross, n - first, heard / SAMPLE_RATE - first * self.chunk / self.frames / SAMPLE_RATE)
 
 
-def _last(letters: list[Letter]) -> Letter | None:
+def _last(letters: list[CtcSymbol]) -> CtcSymbol | None:
     return next((letter for letter in reversed(letters) if letter.symbol != " "), None)
 
 
 def _start(item: Mapping[str, Any]) -> np.ndarray:
-    """A state tensor before any sound: `start` is its one value, or one for each row of the last axis but one."""
+    """A state tensor before any audio: `start` is its one value, or one for each row of the last axis but one."""
     array = np.zeros(item["shape"], item["dtype"])
     value = np.asarray(item["start"], item["dtype"])
     array[...] = value if value.ndim == 0 else value[:, None]

@@ -40,7 +40,7 @@ from device_asr.tui.widgets.transcript_view import TranscriptView
 from device_asr.writers import FORMATS
 
 UPDATES = 30  # level and state, a second; 20 are wanted, and on a core shared by six programs 25 became 18
-FINISHING = 10.0  # seconds for the phrase in progress where the interface ended by a fault
+FINISHING = 10.0  # seconds for the utterance in progress where the interface ended by a fault
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
 ALARMS = ("device_lost", "device_waiting")
 PACE = ("behind", "recovered")  # the notice line shows these by itself; they do not hide an alarm
@@ -90,7 +90,7 @@ class DictationApp(App[None]):
         self.meter = LatencyMeter(self.session.wall_time)
         self.transcript = Transcript(config.interface.paragraph_s)
         self.writer = self._new_writer()  # of the transcript on the screen
-        self._keeper = self.writer  # where Finals and sound go now; changed on the recognizer's thread
+        self._keeper = self.writer  # where Finals and audio go now; changed on the recognizer's thread
         self._fed = 0  # samples, counted on the recognizer's thread
         self._leaving = self._at_once = False
         self.updates = 0  # times that the level and the state were brought up to date
@@ -177,7 +177,7 @@ class DictationApp(App[None]):
             self.failure = event.message
             notice.tell(event.message, alarm=True)
         elif isinstance(event, AudioGap):
-            notice.tell(f"{event.lost * 1000:.0f} ms of sound were lost ({event.reason}).", alarm=True)
+            notice.tell(f"{event.lost * 1000:.0f} ms of audio were lost ({event.reason}).", alarm=True)
         else:
             self._view.add(event)
             self.meter.add(event, time.monotonic(), cut_short=message.delivery.cut_short)
@@ -304,7 +304,7 @@ class DictationApp(App[None]):
             self.exit()
             return
         self._leaving = True
-        self._tell("Finishing the phrase; again leaves at once.")
+        self._tell("Finishing the utterance; again leaves at once.")
         self.run_worker(self._finish, thread=True)
 
     def _finish(self) -> None:
@@ -312,7 +312,7 @@ class DictationApp(App[None]):
         self.call_from_thread(self.exit)
 
     def close(self) -> None:
-        """After `run`: finishes the phrase if nothing else did, ends what still runs and the session's file."""
+        """After `run`: finishes the utterance if nothing else did, ends what still runs and the session's file."""
         if not self._at_once:
             self.session.stop(FINISHING)
         self.session.abort()

@@ -13,7 +13,7 @@ class Forgiving:
     """A text stream that survives its terminal.
 
     The toolkit draws on a thread of its own; where a write raised there, its queue filled up and the
-    interface stood still for ever at its end, with the phrase in progress unfinished.
+    interface stood still for ever at its end, with the utterance in progress unfinished.
     """
 
     def __init__(self, file: TextIO) -> None:

@@ -12,14 +12,14 @@ from device_asr.errors import UsageError
 
 BINDINGS = [
     Binding("space", "pause", "Pause", id="pause", tooltip="Stop listening, or go on"),
-    Binding("m", "mute", "Mute", id="mute", tooltip="Feed silence instead of sound"),
+    Binding("m", "mute", "Mute", id="mute", tooltip="Feed silence instead of audio"),
     Binding("c", "copy", "Copy", id="copy", tooltip="Copy the selection, the chosen line or all (OSC 52)"),
     Binding("s", "save", "Save", id="save", tooltip="Save as txt, srt, vtt or jsonl"),
-    Binding("n", "new", "New", id="new", tooltip="Finish the phrase and begin a new session"),
+    Binding("n", "new", "New", id="new", tooltip="Finish the utterance and begin a new session"),
     Binding("d", "device", "Mic", id="device", tooltip="Choose the microphone"),
     Binding("t", "theme", "Theme", id="theme", tooltip="Light or dark"),
     Binding("question_mark", "help", "Help", id="help", key_display="?", tooltip="Keys and read-outs"),
-    Binding("q", "quit", "Quit", id="quit", tooltip="Finish the phrase and leave"),
+    Binding("q", "quit", "Quit", id="quit", tooltip="Finish the utterance and leave"),
     Binding("ctrl+c", "quit", "Quit", id="interrupt", show=False, priority=True),
 ]
 MODIFIERS = {"ctrl", "shift", "alt", "super"}

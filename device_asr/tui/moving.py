@@ -1,4 +1,4 @@
-"""How the phrase in progress is shown: what was committed stays bright, and the rest moves little."""
+"""How the utterance in progress is shown: what was committed stays bright, and the rest moves little."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from device_asr.events import Partial
 
 
 class Moving:
-    """What to draw of a phrase, Partial after Partial.
+    """What to draw of an utterance, Partial after Partial.
 
     Committed text never goes back, whatever a later Partial says. A text that only lost words from its
     end keeps them on the screen for one more Partial: an hypothesis often drops its last, half-heard
@@ -23,7 +23,7 @@ class Moving:
         if partial is None:
             self._partial, self._committed, self._text, self._held = None, "", "", False
         elif partial is not self._partial:
-            if self._partial is None or partial.phrase != self._partial.phrase:
+            if self._partial is None or partial.utterance != self._partial.utterance:
                 self._committed, self._text, self._held = "", "", False
             self._partial = partial
             self._take(partial)

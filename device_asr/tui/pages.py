@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-# Laying out 1000 widgets took 200 ms for each Partial, one of 30 phrases takes 10 ms to wrap anew.
-PAGE = 30  # phrases
+# Laying out 1000 widgets took 200 ms for each Partial, one of 30 utterances takes 10 ms to wrap anew.
+PAGE = 30  # utterances
 
 
 def pages(paragraphs: Sequence[list[int]], longest: int = PAGE) -> Iterator[list[list[int]]]:

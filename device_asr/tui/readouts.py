@@ -17,17 +17,17 @@ METER_FLOOR_DB = -60.0
 SPEAKING = 0.5
 
 EXPLANATIONS = {
-    "first partial": "From the beginning of a phrase to its first text on the screen.",
-    "word emission": "From the end of a word in the sound until that word no longer changes.",
-    "finalization": "From the end of the last word to the final text, the pause that ends a phrase included.",
+    "first partial": "From the beginning of an utterance to its first text on the screen.",
+    "word emission": "From the end of a word in the audio until that word no longer changes.",
+    "finalization": "From the end of the last word to the final text, the pause that ends an utterance included.",
     "  without pause": "The same, counted from when that pause was over: computation and waiting alone.",
     "last, p50, p95": "The latest value, the median, and what 19 of 20 stay under, in seconds of wall clock.",
-    "RTF": "Real-time factor: seconds of computation for a second of sound; above 1 it cannot keep up.",
-    "queue": "Pieces of 32 ms of sound that wait to be heard; beyond 1.5 s: behind by N s.",
+    "RTF": "Real-time factor: seconds of computation for a second of audio; above 1 it cannot keep up.",
+    "queue": "Pieces of 32 ms of audio that wait to be heard; beyond 1.5 s: behind by N s.",
     "CPU": "Of this program and its recognizer, in per cent of one core.",
     "memory": "Resident memory of both.",
     "flicker": "Words shown and later changed, in per cent of all final words.",
-    "drops": "Times that captured sound was lost because it was not fetched in time, and how many seconds.",
+    "drops": "Times that captured audio was lost because it was not fetched in time, and how many seconds.",
     "speech": "The voice activity detector's probability that someone speaks now.",
     "step": "What a slow machine gives up: 1 longer between partials, 2 finals only; taken back when it recovers.",
 }

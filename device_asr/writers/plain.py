@@ -1,4 +1,4 @@
-"""Plain text, a phrase a line, and JSON lines."""
+"""Plain text, an utterance a line, and JSON lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from device_asr.events import Final, to_record
 
 
 class TextWriter:
-    """The text of each phrase on a line of its own."""
+    """The text of each utterance on a line of its own."""
 
     def header(self) -> str:
         return ""
@@ -18,7 +18,7 @@ class TextWriter:
 
 
 class JsonlWriter:
-    """Each phrase as one JSON object: event, text, start, end, words, confidence."""
+    """Each utterance as one JSON object: event, text, start, end, words, confidence."""
 
     def header(self) -> str:
         return ""

@@ -1,4 +1,4 @@
-"""SubRip and WebVTT: phrases split at words into cues that can be read."""
+"""SubRip and WebVTT: utterances split at words into cues that can be read."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def timestamp(seconds: Seconds, point: str) -> str:
 
 
 def cues(final: Final) -> Iterator[tuple[Seconds, Seconds, str]]:
-    """(start, end, text of at most two lines) of a phrase; without words, the phrase as one cue."""
+    """(start, end, text of at most two lines) of an utterance; without words, the utterance as one cue."""
     if not final.words:
         yield final.start, final.end, textwrap.fill(final.text, LINE)
         return

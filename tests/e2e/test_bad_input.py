@@ -1,4 +1,4 @@
-"""Sound that is not as it should be: told in one sentence, before any model is loaded."""
+"""Audio that is not as it should be: told in one sentence, before any model is loaded."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_a_file_cut_in_its_header_is_one_sentence(name: str, cut: int, tmp_path:
     assert len(notes) == 1 and name in notes[0] and len(pcm) < 300
     assert (
         "cut short" in notes[0]
-        or "not a sound that can be read" in notes[0]
-        or "no sound in it" in notes[0]
+        or "not an audio file that can be read" in notes[0]
+        or "no audio in it" in notes[0]
         or "too short for a word" in notes[0]
     )
 
@@ -86,7 +86,7 @@ def test_a_header_whose_sound_cannot_be_read_is_an_error(tmp_path: Path) -> None
     path = tmp_path / "a.flac"
     soundfile.write(path, tone(4.0), 16_000)
     path.write_bytes(path.read_bytes()[:60] + bytes(2000))
-    with pytest.raises(AudioError, match=r"a\.flac: the header promises 4\.0 s of sound and none can be read"):
+    with pytest.raises(AudioError, match=r"a\.flac: the header promises 4\.0 s of audio and none can be read"):
         read(path)
 
 
@@ -109,11 +109,11 @@ def test_a_wav_written_to_a_pipe_is_not_called_cut(tmp_path: Path) -> None:
 
 
 def test_infinite_samples_in_opposite_channels_are_counted_without_a_warning(tmp_path: Path) -> None:
-    sound = np.repeat(tone(1.0)[:, None], 2, axis=1)
-    sound[:10] = np.inf, -np.inf
-    sound[10:30] = 3e38  # finite, but their sum is not
+    audio = np.repeat(tone(1.0)[:, None], 2, axis=1)
+    audio[:10] = np.inf, -np.inf
+    audio[10:30] = 3e38  # finite, but their sum is not
     path = tmp_path / "a.wav"
-    soundfile.write(path, sound, 16_000, subtype="FLOAT")
+    soundfile.write(path, audio, 16_000, subtype="FLOAT")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pcm, notes = read(path)
@@ -131,7 +131,7 @@ def test_a_rate_that_cannot_be_speech_is_refused(rate: int, tmp_path: Path) -> N
 
 def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(AudioError, match="a pipe or device; wanted a sound file, or raw PCM on standard input"):
+    with pytest.raises(AudioError, match="a pipe or device; wanted an audio file, or raw PCM on standard input"):
         FileSource(tmp_path / "pipe")
 
 
@@ -141,13 +141,13 @@ PHRASE = Final(0, "Hello.", 0.0, 1.0, 1.6, (), 0.9)
 
 
 def test_a_sound_is_never_overwritten_by_its_text(tmp_path: Path) -> None:
-    sound = tmp_path / "a.txt"
+    audio = tmp_path / "a.txt"
     soundfile.write(tmp_path / "a.wav", tone(1.0), 16_000)
-    (tmp_path / "a.wav").rename(sound)
-    for out in (sound, tmp_path):
-        with pytest.raises(UsageError, match="is one of the sounds and would be overwritten"):
-            output_paths((str(sound),), out, "txt")
-    assert output_paths((str(sound),), tmp_path, "srt") == [tmp_path / "a.srt"]
+    (tmp_path / "a.wav").rename(audio)
+    for out in (audio, tmp_path):
+        with pytest.raises(UsageError, match="is one of the recordings and would be overwritten"):
+            output_paths((str(audio),), out, "txt")
+    assert output_paths((str(audio),), tmp_path, "srt") == [tmp_path / "a.srt"]
 
 
 def test_a_text_appears_whole_or_not_at_all(tmp_path: Path) -> None:

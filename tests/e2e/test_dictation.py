@@ -75,7 +75,7 @@ def test_a_letter_dictated_while_the_microphone_is_unplugged_and_comes_back(tmp_
                 15,
                 "the interface says that the microphone is gone",
             )
-            terminal.until(lambda screen: "introduction" in screen, 10, "the phrase was finished")
+            terminal.until(lambda screen: "introduction" in screen, 10, "the utterance was finished")
             microphone.plug()
             terminal.until(lambda screen: "● listening" in screen, 30, "the microphone is used again")
             microphone.play(tmp_path / "rest.wav", wait=True)

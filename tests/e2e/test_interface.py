@@ -40,10 +40,10 @@ def words(screen: str) -> int:
     return int(found.group(1)) if found else 0
 
 
-def in_mid_phrase(terminal: Terminal) -> None:
-    """Waits for a finished phrase, and for words of the next one."""
-    terminal.until(lambda screen: words(screen) >= 10, 40, "a finished phrase")
-    terminal.until(lambda screen: "train" in screen, 20, "words of the second phrase")
+def in_mid_utterance(terminal: Terminal) -> None:
+    """Waits for a finished utterance, and for words of the next one."""
+    terminal.until(lambda screen: words(screen) >= 10, 40, "a finished utterance")
+    terminal.until(lambda screen: "train" in screen, 20, "words of the second utterance")
 
 
 def kept(tmp_path: Path) -> str:
@@ -56,31 +56,31 @@ def recognizers(terminal: Terminal) -> list[psutil.Process]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_polite_signal_finishes_the_phrase_and_restores_the_terminal(
+def test_a_polite_signal_finishes_the_utterance_and_restores_the_terminal(
     tmp_path: Path, terminal: Terminal, number: signal.Signals
 ) -> None:
-    in_mid_phrase(terminal)
+    in_mid_utterance(terminal)
     children = recognizers(terminal)
     assert children and not terminal.restored, "the interface owns the screen while it runs"
     terminal.process.send_signal(number)
     assert terminal.process.wait(20) == 0
     assert terminal.restored
-    assert "train" in kept(tmp_path), "the phrase in progress was finished into the session's file"
+    assert "train" in kept(tmp_path), "the utterance in progress was finished into the session's file"
     assert "Traceback" not in terminal.text and "history show" in terminal.text
     assert psutil.wait_procs(children, 5)[1] == [], "no process is left behind"
 
 
 def test_a_closed_window_keeps_what_was_said(tmp_path: Path, terminal: Terminal) -> None:
-    in_mid_phrase(terminal)
+    in_mid_utterance(terminal)
     children = recognizers(terminal)
     terminal.hang_up()
     assert terminal.process.wait(20) == 0
-    assert "train" in kept(tmp_path), "the phrase in progress was finished though nobody could see it"
+    assert "train" in kept(tmp_path), "the utterance in progress was finished though nobody could see it"
     assert psutil.wait_procs(children, 5)[1] == []
 
 
 def test_after_kill_9_everything_that_was_final_is_there(tmp_path: Path, terminal: Terminal) -> None:
-    in_mid_phrase(terminal)
+    in_mid_utterance(terminal)
     finished = words(terminal.text)
     children = recognizers(terminal)
     terminal.process.send_signal(signal.SIGKILL)
@@ -91,7 +91,7 @@ def test_after_kill_9_everything_that_was_final_is_there(tmp_path: Path, termina
 
 @pytest.mark.skipif(os.getloadavg()[0] > (os.cpu_count() or 1), reason="other programs keep every core busy")
 def test_the_screen_is_drawn_20_times_a_second_while_the_recognizer_decodes(terminal: Terminal) -> None:
-    terminal.until(lambda screen: words(screen) >= 10, 40, "a finished phrase")
+    terminal.until(lambda screen: words(screen) >= 10, 40, "a finished utterance")
     began, draws = time.monotonic(), terminal.draws
     time.sleep(5)
     assert (terminal.draws - draws) / (time.monotonic() - began) >= 20

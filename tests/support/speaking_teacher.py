@@ -14,7 +14,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 BYTES = Vocabulary(
     tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
 )
-LISTENS = 1e-3  # of what comes from other positions and from the sound: enough for gradients, too little to matter
+LISTENS = 1e-3  # of what comes from other positions and from the audio: enough for gradients, too little to matter
 
 
 def untrained(dims: Dims, vocabulary: Vocabulary, seed: int) -> Checkpoint:

@@ -38,7 +38,7 @@ VAD = MODEL / "vad.pte"
 
 
 def tiny_checkpoint(speech: np.ndarray) -> Checkpoint:
-    """Texts of `WORDS` words that depend on the sound; letters where `speech`, (n,) float32, is loud."""
+    """Texts of `WORDS` words that depend on the audio; letters where `speech`, (n,) float32, is loud."""
     torch.manual_seed(0)
     network = Whisper(DIMS).requires_grad_(False)
     vocabulary = Vocabulary(
@@ -79,13 +79,13 @@ def _hear_what_is_loud(checkpoint: Checkpoint, network: Whisper, speech: np.ndar
 
 
 @torch.no_grad()
-def at_once(network: Whisper, sound: np.ndarray, chunking: Chunking) -> torch.Tensor:
+def at_once(network: Whisper, audio: np.ndarray, chunking: Chunking) -> torch.Tensor:
     """(positions, state) of the chunk-masked network over (n,) float32 of whole chunks; positions go round.
 
     Those whose look-ahead is not over are heard by themselves here, and with what is ahead of others on the way.
     """
-    pcm = torch.from_numpy(np.concatenate([np.zeros(DELAY, np.float32), sound])[None])
-    count = len(sound) // SAMPLES_PER_POSITION
+    pcm = torch.from_numpy(np.concatenate([np.zeros(DELAY, np.float32), audio])[None])
+    count = len(audio) // SAMPLES_PER_POSITION
     encoder, known = network.chunk_encoder(), network.encoder.positions
     encoder.positions = known.repeat(-(-(count + 1) // len(known)), 1)
     try:

@@ -48,6 +48,6 @@ class TokenChain:
 def chained(
     bundle: Path, costs: Costs, places: Mapping[int | None, int] | None = None
 ) -> tuple[Decoder, TokenChain, Encoded]:
-    """The decoder, its session, and a phrase of 5 s."""
+    """The decoder, its session, and an utterance of 5 s."""
     chain = TokenChain(bundle, costs, places or {})
     return Decoder(load(str(bundle), verify=False), chain, DecodingConfig()), chain, Encoded((), POSITIONS, 5.0)

@@ -1,4 +1,4 @@
-"""A stand-in recognizer that hears loudness, and sounds for it."""
+"""A stand-in recognizer that hears loudness, and recordings for it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from device_asr.errors import DeviceError
 from device_asr.events import AudioGap, Event, Final, Partial, SpeechStarted
 
 
-class PhraseCounter:
-    """A stand-in recognizer: one phrase for each stretch of sound; its Final tells its length in seconds."""
+class UtteranceCounter:
+    """A stand-in recognizer: one utterance for each stretch of audio; its Final tells its length in seconds."""
 
     def __init__(self, cost: Callable[[], float] = lambda: 0.0) -> None:
         self.time = 0.0
@@ -23,7 +23,7 @@ class PhraseCounter:
         self.backlogs: list[float] = []
         self.intervals: list[float | None] = []
         self._cost = cost
-        self._phrase = 0
+        self._utterance = 0
         self._start: float | None = None
         self._loud = 0  # samples
 
@@ -38,10 +38,10 @@ class PhraseCounter:
         self.speech_probability = float(speaking)
         if speaking and self._start is None:
             self._start = start
-            return [SpeechStarted(self._phrase, start)]
+            return [SpeechStarted(self._utterance, start)]
         if speaking and int(self.time / 0.2) > int(start / 0.2):
             text = f"{self.time - self._start:.1f} so far"
-            return [Partial(self._phrase, text, "", self._start, self.time, self.time)]
+            return [Partial(self._utterance, text, "", self._start, self.time, self.time)]
         return [] if speaking else self._end(start)
 
     def _end(self, end: float) -> list[Event]:
@@ -49,8 +49,8 @@ class PhraseCounter:
             return []
         start, self._start = self._start, None
         text, self._loud = f"{self._loud / SAMPLE_RATE:.3f}", 0
-        self._phrase += 1
-        return [Final(self._phrase - 1, text, start, end, self.time, (), 1.0)]
+        self._utterance += 1
+        return [Final(self._utterance - 1, text, start, end, self.time, (), 1.0)]
 
     def gap(self, lost: float, reason: str = "overflow") -> list[Event]:
         return [AudioGap(self.time, lost, reason)]
@@ -59,10 +59,10 @@ class PhraseCounter:
         return self._end(self.time)
 
 
-class Sound:
+class Audio:
     """A plain source: the given PCM in chunks of 0.1 s."""
 
-    name = "sound"
+    name = "audio"
 
     def __init__(self, pcm: np.ndarray, *, fails_at: float | None = None) -> None:
         self.pcm, self.fails_at, self.closed = pcm, fails_at, False

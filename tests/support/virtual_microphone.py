@@ -138,16 +138,16 @@ class VirtualMicrophone:
             self._module = None
 
     def freeze(self) -> None:
-        """Makes the server stand still: no sound, no error."""
+        """Makes the server stand still: no audio, no error."""
         self._daemon.send_signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
         """Lets the server go on."""
         self._daemon.send_signal(signal.SIGCONT)
 
-    def play(self, sound: Path | str, *, wait: bool = False) -> subprocess.Popen[bytes]:
-        """Plays a sound file into the microphone at the speed of sound."""
-        player = self._spawn("paplay", "--device=vmic", "--latency-msec=60", str(sound))
+    def play(self, audio: Path | str, *, wait: bool = False) -> subprocess.Popen[bytes]:
+        """Plays an audio file into the microphone at the speed of sound."""
+        player = self._spawn("paplay", "--device=vmic", "--latency-msec=60", str(audio))
         if wait:
             player.wait()
         return player

@@ -56,7 +56,7 @@ def _fourier_matrix() -> np.ndarray:
 
 
 def position_count(samples: Tensor) -> Tensor:
-    """Positions of sounds of so many samples, int64; a last one that is not whole counts."""
+    """Positions of recordings of so many samples, int64; a last one that is not whole counts."""
     return torch.div(samples + SAMPLES_PER_POSITION - 1, SAMPLES_PER_POSITION, rounding_mode="floor")
 
 
@@ -114,7 +114,7 @@ def normalize_running(log_mel: Tensor, size: int) -> Tensor:
     """Whisper's normalization with the loudest frame so far in place of the loudest of the clip.
 
     A chunk of `size` positions is heard with one mel frame (10 ms) of the next: frames 1 to 2 size are
-    the first chunk's, and so on; frame 0 is silence before the sound.
+    the first chunk's, and so on; frame 0 is silence before the audio.
 
     Args:
         log_mel: (batch, frames, n_mels), log10, see `LogMel.power`.

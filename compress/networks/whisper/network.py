@@ -142,7 +142,7 @@ class Encoder(nn.Module):
         """The same in chunks.
 
         Args:
-            counts: (batch or 1,) int64, positions of each clip's sound; of later ones nothing is read.
+            counts: (batch or 1,) int64, positions of each clip's audio; of later ones nothing is read.
 
         Returns:
             (batch, chunks, block, state): each chunk's own, then those ahead as it heard them for the moment.

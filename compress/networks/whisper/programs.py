@@ -52,7 +52,7 @@ def compact_positions(encoder: Encoder) -> None:
 
 
 class EncodeProgram(nn.Module):
-    """PCM of a phrase -> every decoder layer's cross-attention keys and values."""
+    """PCM of an utterance -> every decoder layer's cross-attention keys and values."""
 
     def __init__(self, network: Whisper) -> None:
         super().__init__()

@@ -1,9 +1,9 @@
-"""The streaming encoder as a program: a chunk of sound and the state go in, the chunk's frames and the state come out.
+"""The streaming encoder as a program: a chunk of audio and the state go in, the chunk's frames and the state come out.
 
 What it computes is the chunk-masked network (`Whisper.encode` with a `Chunking`) over 20 ms of silence and
-then the sound, chunk by chunk. Position i needs sound up to 12.5 ms after its end (half a window of the
+then the audio, chunk by chunk. Position i needs audio up to 12.5 ms after its end (half a window of the
 spectrogram, one frame of the first convolution); the silence before makes room for that, so that every
-chunk's sound brings as many positions.
+chunk's audio brings as many positions.
 
 Where a chunk may look ahead, a call computes a block: the oldest chunk that has not had its look-ahead yet, for
 good, and those after it for the moment. The next call computes them again.
@@ -21,7 +21,7 @@ from compress.networks.whisper.dims import Dims
 from compress.networks.whisper.frontend import DYNAMIC_RANGE, HOP, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST, framed
 from compress.networks.whisper.network import Whisper, frequencies
 
-DELAY = SAMPLES_PER_POSITION  # samples of silence before the sound
+DELAY = SAMPLES_PER_POSITION  # samples of silence before the audio
 TAIL = DELAY + N_FFT // 2 - HOP  # samples of the past that the first frame of a chunk still needs
 
 
@@ -53,8 +53,8 @@ class StreamProgram(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Args:
             pcm: (1, 320 * size) float32. position: (1,) int64, of the block's first one, counted from 0; below 0
-                before there is a whole look-ahead: those positions are no part of the sound.
-            tail: (1, TAIL), the sound before. loudest: (1, 1, 1), log10 mel power so far.
+                before there is a whole look-ahead: those positions are no part of the audio.
+            tail: (1, TAIL), the audio before. loudest: (1, 1, 1), log10 mel power so far.
             mel: (1, 2, n_mels), the last frames. frame: (1, 1, state), the last of the first convolution.
             waiting: (1, size * ahead, state) of the second one, of the chunks that are computed again; none
                 where nothing is looked ahead.
@@ -66,8 +66,8 @@ class StreamProgram(nn.Module):
             given, moved on by a chunk.
         """
         size, left = self.chunking.size, self.chunking.left
-        sound = torch.cat([tail, pcm], dim=1)
-        hops = sound[:, : (2 * size + 2) * HOP].reshape(1, 2 * size + 2, HOP)
+        audio = torch.cat([tail, pcm], dim=1)
+        hops = audio[:, : (2 * size + 2) * HOP].reshape(1, 2 * size + 2, HOP)
         power = self.frontend.frames_power(framed(hops))
         loudest = torch.maximum(loudest, power.amax(dim=(1, 2), keepdim=True))
         heard = torch.cat([mel, (torch.maximum(power, loudest - DYNAMIC_RANGE) + 4.0) * 0.25], dim=1)
@@ -88,14 +88,14 @@ class StreamProgram(nn.Module):
             new_values.append(all_values[:, size : size + left])
             x = x + layer.attention(normed, all_keys, all_values, mask)[0]
             x = x + layer.ffn(layer.ffn_norm(x))
-        audio = self.encoder.norm(x)
-        cross = [attention.keys_values(audio) for attention in self.cross]
+        states = self.encoder.norm(x)
+        cross = [attention.keys_values(states) for attention in self.cross]
         return (
-            self.ctc(audio).squeeze(0),
+            self.ctc(states).squeeze(0),
             *(k for k, _ in cross),
             *(v for _, v in cross),
             position + size,
-            sound[:, -TAIL:],
+            audio[:, -TAIL:],
             loudest,
             heard[:, -2:],
             first[:, -1:],
@@ -119,7 +119,7 @@ class StreamProgram(nn.Module):
 
 
 def example(dims: Dims, chunking: Chunking) -> tuple[Any, ...]:
-    """The arguments of `StreamProgram.forward` before any sound; its first chunk is noise."""
+    """The arguments of `StreamProgram.forward` before any audio; its first chunk is noise."""
     silence = torch.full((1, 1, dims.n_mels), (START_LOUDEST - DYNAMIC_RANGE + 4.0) * 0.25)
     ahead = chunking.block - chunking.size
     return (
@@ -143,10 +143,10 @@ def flattened(arguments: tuple[Any, ...]) -> list[Tensor]:
 def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
     """The method for the manifest: inputs, outputs, and which of them are state.
 
-    A state tensor is filled with `start` before any sound (a list: one value for each row of its last but
+    A state tensor is filled with `start` before any audio (a list: one value for each row of its last but
     one axis, or its only values), given to the next call as the last call returned it, and of no other use.
     Of each output before the state the last `ahead` positions come again with the next call; as many before
-    the first are no part of the sound.
+    the first are no part of the audio.
     """
     size, block, left = chunking.size, chunking.block, chunking.left
 

@@ -17,7 +17,7 @@ from device_asr.tui.pages import pages
 
 HINT = "Say something: words appear here."
 PAUSE = Content("\n\n")  # between paragraphs
-NEAR = 3  # pages from the end that a window may show: 90 phrases are more than its lines
+NEAR = 3  # pages from the end that a window may show: 90 utterances are more than its lines
 
 
 def forget_rectangles() -> None:
@@ -28,7 +28,7 @@ def forget_rectangles() -> None:
 
 
 class Page(Static):
-    """Some paragraphs: phrases that follow one another without a long pause."""
+    """Some paragraphs: utterances that follow one another without a long pause."""
 
 
 class TranscriptView(VerticalScroll, can_focus=True):
@@ -131,7 +131,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
         self._shown = wanted
 
     def _lighten(self, contents: list[Content]) -> None:
-        """Lets go of what was drawn and laid out of pages far above, 5 kB a phrase: fresh ones take their places."""
+        """Frees what was drawn and laid out of pages far above, 5 kB an utterance: fresh ones take their places."""
         forget_rectangles()
         if not self.is_vertical_scroll_end:
             return  # they may be read now; the next page begins soon

@@ -26,9 +26,9 @@ def tone(hertz: float, seconds: float = 1.0) -> np.ndarray:
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(int(seconds * RATE)) / RATE)).astype(np.float32)
 
 
-def level(sound: np.ndarray) -> float:
+def level(audio: np.ndarray) -> float:
     """Mean power in dB, without the edges where filters begin."""
-    return 10 * np.log10(np.mean(sound[800:-800] ** 2) + 1e-20)
+    return 10 * np.log10(np.mean(audio[800:-800] ** 2) + 1e-20)
 
 
 # -- manifests ---------------------------------------------------------------------------------------
@@ -114,8 +114,8 @@ def test_the_same_chance_makes_the_same_sound() -> None:
 @given(seed=st.integers(0, 1000))
 @settings(max_examples=20, deadline=None)
 def test_the_longest_clip_stays_within_thirty_seconds(seed: int) -> None:
-    sound = np.resize(tone(440), 29 * RATE)
-    heard = EVERYTHING.apply(sound, [tone(90)], np.random.default_rng(seed), 30 * RATE)
+    audio = np.resize(tone(440), 29 * RATE)
+    heard = EVERYTHING.apply(audio, [tone(90)], np.random.default_rng(seed), 30 * RATE)
     assert heard.dtype == np.float32 and np.abs(heard).max() <= 1 and np.isfinite(heard).all()
     assert 27 * RATE < len(heard) <= 30 * RATE
 
@@ -141,11 +141,11 @@ def test_silent_noise_and_silent_speech_stay_finite() -> None:
 
 
 def test_a_room_keeps_length_power_and_onset() -> None:
-    sound = np.pad(tone(440), (RATE, 0))
-    heard = augment.convolve(sound, augment.room(np.random.default_rng(0)))
-    assert len(heard) == len(sound) and np.mean(heard**2) == pytest.approx(np.mean(sound**2), rel=1e-3)
+    audio = np.pad(tone(440), (RATE, 0))
+    heard = augment.convolve(audio, augment.room(np.random.default_rng(0)))
+    assert len(heard) == len(audio) and np.mean(heard**2) == pytest.approx(np.mean(audio**2), rel=1e-3)
     assert np.abs(heard[: RATE - 1]).max() < 1e-4 < np.abs(heard[RATE : RATE + 100]).max()
-    assert not np.allclose(heard, sound, atol=1e-2)
+    assert not np.allclose(heard, audio, atol=1e-2)
 
 
 def test_a_telephone_passes_the_voice_band_alone() -> None:

@@ -93,12 +93,12 @@ def test_the_teachers_label_holds_its_text_its_end_and_its_best_tokens(teacher: 
 
 
 def test_labels_are_kept_on_disk_by_sound_and_weights(teacher: Checkpoint, tmp_path: Path) -> None:
-    sound = np.zeros(RATE, np.float32)
-    (label,) = LabelCache(tmp_path, teacher).labels([sound], [None])
+    audio = np.zeros(RATE, np.float32)
+    (label,) = LabelCache(tmp_path, teacher).labels([audio], [None])
     again = LabelCache(tmp_path, teacher)
-    assert again.labels([sound], [None])[0].tokens.tolist() == label.tokens.tolist()
+    assert again.labels([audio], [None])[0].tokens.tolist() == label.tokens.tolist()
     assert again._network is None, "read, not computed"
-    again.labels([sound + 0.1, sound], [None, "the cat sat"])
+    again.labels([audio + 0.1, audio], [None, "the cat sat"])
     assert len(list(tmp_path.glob("*.npz"))) == 3
 
 
@@ -334,11 +334,11 @@ def test_a_student_learns_the_teachers_states_of_thirty_seconds(
         cut=0.0,
         augment=Augmentation(lead=0.0, tail=0.0, noise=0.0, reverb=0.0, speed=0.0, telephone=0.0, clipped=0.0),
     )
-    sounds = [read_clip(clip) for clip in clips]
+    recordings = [read_clip(clip) for clip in clips]
 
     def apart(student: Checkpoint) -> float:
-        whole = torch.from_numpy(pad([np.pad(s, (0, CONTEXT - len(s))) for s in sounds])[0])
-        pcm, lengths = map(torch.from_numpy, pad(sounds))
+        whole = torch.from_numpy(pad([np.pad(s, (0, CONTEXT - len(s))) for s in recordings])[0])
+        pcm, lengths = map(torch.from_numpy, pad(recordings))
         with torch.no_grad():
             states, mask = student.network().encode(pcm, lengths)
             wanted = teacher.network().encode(whole)[0][:, : states.shape[1]]

@@ -1,4 +1,4 @@
-"""Hearing in chunks: what the program with state computes is the chunk-masked network on the whole sound."""
+"""Hearing in chunks: what the program with state computes is the chunk-masked network on the whole audio."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_the_whole_clip_is_encoded_as_its_chunks_are(network: Whisper) -> None:
         both, hidden = network.encode(pcm, torch.tensor([320 * 24, 320 * 13]), chunking)
         alone = network.encode(pcm[1:, : 320 * 13], chunking=chunking)[0][0]
     assert both.shape == (2, 24, DIMS.state) and (hidden[1] == 0).sum() == 13
-    assert torch.allclose(both[1, :8], alone[:8], atol=2e-4), "later ones hear the sound end in position 12"
+    assert torch.allclose(both[1, :8], alone[:8], atol=2e-4), "later ones hear the audio end in position 12"
 
 
 def test_positions_may_begin_anywhere(network: Whisper) -> None:

@@ -40,28 +40,28 @@ def test_any_text_round_trips(pruned: checkpoints.Checkpoint, text: str) -> None
 
 def test_every_kept_piece_can_be_written(pruned: checkpoints.Checkpoint) -> None:
     parents = vocabulary._merge_parents(pruned.vocabulary)
-    unreachable = [i for i, piece in enumerate(pruned.vocabulary.pieces) if len(piece) > 1 and len(parents(i)) != 2]
+    unreachable = [i for i, piece in enumerate(pruned.vocabulary.tokens) if len(piece) > 1 and len(parents(i)) != 2]
     assert unreachable == []
 
 
 def test_names_keep_their_capitals(teacher: checkpoints.Checkpoint) -> None:
-    kept = {teacher.vocabulary.pieces[i] for i in vocabulary.select(teacher.vocabulary, 8000)}
+    kept = {teacher.vocabulary.tokens[i] for i in vocabulary.select(teacher.vocabulary, 8000)}
     assert {b" Thursday", b" Monday", b" Tom", b" London", b" the", b" The", b","} <= kept
 
 
 def test_rows_follow_their_tokens(teacher: checkpoints.Checkpoint, pruned: checkpoints.Checkpoint) -> None:
-    old = {piece: i for i, piece in enumerate(teacher.vocabulary.pieces)}
+    old = {piece: i for i, piece in enumerate(teacher.vocabulary.tokens)}
     before, after = teacher.weights["decoder.embedding.weight"], pruned.weights["decoder.embedding.weight"]
     for i in range(0, 5000, 97):
-        assert (after[i] == before[old[pruned.vocabulary.pieces[i]]]).all()
+        assert (after[i] == before[old[pruned.vocabulary.tokens[i]]]).all()
     assert (after[pruned.vocabulary.end] == before[teacher.vocabulary.end]).all()
     assert pruned.dims.vocab == 5004 == len(after)
 
 
 def test_keeping_all_changes_only_the_special_ids(teacher: checkpoints.Checkpoint) -> None:
-    whole, report = vocabulary.prune(teacher, len(teacher.vocabulary.pieces))
-    assert whole.vocabulary.pieces == teacher.vocabulary.pieces
-    assert report.tokens_after == len(whole.vocabulary.pieces) + 4
+    whole, report = vocabulary.prune(teacher, len(teacher.vocabulary.tokens))
+    assert whole.vocabulary.tokens == teacher.vocabulary.tokens
+    assert report.tokens_after == len(whole.vocabulary.tokens) + 4
 
 
 @pytest.mark.parametrize("size", [0, 255, 60_000])

@@ -139,7 +139,7 @@ def test_zeros_stay_where_single_weights_were_pruned(checkpoint: Checkpoint) -> 
 
 
 def test_bad_settings_are_one_sentence(checkpoint: Checkpoint) -> None:
-    with pytest.raises(UsageError, match=r"wanted calibration clips with sound and text, found none"):
+    with pytest.raises(UsageError, match=r"wanted calibration clips with audio and text, found none"):
         round_weights(checkpoint, RoundSettings(PLAN), [])
     with pytest.raises(UsageError, match=r"round\.clips: wanted a whole number of at least 1, found 0"):
         RoundSettings(PLAN, clips=0)

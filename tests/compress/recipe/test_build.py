@@ -151,14 +151,14 @@ def test_missing_weights(place: Path, run: Run) -> None:
         ([{"audio": "gone.wav", "text": "oh no", "duration": 1.5}], "gone.wav cannot be read: it is missing"),
         ([{"audio": "8k.wav", "text": "oh no", "duration": 1.5}], "8k.wav: wanted 16000 Hz, found 8000 Hz; resample"),
         ([{"audio": "text.wav", "text": "oh no", "duration": 1.5}], "text.wav cannot be read"),
-        ([{"text": "oh no"}], 'line 1: wanted "audio" to be the path of a sound'),
+        ([{"text": "oh no"}], 'line 1: wanted "audio" to be the path of an audio file'),
         ([], "has no clip"),
         ([{"audio": "0.wav", "text": "another sentence altogether", "duration": 1.5}], "None of the 1 clips"),
     ],
 )
 def test_a_corpus_without_a_usable_clip(place: Path, run: Run, rows: list[dict[str, Any]], said: str) -> None:
     soundfile.write(place / "corpus" / "8k.wav", np.zeros(12_000), 8_000)
-    (place / "corpus" / "text.wav").write_text("no sound")
+    (place / "corpus" / "text.wav").write_text("no audio")
     (place / "corpus" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert_told(place, run(*build_of(place, recipe(place, TRAINING))), 1, said)
 
@@ -222,12 +222,12 @@ def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
         ({"do": "vocabulary", "size": 100}, "Vocabulary size: wanted 256 to 256 pieces, found 100"),
         ({"do": "round"}, "stage round: wanted settings of plan, clips, ridge, found no plan"),
         ({"do": "round", "plan": {"bits": 5}}, "Weight bits: wanted 4, 8 or 32, found 5"),
-        ({"do": "round", "plan": "quantize"}, "wanted plan to be a table, found 'quantize'"),
+        ({"do": "round", "plan": "quantise"}, "wanted plan to be a table, found 'quantise'"),
         (
             {"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 0},
             "round.clips: wanted a whole number of at least 1",
         ),
-        ({"do": "distill"}, "did you mean 'distill'"),
+        ({"do": "distil"}, "did you mean 'distill'"),
         ({"do": "distill", "epoch": 3}, "found 'epoch'; did you mean 'epochs'"),
         ({**TRAINING, "qat": {"bits": 3}}, "wanted 4, 8 or 32, found 3"),
     ],
@@ -260,7 +260,7 @@ def test_a_recipe_that_cannot_be_read(place: Path, run: Run) -> None:
     assert_told(place, run(*build_of(place, place / "none.toml")), 2, "none.toml cannot be read")
     (place / "broken.toml").write_text("name = ")
     assert_told(place, run(*build_of(place, place / "broken.toml")), 2, "broken.toml cannot be read")
-    (place / "odd.toml").write_text('name = "x"\nteacher = "y"\ncolour = 3\n')
+    (place / "odd.toml").write_text('name = "x"\nteacher = "y"\ncolor = 3\n')
     assert_told(place, run(*build_of(place, place / "odd.toml")), 2, "color")
     (place / "list.toml").write_text('name = "x"\nteacher = "y"\nstages = ["ctc"]\n')
     assert_told(place, run(*build_of(place, place / "list.toml")), 2, "wanted stages to be a list, each a table")

@@ -129,9 +129,9 @@ def test_the_table_has_a_part_a_manifest_and_a_line_a_row() -> None:
 def test_clips_are_joined_without_their_quiet_edges(speech: np.ndarray, tmp_path: Path) -> None:
     wide = np.concatenate([np.zeros(SECOND, np.float32), speech, np.zeros(SECOND, np.float32)])
     assert len(trimmed(wide)) <= len(speech) and np.abs(trimmed(wide)[:512]).max() > 0
-    sound = np.concatenate(list(joined([clip()], 10.0)))
-    assert len(sound) == 10 * SECOND
-    assert np.array_equal(sound[: 2 * len(trimmed(speech))], np.tile(trimmed(speech), 2))
+    audio = np.concatenate(list(joined([clip()], 10.0)))
+    assert len(audio) == 10 * SECOND
+    assert np.array_equal(audio[: 2 * len(trimmed(speech))], np.tile(trimmed(speech), 2))
     soundfile.write(tmp_path / "silence.wav", np.zeros(SECOND, np.float32), SECOND)
     with pytest.raises(DeviceAsrError, match="Nothing is heard"):
         list(joined([Clip(tmp_path / "silence.wav", None, None, 1.0)], 10.0))
@@ -146,15 +146,15 @@ def test_cost_is_counted_between_edges_and_memory_after_the_warm_up() -> None:
     assert (first["from"], first["to"], second["from"], second["to"]) == (0, 5, 5, 10)
     assert first["partials"] == pytest.approx(0.1) and second["partials"] == pytest.approx(0.2)
     assert second["stream"] == pytest.approx(0.05)
-    assert len(cost(marks, (5, 10, 20))) == 2, "there is no sound up to 20 s"
+    assert len(cost(marks, (5, 10, 20))) == 2, "there is no audio up to 20 s"
     assert memory(marks)["slope_bytes_per_hour"] == pytest.approx(3_600_000)
     assert memory(marks)["first_bytes"] == 1_003_000
-    with pytest.raises(DeviceAsrError, match="Too little sound"):
+    with pytest.raises(DeviceAsrError, match="Too little audio"):
         memory(marks[:2])
 
 
-def test_speech_without_a_pause_ends_phrases_by_their_length_alone(bundle: Path) -> None:
-    flags = {"model.name": str(bundle), "model.threads": 1, "endpoint.longest_phrase_s": 5.0}
+def test_speech_without_a_pause_ends_utterances_by_their_length_alone(bundle: Path) -> None:
+    flags = {"model.name": str(bundle), "model.threads": 1, "endpoint.longest_utterance_s": 5.0}
     timed = timed_recognizer(load(str(bundle)), without_pauses(load_config(environ={}, flags=flags).config))
     marks = list(feed(timed, [clip()], 12.0))
     assert [mark.at for mark in marks] == [float(at) for at in range(1, 13)]
@@ -171,7 +171,7 @@ def test_soak_feeds_the_recognizer_alone_and_tells_the_slope(bundle: Path, manif
     assert 5e7 < kept["first_bytes"] <= kept["max_bytes"] and "slope_bytes_per_hour" in kept
     text = CliRunner().invoke(soak, arguments, catch_exceptions=False).output
     assert "memory slope" in text and "0.2 min of speech without a pause" in text
-    assert isinstance(CliRunner().invoke(soak, [*arguments, "--sound", "x.wav"]).exception, UsageError)
+    assert isinstance(CliRunner().invoke(soak, [*arguments, "--audio", "x.wav"]).exception, UsageError)
 
 
 def test_the_figure_shows_both_policies(bundle: Path, manifest: Path, tmp_path: Path) -> None:

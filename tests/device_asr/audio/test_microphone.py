@@ -181,7 +181,7 @@ def test_a_paused_microphone_hears_nothing_and_tells_where(microphone: VirtualMi
 
 
 class Hearing:
-    """A stand-in recognizer that finishes one phrase of all sound since the last `finish`."""
+    """A stand-in recognizer that finishes one utterance of all audio since the last `finish`."""
 
     partial_interval: float | None = None
     speech_probability = 0.0
@@ -201,7 +201,7 @@ class Hearing:
         return [Final(0, "heard", start, self.time, self.time, (), 1.0)] if self.time > start else []
 
 
-def test_unplugged_in_mid_phrase_the_phrase_is_finished_and_the_device_is_taken_up_on_its_return(
+def test_unplugged_in_mid_utterance_the_utterance_is_finished_and_the_device_is_taken_up_on_its_return(
     microphone: VirtualMicrophone, tone: Path
 ) -> None:
     deliveries: list[Delivery] = []
@@ -247,14 +247,14 @@ def test_a_stream_that_stalls_is_left_after_a_second(microphone: VirtualMicropho
     try:
         assert until(lambda: "device_lost" in listener.notices, 4)
         assert 0.9 < time.monotonic() - stalled < 2.0
-        assert until(lambda: listener.chunks[-1].reason == "unplugged"), "the phrase ends first"
+        assert until(lambda: listener.chunks[-1].reason == "unplugged"), "the utterance ends first"
     finally:
         microphone.thaw()
     assert until(lambda: listener.notices.count("device_opened") == 2)
     time.sleep(0.5)
     listener.close()
     told = [(chunk.reason, chunk.lost > 1) for chunk in listener.chunks if chunk.reason]
-    assert told == [("unplugged", False), ("unplugged", True)], "one ends the phrase, one tells what was lost"
+    assert told == [("unplugged", False), ("unplugged", True)], "one ends the utterance, one tells what was lost"
 
 
 def test_another_device_is_taken_on_demand(microphone: VirtualMicrophone) -> None:
@@ -338,12 +338,12 @@ def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unpl
     from jiwer import wer
     from whisper_normalizer.english import EnglishTextNormalizer
 
-    sound, rate = soundfile.read(ROOT / "assets" / "letter.flac")
+    audio, rate = soundfile.read(ROOT / "assets" / "letter.flac")
     lines = [line.split("\t") for line in (ROOT / "assets" / "letter.tsv").read_text().splitlines()[:4]]
     pause, end = (float(lines[1][1]) + float(lines[2][0])) / 2, float(lines[3][1]) + 0.5
     first, second = tmp_path / "first.wav", tmp_path / "second.wav"
-    soundfile.write(first, sound[: int(pause * rate)], rate)
-    soundfile.write(second, sound[int(pause * rate) : int(end * rate)], rate)
+    soundfile.write(first, audio[: int(pause * rate)], rate)
+    soundfile.write(second, audio[int(pause * rate) : int(end * rate)], rate)
     listening = subprocess.Popen(
         [sys.executable, "-m", "device_asr.cli", "listen", "--format", "jsonl"],
         env=microphone.env,
@@ -353,7 +353,7 @@ def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unpl
     )
     time.sleep(1.0)  # less than the model needs: what is said before it is ready counts too
     microphone.play(first, wait=True)
-    microphone.unplug()  # within the hang-over: the phrase is still open
+    microphone.unplug()  # within the hang-over: the utterance is still open
     time.sleep(1.5)
     microphone.plug()
     time.sleep(2.0)

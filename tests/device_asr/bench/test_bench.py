@@ -27,10 +27,10 @@ from device_asr.bench import suite
 from device_asr.bench.custom import Recall, occurrences, recall
 from device_asr.bench.live import files_live, microphone_live, share_out
 from device_asr.bench.memory import peak_memory
-from device_asr.bench.noise import KINDS, LEVELS_DB, generate, hear_noise
+from device_asr.bench.noise import KINDS, LEVELS_DB, generate, recognize_noise
 from device_asr.bench.peer import Peer
 from device_asr.bench.report import corpus_record, table
-from device_asr.bench.run import CHUNK, Corpus, hear
+from device_asr.bench.run import CHUNK, Corpus, recognize
 from device_asr.bundle.bundle import find_bundles
 from device_asr.commands.bench import command
 from device_asr.config import Config
@@ -40,7 +40,7 @@ from device_asr.hotwords.words import Hotword
 from device_asr.metrics.clips import Clip, ManifestError
 from device_asr.recognition.recognizer import StreamingRecognizer
 from tests.support.paths import ASSETS
-from tests.support.utterance_counter import PhraseCounter, silence, speech
+from tests.support.utterance_counter import UtteranceCounter, silence, speech
 from tests.support.virtual_microphone import VirtualMicrophone, missing
 
 LETTER = ASSETS / "letter.flac"
@@ -53,8 +53,8 @@ needs_model = pytest.mark.skipif(
 )
 
 
-def phrase(*words: tuple[str, float], at: float, compute: float = 0.0) -> list[Event]:
-    """A phrase from 0.5 s: one partial of the first word at 1.0 s, the Final at `at`."""
+def utterance(*words: tuple[str, float], at: float, compute: float = 0.0) -> list[Event]:
+    """An utterance from 0.5 s: one partial of the first word at 1.0 s, the Final at `at`."""
     spoken = tuple(Word(text, end - 0.2, end, 0.9) for text, end in words)
     return [
         SpeechStarted(0, 0.5),
@@ -65,7 +65,7 @@ def phrase(*words: tuple[str, float], at: float, compute: float = 0.0) -> list[E
 
 
 class Scripted:
-    """A stand-in recognizer: each sound's events come when as much was fed, the rest with `finish`."""
+    """A stand-in recognizer: each audio's events come when as much was fed, the rest with `finish`."""
 
     speech_probability = 0.0
     partial_interval: float | None = 0.48
@@ -119,17 +119,17 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
 def test_a_sound_is_fed_as_a_microphone_would_with_silence_behind_it() -> None:
     recognizer = Scripted([])
-    hear(recognizer, np.zeros(1000, np.float32), tail=0.5)
+    recognize(recognizer, np.zeros(1000, np.float32), tail=0.5)
     assert recognizer.chunks == [CHUNK] * 17 + [9000 - 17 * CHUNK]
 
 
 def test_the_tail_costs_computation_but_is_not_counted_as_sound() -> None:
-    heard = hear(Scripted([], cost=0.001), np.zeros(16_000, np.float32), tail=1.0)
+    heard = recognize(Scripted([], cost=0.001), np.zeros(16_000, np.float32), tail=1.0)
     assert heard.seconds == 1.0 and heard.compute >= 0.06
 
 
 def test_every_figure_of_a_corpus_follows_from_its_events(tmp_path: Path, bench: Callable[..., Result]) -> None:
-    script = phrase(("Hello", 1.1), ("word.", 1.5), at=2.2, compute=0.4)
+    script = utterance(("Hello", 1.1), ("word.", 1.5), at=2.2, compute=0.4)
     manifest = corpus(tmp_path, "hello world", "hello world", None)
     result = bench(Scripted(script, script, script, []), manifest, "--json")  # the first is heard twice: warm-up
     found = json.loads(result.stdout)
@@ -149,7 +149,7 @@ def test_every_figure_of_a_corpus_follows_from_its_events(tmp_path: Path, bench:
 def test_a_final_forced_by_the_end_of_a_clip_is_not_counted_as_finalization(
     tmp_path: Path, bench: Callable[..., Result]
 ) -> None:
-    script = phrase(("Hello", 1.1), at=9.0)
+    script = utterance(("Hello", 1.1), at=9.0)
     found = json.loads(bench(Scripted(script, script), corpus(tmp_path, "hello"), "--json", "--tail", 0).stdout)
     (measured,) = found["corpora"]
     assert measured["finals"] == 1 and measured["finalization"]["n"] == 0
@@ -158,7 +158,7 @@ def test_a_final_forced_by_the_end_of_a_clip_is_not_counted_as_finalization(
 def test_the_table_is_plain_aligned_and_says_where_word_ends_come_from(
     tmp_path: Path, bench: Callable[..., Result]
 ) -> None:
-    script = phrase(("Hello", 1.1), at=2.2, compute=0.4)
+    script = utterance(("Hello", 1.1), at=2.2, compute=0.4)
     text = bench(Scripted(script, script), corpus(tmp_path, "hello")).stdout
     lines = text.splitlines()
     body = lines[2 : lines.index("", 2)]
@@ -170,7 +170,7 @@ def test_the_table_is_plain_aligned_and_says_where_word_ends_come_from(
 
 
 def test_details_hold_one_record_a_clip(tmp_path: Path, bench: Callable[..., Result]) -> None:
-    script, detail = phrase(("Hello", 1.1), at=2.2), tmp_path / "detail.jsonl"
+    script, detail = utterance(("Hello", 1.1), at=2.2), tmp_path / "detail.jsonl"
     bench(Scripted(script, script, []), corpus(tmp_path, "hello", "two words"), "--detail", detail)
     first, second = map(json.loads, detail.read_text().splitlines())
     assert first["text"] == "Hello" and first["wer"] == 0 and first["finals"][0]["words"][0]["end"] == 1.1
@@ -209,8 +209,8 @@ def test_custom_words_are_counted_as_whole_words_however_they_are_written() -> N
 
 
 def test_custom_words_are_measured_with_and_without_the_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = phrase(("Prea", 1.1), ("said.", 1.5), at=2.2)
-    custom = phrase(("Pria", 1.1), ("Zurich.", 1.5), at=2.2)
+    plain = utterance(("Prea", 1.1), ("said.", 1.5), at=2.2)
+    custom = utterance(("Pria", 1.1), ("Zurich.", 1.5), at=2.2)
 
     def from_config(config: Config) -> Scripted:
         # the first clip is heard twice where it is measured: warm-up
@@ -263,7 +263,7 @@ def test_combinations_that_mean_nothing_are_usage_errors(
 def test_a_missing_sound_is_told_before_anything_is_measured(tmp_path: Path, bench: Callable[..., Result]) -> None:
     manifest = corpus(tmp_path, "a", "b")
     (tmp_path / "1.wav").unlink()
-    with pytest.raises(ManifestError, match=r"clip 2: the sound .*1\.wav is missing"):
+    with pytest.raises(ManifestError, match=r"clip 2: the audio .*1\.wav is missing"):
         bench(Scripted(), manifest)
 
 
@@ -276,11 +276,11 @@ def test_measuring_is_silent_on_standard_error_in_a_pipe(tmp_path: Path, bench: 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_noise_is_repeatable_as_long_as_asked_and_within_range(kind: str) -> None:
-    sound = np.concatenate(list(generate(kind, 21.5)))
-    assert sound.dtype == np.float32 and len(sound) == 21.5 * SAMPLE_RATE
-    assert np.abs(sound).max() <= 1
-    assert np.array_equal(sound, np.concatenate(list(generate(kind, 21.5))))
-    assert np.any(sound) == (kind != "silence")
+    audio = np.concatenate(list(generate(kind, 21.5)))
+    assert audio.dtype == np.float32 and len(audio) == 21.5 * SAMPLE_RATE
+    assert np.abs(audio).max() <= 1
+    assert np.array_equal(audio, np.concatenate(list(generate(kind, 21.5))))
+    assert np.any(audio) == (kind != "silence")
 
 
 def test_noise_comes_at_several_levels() -> None:
@@ -309,20 +309,20 @@ def test_words_made_of_noise_are_counted_in_finals_and_while_they_are_shown() ->
         Partial(1, "you", "", 0, 3, 3.0),
         Final(1, "Thank you.", 0, 3, 4.0, (), 1.0),
     ]
-    found = hear_noise(Scripted(script), "silence", 10)
+    found = recognize_noise(Scripted(script), "silence", 10)
     assert found.words == 2 and found.partial_words == 4 and found.texts == ("Thank you.",)
 
 
 @needs_model
 def test_the_shipped_model_makes_no_word_of_noise() -> None:
     recognizer = StreamingRecognizer.from_config(Config())
-    assert [hear_noise(recognizer, kind, 10).words for kind in KINDS] == [0] * len(KINDS)
+    assert [recognize_noise(recognizer, kind, 10).words for kind in KINDS] == [0] * len(KINDS)
 
 
 # --- real time -------------------------------------------------------------------------------------
 
 
-def test_in_real_time_latencies_are_on_the_wall_clock_and_phrases_find_their_clip(tmp_path: Path) -> None:
+def test_in_real_time_latencies_are_on_the_wall_clock_and_utterances_find_their_clip(tmp_path: Path) -> None:
     clips = []
     for number, length in enumerate((0.32, 0.64)):
         path = tmp_path / f"{number}.wav"
@@ -330,7 +330,7 @@ def test_in_real_time_latencies_are_on_the_wall_clock_and_phrases_find_their_cli
         clips.append(Clip(path, f"{length:.3f}"))
     found = Corpus("corpus")
     began = time.monotonic()
-    run = files_live(clips, PhraseCounter(cost=lambda: 0.01), Config(), found, tail=0.64)
+    run = files_live(clips, UtteranceCounter(cost=lambda: 0.01), Config(), found, tail=0.64)
     assert time.monotonic() - began >= 2.24
     assert [result.heard.text for result in found.results] == ["0.320", "0.640"]
     assert corpus_record(found)["wer"] == 0
@@ -340,7 +340,7 @@ def test_in_real_time_latencies_are_on_the_wall_clock_and_phrases_find_their_cli
     assert found.compute >= 0.01 * 2.24 / 0.032 * 0.9
 
 
-def test_a_phrase_belongs_to_the_clip_that_was_playing() -> None:
+def test_a_utterance_belongs_to_the_clip_that_was_playing() -> None:
     finals = [Final(0, str(start), start, start + 1, start + 2, (), 1.0) for start in (0.2, 4.9, 5.1, 9.0)]
     clips = [Clip(LETTER), Clip(LETTER)]
     assert [result.heard.text for result in share_out(clips, [0.0, 5.0], finals)] == ["0.2", "4.9 5.1 9.0"]
@@ -362,14 +362,14 @@ def test_through_a_real_microphone_each_clip_is_played_and_heard(
         found = Corpus("corpus")
         run = microphone_live(
             [Clip(path), Clip(path)],
-            PhraseCounter(),
+            UtteranceCounter(),
             Config(),
             found,
             1.0,
             ["paplay", "--device=vmic", "--latency-msec=60"],
         )
         with pytest.raises(DeviceAsrError, match="exit code"):
-            microphone_live([Clip(path)], PhraseCounter(), Config(), Corpus("again"), 0.1, ["false"])
+            microphone_live([Clip(path)], UtteranceCounter(), Config(), Corpus("again"), 0.1, ["false"])
     lengths = [float(text) for result in found.results for text in result.heard.text.split()]
     assert len(found.results) == 2 and sum(lengths) == pytest.approx(2.0, abs=0.3)
     assert run.overflows == 0 and run.wall > 5
@@ -414,7 +414,7 @@ def test_the_teachers_texts_stand_beside_ours(
 ) -> None:
     monkeypatch.setattr(suite, "check_installed", lambda: None)
     monkeypatch.setattr(suite, "teacher_texts", lambda manifest, clips, threads: iter(["Hello two", "words"]))
-    script = phrase(("Hello", 1.1), at=2.2)
+    script = utterance(("Hello", 1.1), at=2.2)
     found = json.loads(
         bench(Scripted(script, script, script), corpus(tmp_path, "hello", "two words"), "--teacher", "--json").stdout
     )
@@ -425,9 +425,9 @@ def test_the_teachers_texts_stand_beside_ours(
 
 @needs_peer
 def test_the_peer_hears_in_its_own_process_and_ends_with_it() -> None:
-    sound, _ = soundfile.read(LETTER, frames=4 * SAMPLE_RATE, dtype="float32")
+    audio, _ = soundfile.read(LETTER, frames=4 * SAMPLE_RATE, dtype="float32")
     with Peer(threads=1) as peer:
-        heard = peer.transcribe(sound)
+        heard = peer.transcribe(audio)
         (child,) = [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]
         assert peer.peak_memory() > 50 * 2**20
     assert "thank you for sending" in heard.text.lower() and heard.compute > 0
@@ -438,7 +438,7 @@ def test_the_peer_hears_in_its_own_process_and_ends_with_it() -> None:
 def test_both_hear_the_same_clips_and_ratios_are_of_their_computation(
     tmp_path: Path, bench: Callable[..., Result]
 ) -> None:
-    script = phrase(("Hello", 1.1), at=1.5, compute=0.3)
+    script = utterance(("Hello", 1.1), at=1.5, compute=0.3)
     result = bench(
         Scripted(script, script, script),
         corpus(tmp_path, "hello", "hello"),
@@ -548,7 +548,7 @@ def test_the_shipped_model_hears_the_letter(letter: Path) -> None:
     result = CliRunner().invoke(command, [str(letter), "--json"], catch_exceptions=False)
     (found,) = json.loads(result.stdout)["corpora"]
     assert found["wer"] <= 0.15 and found["loops"] == 0
-    assert found["finals"] == found["phrases"] >= 5
+    assert found["finals"] == found["utterances"] >= 5
     assert 0 < found["rtf"] < 1 and found["flicker"] <= found["flicker_strict"]
     assert 0.5 < found["finalization"]["p50"] < 1.5
 

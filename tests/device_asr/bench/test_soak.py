@@ -49,17 +49,17 @@ def test_figures_are_of_the_time_between_the_first_sample_and_the_last() -> None
 def test_what_cannot_be_measured_is_told_before_the_minutes(tmp_path: Path) -> None:
     asked = CliRunner().invoke(command, ["--device", "vmic"])
     assert isinstance(asked.exception, UsageError) and "--player" in str(asked.exception)
-    asked = CliRunner().invoke(command, ["--sound", str(tmp_path / "absent.flac")])
+    asked = CliRunner().invoke(command, ["--audio", str(tmp_path / "absent.flac")])
     assert isinstance(asked.exception, AudioError)
     assert CliRunner().invoke(command, ["--minutes", "0"]).exit_code == 2
 
 
 def test_an_interface_that_ends_before_its_time_is_told(tmp_path: Path) -> None:
-    sound = tmp_path / "tone.wav"
-    soundfile.write(sound, np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
+    audio = tmp_path / "tone.wav"
+    soundfile.write(audio, np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
     config = tmp_path / "config.toml"
     config.write_text('[interface]\nkeys = { pause = "m" }\n')
-    asked = CliRunner().invoke(command, ["--sound", str(sound), "--config", str(config)])
+    asked = CliRunner().invoke(command, ["--audio", str(audio), "--config", str(config)])
     assert isinstance(asked.exception, DeviceAsrError) and "already means: pause" in str(asked.exception)
 
 

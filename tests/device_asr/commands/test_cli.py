@@ -73,8 +73,8 @@ def test_any_rate_and_channel_count(name: str, rate: int, channels: int, tmp_pat
     import soxr
 
     pcm, _ = soundfile.read(TIMER, dtype="float32")
-    sound = np.repeat(soxr.resample(pcm, 16_000, rate)[:, None], channels, axis=1)
-    soundfile.write(tmp_path / name, sound, rate)
+    audio = np.repeat(soxr.resample(pcm, 16_000, rate)[:, None], channels, axis=1)
+    soundfile.write(tmp_path / name, audio, rate)
     done = run("transcribe", str(tmp_path / name))
     assert done.returncode == 0 and "timer" in done.stdout.lower()
 
@@ -111,8 +111,8 @@ def test_timing_is_one_json_object() -> None:
 # -- bad input ---------------------------------------------------------------------------------------
 
 
-def write(path: Path, sound: np.ndarray, rate: int = 16_000, subtype: str | None = None) -> str:
-    soundfile.write(path, sound, rate, subtype=subtype)
+def write(path: Path, audio: np.ndarray, rate: int = 16_000, subtype: str | None = None) -> str:
+    soundfile.write(path, audio, rate, subtype=subtype)
     return str(path)
 
 
@@ -122,11 +122,11 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 
 def test_a_header_without_sound(tmp_path: Path) -> None:
-    assert_told(run("transcribe", write(tmp_path / "a.wav", np.zeros(0))), 1, "a header and no sound")
+    assert_told(run("transcribe", write(tmp_path / "a.wav", np.zeros(0))), 1, "a header and no audio")
 
 
 def test_one_sample_and_silence_make_no_words(tmp_path: Path) -> None:
-    for count, sentence in ((1, "1 sample of sound (0.062 ms), too short for a word"), (48_000, "digital silence")):
+    for count, sentence in ((1, "1 sample of audio (0.062 ms), too short for a word"), (48_000, "digital silence")):
         done = run("transcribe", write(tmp_path / "a.wav", np.zeros(count)))
         assert_told(done, 0, sentence)
         assert done.stdout == "" and done.stderr.count("\n") == 1
@@ -174,9 +174,9 @@ def test_clipping_is_told(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_file(tmp_path: Path) -> None:
-    assert_told(run("transcribe", str(tmp_path)), 1, "a folder; wanted a sound file")
+    assert_told(run("transcribe", str(tmp_path)), 1, "a folder; wanted an audio file")
     assert_told(run("transcribe", str(tmp_path / "x.wav")), 1, "no such file")
-    assert_told(run("transcribe", __file__), 1, "not a sound that can be read (Format not recognized)", "ffmpeg")
+    assert_told(run("transcribe", __file__), 1, "not an audio file that can be read (Format not recognised)", "ffmpeg")
 
 
 def unprivileged() -> tuple[str, ...]:
@@ -212,7 +212,7 @@ def test_a_model_that_may_not_be_read(bundle: Path) -> None:
 
 
 def test_nothing_on_standard_input() -> None:
-    assert_told(run("transcribe", "-", stdin=b""), 1, "no sound came", "ffmpeg")
+    assert_told(run("transcribe", "-", stdin=b""), 1, "no audio came", "ffmpeg")
 
 
 def test_a_file_with_a_header_on_standard_input() -> None:
@@ -349,7 +349,7 @@ def test_a_missing_file_a_broken_manifest_and_no_bundle_are_told(bundle: Path) -
     assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "manifest.json cannot be read")
     done = run("transcribe", TIMER, TIMER, "--model", "nothing")
     assert_told(done, 1, "models list", "en-tiny")
-    assert done.stderr.count("\n") == 1  # once, not for each sound
+    assert done.stderr.count("\n") == 1  # once, not for each audio
 
 
 def test_models_are_listed_shown_and_verified() -> None:

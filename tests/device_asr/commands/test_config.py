@@ -19,7 +19,7 @@ def test_the_commented_file_holds_every_setting_and_changes_none(tmp_path: Path)
     path.write_text(commented_file())
     assert config.load(path, environ={}).config == config.Config()
     named = re.findall(r"(?m)^# (\w+) = ", path.read_text())
-    assert named == [knob.key.split(".")[1] for knob in config.describe()]
+    assert named == [setting.key.split(".")[1] for setting in config.describe()]
 
 
 @pytest.mark.parametrize("arguments", [["--init"], ["--init", "--config", "FILE"], ["--config", "FILE", "--init"]])

@@ -23,7 +23,7 @@ from device_asr.dictation.state import Delivery, Notice
 from device_asr.errors import DeviceAsrError, DeviceError, OutputError
 from device_asr.events import AudioGap, Partial, from_record
 from tests.support.paths import ROOT
-from tests.support.utterance_counter import PhraseCounter, Sound, silence, speech
+from tests.support.utterance_counter import Audio, UtteranceCounter, silence, speech
 
 TWO_PHRASES = np.concatenate([speech(0.5), silence(0.1), speech(0.3), silence(0.1)])
 
@@ -38,19 +38,19 @@ def heard(
     format: str = "txt",
     err: io.StringIO | None = None,
     handovers: list[Handover] | None = None,
-    **sound: float,
+    **audio: float,
 ) -> str:
     out = io.StringIO()
     listen(
-        RealtimeSource(Sound(pcm, **sound)),
-        PhraseCounter,
+        RealtimeSource(Audio(pcm, **audio)),
+        UtteranceCounter,
         Config(),
         Printer(format, out, err or io.StringIO(), handovers or []),
     )
     return out.getvalue()
 
 
-def test_text_is_one_phrase_a_line_and_a_pipe_sees_nothing_else() -> None:
+def test_text_is_one_utterance_a_line_and_a_pipe_sees_nothing_else() -> None:
     err = io.StringIO()
     assert heard(TWO_PHRASES, err=err) == "0.500\n0.300\n"
     assert err.getvalue() == ""
@@ -76,11 +76,11 @@ def test_lost_sound_and_a_lost_device_are_told_in_a_pipe_too() -> None:
     printer.show(Delivery(Notice("device_lost", "The microphone is gone."), 0.0))
     printer.show(Delivery(Notice("device_opened", "Listening."), 0.0))
     printer.show(Delivery(Partial(0, "a", "", 0, 1, 1), 0.0))
-    assert err.getvalue() == "250 ms of sound were lost (overflow).\nThe microphone is gone.\n"
+    assert err.getvalue() == "250 ms of audio were lost (overflow).\nThe microphone is gone.\n"
     assert from_record(json.loads(out.getvalue())) == AudioGap(1.0, 0.25)
 
 
-def test_ctrl_c_finishes_the_phrase() -> None:
+def test_ctrl_c_finishes_the_utterance() -> None:
     threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
     text = heard(speech(5.0))
@@ -89,7 +89,7 @@ def test_ctrl_c_finishes_the_phrase() -> None:
 
 
 def test_a_second_ctrl_c_ends_at_once() -> None:
-    class Slow(PhraseCounter):
+    class Slow(UtteranceCounter):
         def finish(self) -> list:
             time.sleep(2)
             return super().finish()
@@ -98,7 +98,7 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
         threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        listen(RealtimeSource(Sound(speech(5.0))), Slow, Config(), Printer("txt", io.StringIO(), io.StringIO(), []))
+        listen(RealtimeSource(Audio(speech(5.0))), Slow, Config(), Printer("txt", io.StringIO(), io.StringIO(), []))
     assert time.monotonic() - began < 1.5
 
 
@@ -106,8 +106,8 @@ def test_a_failure_comes_after_what_was_said() -> None:
     out = io.StringIO()
     with pytest.raises(DeviceAsrError, match=r"The disk was pulled out\."):
         listen(
-            RealtimeSource(Sound(speech(1.0), fails_at=0.3)),
-            PhraseCounter,
+            RealtimeSource(Audio(speech(1.0), fails_at=0.3)),
+            UtteranceCounter,
             Config(),
             Printer("txt", out, io.StringIO(), []),
         )
@@ -117,7 +117,7 @@ def test_a_failure_comes_after_what_was_said() -> None:
 def test_a_full_disk_is_a_sentence() -> None:
     full = io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True)
     with pytest.raises(OutputError, match="No space left"):
-        listen(RealtimeSource(Sound(TWO_PHRASES)), PhraseCounter, Config(), Printer("txt", full, io.StringIO(), []))
+        listen(RealtimeSource(Audio(TWO_PHRASES)), UtteranceCounter, Config(), Printer("txt", full, io.StringIO(), []))
 
 
 def test_each_final_is_given_to_a_command_in_order(tmp_path: Path) -> None:
@@ -181,9 +181,9 @@ def test_a_reader_that_leaves_is_no_failure() -> None:
         "import device_asr.audio.microphone as m, device_asr.dictation.remote as r\n"
         "from tests.support.utterance_counter import *; from device_asr.audio.realtime import RealtimeSource\n"
         "import numpy as np\n"
-        "m.MicrophoneSource = lambda audio: RealtimeSource(Sound(np.tile(np.concatenate("
+        "m.MicrophoneSource = lambda audio: RealtimeSource(Audio(np.tile(np.concatenate("
         "[speech(.05), silence(.05)]), 100)))\n"
-        "r.load = lambda config: PhraseCounter()\n"
+        "r.load = lambda config: UtteranceCounter()\n"
         "from device_asr.cli import main; main(['listen'])"
     )
     shell = f'{sys.executable} -c "$PROGRAM" | head -1; echo ${{PIPESTATUS[0]}}'

@@ -1,4 +1,4 @@
-"""Sessions on disk: what was said survives a kill, edits come after, sound can be kept."""
+"""Sessions on disk: what was said survives a kill, edits come after, audio can be kept."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from device_asr.dictation.history import SessionWriter
 writer = SessionWriter(Path(sys.argv[1]), record=True)
 for n in range(20):
     writer.audio(np.full(8000, 0.1, np.float32))
-    writer.final(final(f"Phrase {{n}}.", n, n + 0.5, n))
+    writer.final(final(f"Utterance {{n}}.", n, n + 0.5, n))
 writer.edit(3, "Edited.")
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -43,10 +43,10 @@ def test_every_final_and_edit_is_there_after_kill_9(tmp_path: Path) -> None:
     assert result.returncode == -signal.SIGKILL, result.stderr.decode()
     session = find(tmp_path, "last")
     texts = [line.text for line in session.lines]
-    assert texts == [f"Phrase {n}." if n != 3 else "Edited." for n in range(20)]
+    assert texts == [f"Utterance {n}." if n != 3 else "Edited." for n in range(20)]
     assert session.recording is not None
-    with wave.open(str(session.recording)) as sound:
-        assert sound.getnframes() >= 9 * 16_000, "at most the last second of ten is missing"
+    with wave.open(str(session.recording)) as audio:
+        assert audio.getnframes() >= 9 * 16_000, "at most the last second of ten is missing"
 
 
 def run(folder: Path, *arguments: str) -> Result:
@@ -96,7 +96,7 @@ def test_a_session_begun_later_counts_its_times_from_there(tmp_path: Path) -> No
     assert load(writer.path).lines[0].final == own
 
 
-def test_where_a_phrase_was_cut_short_is_kept_for_the_replay(tmp_path: Path) -> None:
+def test_where_a_utterance_was_cut_short_is_kept_for_the_replay(tmp_path: Path) -> None:
     writer = SessionWriter(tmp_path)
     writer.final(final("One.", 0, 1))
     writer.final(final("Two.", 2, 3), cut_short=True)
@@ -110,8 +110,8 @@ def test_an_empty_session_leaves_nothing_and_a_recording_keeps_it(tmp_path: Path
     writer.audio(np.array([0.5, -0.5, 1.0], np.float32))
     writer.close()
     writer.close()
-    with wave.open(str(writer.path.with_suffix(".wav"))) as sound:
-        assert np.frombuffer(sound.readframes(9), "<i2").tolist() == [16384, -16384, 32767]
+    with wave.open(str(writer.path.with_suffix(".wav"))) as audio:
+        assert np.frombuffer(audio.readframes(9), "<i2").tolist() == [16384, -16384, 32767]
     if os.name == "posix":
         modes = {path.suffix: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
         assert modes == {".jsonl": 0o600, ".wav": 0o600}, "nobody else reads or hears it"

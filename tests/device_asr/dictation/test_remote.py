@@ -18,10 +18,10 @@ from device_asr.dictation.remote import RemoteRecognizer
 from device_asr.dictation.session import Delivery, LiveSession
 from device_asr.errors import BundleError, DeviceAsrError
 from device_asr.events import AudioGap, Event, Failed, Final
-from tests.support.utterance_counter import PhraseCounter, Sound, silence, speech
+from tests.support.utterance_counter import Audio, UtteranceCounter, silence, speech
 
 
-class Holding(PhraseCounter):
+class Holding(UtteranceCounter):
     """Holds the interpreter's lock for 250 ms a call, as ExecuTorch does for a long encoding."""
 
     def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
@@ -29,29 +29,29 @@ class Holding(PhraseCounter):
         return super().feed(pcm, backlog=backlog)
 
 
-class Crashing(PhraseCounter):
+class Crashing(UtteranceCounter):
     def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
         os.kill(os.getpid(), signal.SIGSEGV)
         return []
 
 
-class Failing(PhraseCounter):
+class Failing(UtteranceCounter):
     def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
         raise ValueError("wanted finite samples")
 
 
-class Obeying(PhraseCounter):
+class Obeying(UtteranceCounter):
     def gap(self, lost: float, reason: str = "overflow") -> list[Event]:
         return [AudioGap(self.partial_interval or -1.0, lost, reason)]
 
 
-def no_bundle() -> PhraseCounter:
+def no_bundle() -> UtteranceCounter:
     raise BundleError("The bundle en-tiny lacks encode.")
 
 
 def test_the_same_events_as_in_this_process() -> None:
     pcm = np.concatenate([speech(0.5), silence(0.1), speech(0.3)])
-    local, remote = PhraseCounter(), RemoteRecognizer(PhraseCounter)
+    local, remote = UtteranceCounter(), RemoteRecognizer(UtteranceCounter)
     try:
         for at in range(0, len(pcm), 512):
             piece = pcm[at : at + 512]
@@ -106,7 +106,7 @@ def test_a_crash_is_a_sentence_and_not_the_end_of_the_interface(recognizer: type
         RemoteRecognizer(recognizer).feed(speech(0.032))
     deliveries: list[Delivery] = []
     session = LiveSession(
-        RealtimeSource(Sound(speech(1.0))), lambda: RemoteRecognizer(recognizer), Config(), deliveries.append
+        RealtimeSource(Audio(speech(1.0))), lambda: RemoteRecognizer(recognizer), Config(), deliveries.append
     )
     session.start()
     assert session.wait(20)
@@ -119,7 +119,7 @@ def test_a_session_ends_the_process_it_started() -> None:
     deliveries: list[Delivery] = []
     before = {child.pid for child in psutil.Process().children()}
     session = LiveSession(
-        RealtimeSource(Sound(speech(0.5))), lambda: RemoteRecognizer(PhraseCounter), Config(), deliveries.append
+        RealtimeSource(Audio(speech(0.5))), lambda: RemoteRecognizer(UtteranceCounter), Config(), deliveries.append
     )
     session.start()
     assert session.wait(20)

@@ -24,32 +24,32 @@ from device_asr.errors import BundleError, DeviceError
 from device_asr.events import AudioGap, Event, Failed, Final
 from device_asr.metrics.latency import LatencyMeter
 from tests.support.paths import ASSETS
-from tests.support.utterance_counter import PhraseCounter, Sound, silence, speech
+from tests.support.utterance_counter import Audio, UtteranceCounter, silence, speech
 
 
 class Run:
-    """A session over a sound, and what it delivered."""
+    """A session over an audio file, and what it delivered."""
 
     def __init__(
         self,
         pcm: np.ndarray,
-        recognizer: PhraseCounter | None = None,
+        recognizer: UtteranceCounter | None = None,
         *,
         config: Config | None = None,
         load: Callable[[], None] = lambda: None,
         fails_at: float | None = None,
     ) -> None:
-        self.recognizer = recognizer or PhraseCounter()
+        self.recognizer = recognizer or UtteranceCounter()
         self.deliveries: list[Delivery] = []
-        self.sound = Sound(pcm, fails_at=fails_at)
+        self.audio = Audio(pcm, fails_at=fails_at)
         self.heard: list[AudioChunk] = []
 
-        def make() -> PhraseCounter:
+        def make() -> UtteranceCounter:
             load()
             return self.recognizer
 
         self.session = LiveSession(
-            RealtimeSource(self.sound), make, config or Config(), self.deliveries.append, on_audio=self.heard.append
+            RealtimeSource(self.audio), make, config or Config(), self.deliveries.append, on_audio=self.heard.append
         )
         self.session.start()
 
@@ -63,7 +63,7 @@ class Run:
         return [notice.kind for notice in self.of(Notice)]
 
 
-def test_a_sound_is_heard_at_the_speed_of_sound_and_every_phrase_is_delivered() -> None:
+def test_a_sound_is_heard_at_the_speed_of_sound_and_every_utterance_is_delivered() -> None:
     began = time.monotonic()
     run = Run(np.concatenate([speech(0.32), silence(0.32), speech(0.32)]))
     assert run.session.wait(10)
@@ -73,7 +73,7 @@ def test_a_sound_is_heard_at_the_speed_of_sound_and_every_phrase_is_delivered() 
     state = run.session.state
     assert (state.phase, state.backlog, state.lost) == ("stopped", 0.0, 0.0)
     assert state.elapsed == pytest.approx(0.96)
-    assert run.sound.closed
+    assert run.audio.closed
     assert "recognizer" not in {thread.name for thread in threading.enumerate()}
 
 
@@ -86,7 +86,7 @@ def test_nothing_said_while_the_model_loads_is_lost() -> None:
     assert run.texts() == ["0.320"]
     assert max(run.recognizer.backlogs) > 0.3, "the first chunks were told how much waits behind them"
     assert run.session.state.load >= 0.4
-    assert run.session.state.step == 0, "sound that waited for the model is not a slow machine"
+    assert run.session.state.step == 0, "audio that waited for the model is not a slow machine"
 
 
 def test_the_wall_time_of_a_sample_is_when_it_was_said_not_when_it_was_recognized() -> None:
@@ -106,7 +106,7 @@ def test_latencies_are_measured_from_when_sound_existed_to_when_text_was_deliver
         if not isinstance(delivery.event, Notice):
             meter.add(delivery.event, delivery.wall, cut_short=delivery.cut_short)
     assert meter.first_partial.count == 2
-    # the first phrase ended at 0.64 s and the model was there at 1.0 s
+    # the first utterance ended at 0.64 s and the model was there at 1.0 s
     assert meter.finalization.values[0] == pytest.approx(0.36, abs=0.15)
     assert meter.finalization.count == 1, "the second was cut short by the end"
 
@@ -120,7 +120,7 @@ def test_wall_time_before_any_sound_is_refused() -> None:
     assert clock.wall(99_000 * 0.032 - 0.01) == pytest.approx(50 + 99_000 * 0.032 - 0.01)
 
 
-def test_pausing_finishes_the_phrase_and_resuming_goes_on_where_it_stood() -> None:
+def test_pausing_finishes_the_utterance_and_resuming_goes_on_where_it_stood() -> None:
     run = Run(speech(0.96))
     time.sleep(0.3)
     run.session.pause()
@@ -150,7 +150,7 @@ def test_mute_feeds_silence_so_that_time_goes_on() -> None:
     assert run.heard[-1].pcm.max() == 0, "a recording holds what was heard"
 
 
-def test_stop_hears_what_was_said_and_finishes_the_phrase() -> None:
+def test_stop_hears_what_was_said_and_finishes_the_utterance() -> None:
     run = Run(speech(5.0), load=lambda: time.sleep(0.3))
     time.sleep(0.2)
     assert run.session.stop(timeout=5)
@@ -160,7 +160,7 @@ def test_stop_hears_what_was_said_and_finishes_the_phrase() -> None:
 
 
 def test_abort_lets_go_at_once() -> None:
-    run = Run(speech(5.0), PhraseCounter(lambda: 0.05))
+    run = Run(speech(5.0), UtteranceCounter(lambda: 0.05))
     time.sleep(0.2)
     run.session.abort()
     assert run.session.wait(1)
@@ -186,7 +186,7 @@ def test_a_source_that_breaks_keeps_what_was_said() -> None:
 
 
 def test_an_unforeseen_fault_of_the_recognizer_ends_the_session_with_a_sentence() -> None:
-    class Broken(PhraseCounter):
+    class Broken(UtteranceCounter):
         def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
             raise RuntimeError("delegate said 0x12")
 
@@ -200,7 +200,7 @@ def test_a_slow_recognizer_is_given_less_to_do_and_all_of_it_when_it_keeps_up_ag
     for name, value in (("BEHIND", 0.3), ("CAUGHT_UP", 0.1), ("PATIENCE", 0.3), ("RECOVERY", 0.4)):
         monkeypatch.setattr(f"device_asr.dictation.pace.{name}", value)
     slow_until = time.monotonic() + 1.5
-    run = Run(speech(5.0), PhraseCounter(lambda: 0.045 if time.monotonic() < slow_until else 0.0))
+    run = Run(speech(5.0), UtteranceCounter(lambda: 0.045 if time.monotonic() < slow_until else 0.0))
     assert run.session.wait(20)
     kinds = [k for k in run.notices() if k in ("behind", "recovered")]
     assert kinds == ["behind", "behind", "recovered", "recovered"]

@@ -1,4 +1,4 @@
-"""The transcript: phrases flow into paragraphs, edits go before what was heard."""
+"""The transcript: utterances flow into paragraphs, edits go before what was heard."""
 
 from __future__ import annotations
 

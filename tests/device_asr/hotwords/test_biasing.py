@@ -25,7 +25,7 @@ ACTIVE = [True] * 1000, 0.032  # the detector hears speech throughout
 
 
 class Scripted:
-    """A session whose `stream` hears what it is told, whatever the sound."""
+    """A session whose `stream` hears what it is told, whatever the audio."""
 
     def __init__(self, scores: np.ndarray) -> None:
         self.scores, self.calls = scores, 0
@@ -92,7 +92,7 @@ class Speech:
         stable = [k for k in tokens[:-1] if self.spans[k][1] <= positions - guard]
         return Shown(Hypothesis(tuple(tokens), (-0.1,) * len(tokens), 0.0, attention, False), tuple(stable))
 
-    def sound(self) -> np.ndarray:
+    def audio(self) -> np.ndarray:
         return np.zeros(self.length * POSITION, np.float32)
 
     def final(self, at: float = 0.0) -> list[Word]:
@@ -140,7 +140,7 @@ def test_a_word_in_progress_is_not_committed() -> None:
     assert eager[-1][1].startswith("Dear Priya,")
 
 
-def test_a_phrase_is_put_in_whole_or_not_at_all() -> None:
+def test_a_utterance_is_put_in_whole_or_not_at_all() -> None:
     speech = Speech("we saw Newark city again today")
     assert all("New York" not in text for text, _ in partials(speech, NEW_YORK_CITY))
     speech = Speech("we saw the knee walk city again", "we saw in new york city again")
@@ -193,28 +193,28 @@ def test_what_was_committed_stays(data: st.DataObject) -> None:
 
 def test_the_final_has_them_with_the_confidence_of_what_they_replace() -> None:
     custom, encoder = biasing(LETTER_TO_PRIYA, PRIYA)
-    sound = LETTER_TO_PRIYA.sound()
-    encoder.feed(sound)
+    audio = LETTER_TO_PRIYA.audio()
+    encoder.feed(audio)
     encoder.flush()
-    words = custom.final(LETTER_TO_PRIYA.final(7.0), sound, 7.0)
+    words = custom.final(LETTER_TO_PRIYA.final(7.0), audio, 7.0)
     assert [word.text for word in words] == ["Dear", "Priya,", "thank", "you", "for", "all"]
     assert words[1].confidence == 0.5 and words[1].start == 7 + LETTER_TO_PRIYA.spans[1][0] * 0.02
 
 
-def test_a_phrase_that_nobody_heard_in_chunks_is_heard_at_its_end_once() -> None:
+def test_a_utterance_that_nobody_heard_in_chunks_is_heard_at_its_end_once() -> None:
     custom, encoder = biasing(LETTER_TO_PRIYA, PRIYA, shared=False)
     session = encoder._session
     for _ in range(2):
         session.calls = 0
         custom.begin()
-        words = custom.final(LETTER_TO_PRIYA.final(), LETTER_TO_PRIYA.sound(), 0.0)
+        words = custom.final(LETTER_TO_PRIYA.final(), LETTER_TO_PRIYA.audio(), 0.0)
         assert [word.text for word in words][1] == "Priya,"
         assert session.calls == -(-LETTER_TO_PRIYA.length // CHUNK)
 
 
-def test_of_a_phrase_that_was_cut_what_lies_behind_the_cut_is_not_spotted() -> None:
+def test_of_a_utterance_that_was_cut_what_lies_behind_the_cut_is_not_spotted() -> None:
     custom, encoder = biasing(LETTER_TO_PRIYA, Hotword("You for"))
-    encoder.feed(LETTER_TO_PRIYA.sound())
+    encoder.feed(LETTER_TO_PRIYA.audio())
     until = LETTER_TO_PRIYA.spans[3][1]
-    words = custom.final(LETTER_TO_PRIYA.final()[:4], LETTER_TO_PRIYA.sound()[: until * POSITION], 0.0)
+    words = custom.final(LETTER_TO_PRIYA.final()[:4], LETTER_TO_PRIYA.audio()[: until * POSITION], 0.0)
     assert [word.text for word in words] == ["Dear", "Prea,", "thank", "you"]

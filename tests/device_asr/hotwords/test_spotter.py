@@ -40,7 +40,7 @@ def test_a_word_that_was_nearly_heard_is_found_with_its_place() -> None:
 
 
 @pytest.mark.parametrize("text", ["pria said so", "it is pria", "pria"])
-def test_it_may_begin_or_end_the_phrase(text: str) -> None:
+def test_it_may_begin_or_end_the_utterance(text: str) -> None:
     assert [one.word.text for one in Spotter([Hotword("Pria")]).find(heard(text))] == ["Pria"]
 
 
@@ -84,7 +84,7 @@ def test_at_any_split_of_the_frames_the_same_is_found(data: st.DataObject) -> No
     assert spotter.found(ended=True) == wanted
 
 
-def test_a_word_counts_when_its_end_was_heard_or_the_phrase_is_taken_to_end() -> None:
+def test_a_word_counts_when_its_end_was_heard_or_the_utterance_is_taken_to_end() -> None:
     scores, spotter = heard("dear pria said so"), Spotter([Hotword("Pria")])
     spotter.feed(scores[: 2 * 9])
     assert spotter.found(ended=False) == []

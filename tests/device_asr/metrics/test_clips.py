@@ -77,5 +77,5 @@ def test_missing_and_doubled_sounds_are_found_before_work_begins(tmp_path: Path)
     (tmp_path / "a.wav").touch()
     there, gone = Clip(tmp_path / "a.wav"), Clip(tmp_path / "b.wav")
     assert check_clips([there]) is None
-    assert "clip 2: the sound" in check_clips([there, gone])
-    assert "same sound" in check_clips([there, there])
+    assert "clip 2: the audio" in check_clips([there, gone])
+    assert "same audio" in check_clips([there, there])

@@ -31,7 +31,7 @@ def test_first_partial_runs_from_the_onset_to_the_first_text_and_counts_its_comp
     assert list(meter.first_partial.values) == [pytest.approx(1.0)]
 
 
-def test_a_phrase_whose_first_text_is_its_final_has_no_first_partial() -> None:
+def test_a_utterance_whose_first_text_is_its_final_has_no_first_partial() -> None:
     meter = heard(SpeechStarted(0, 1.0), final(("hello", 1.5), time=2.1), SpeechEnded(0, 1.5))
     assert meter.first_partial.count == 0 and meter.finals == 1
 
@@ -115,7 +115,7 @@ def test_flicker_leaves_case_and_punctuation_to_its_strict_form() -> None:
     assert meter.flicker == 0 and meter.flicker_strict == pytest.approx(2 / 3)
 
 
-def test_text_of_a_phrase_that_made_no_final_was_all_taken_back() -> None:
+def test_text_of_a_utterance_that_made_no_final_was_all_taken_back() -> None:
     meter = heard(
         SpeechStarted(0, 1.0),
         partial("thank you", 1.5),
@@ -124,7 +124,7 @@ def test_text_of_a_phrase_that_made_no_final_was_all_taken_back() -> None:
         final(("hello", 3.5), time=4.1),
         SpeechEnded(1, 3.5),
     )
-    assert meter.flicker == 2.0 and meter.phrases == 2 and meter.finals == 1
+    assert meter.flicker == 2.0 and meter.utterances == 2 and meter.finals == 1
 
 
 def test_percentiles_interpolate_and_say_when_there_is_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What is shown of a hypothesis: words whose attention lies before the last moments of the sound."""
+"""What is shown of a hypothesis: words whose attention lies before the last moments of the audio."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.config import PartialConfig
-from device_asr.decoding.ctc import Letter
+from device_asr.decoding.ctc import CtcSymbol
 from device_asr.decoding.hypothesis import Hypothesis
 from device_asr.recognition.align_att import WINDOW, Streaming, heard_tokens, heard_until
 
@@ -63,8 +63,8 @@ def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
     said = Hypothesis((0, 1, 2), (-0.1,) * 3, 0.0, np.zeros((0, 4, 50), np.float32), False)
     encoder = SimpleNamespace(
         reset=lambda: None,
-        feed=lambda sound: 0,
-        last_letter=None,
+        feed=lambda audio: 0,
+        last_symbol=None,
         settled=50,
         encoded=lambda first: SimpleNamespace(positions=50),
     )
@@ -85,14 +85,14 @@ class Speech:
             {"end": 300, "start": 301, "no_speech": 302, "no_timestamps": 303},
         )
         self.positions = self.settled = 0
-        self.last_letter: Letter | None = None
+        self.last_symbol: CtcSymbol | None = None
         self.frames = 16
         self.asked: list[tuple[int, int]] = []  # the first position and how many
 
     def reset(self) -> None:
         pass
 
-    def feed(self, sound: np.ndarray) -> int:
+    def feed(self, audio: np.ndarray) -> int:
         return 0
 
     def encoded(self, first: int = 0) -> SimpleNamespace:
@@ -120,14 +120,14 @@ class Speech:
         return bool(hypothesis.tokens)
 
 
-def test_what_is_decoded_does_not_grow_with_the_phrase() -> None:
+def test_what_is_decoded_does_not_grow_with_the_utterance() -> None:
     speech = Speech()
     partials = Streaming(speech, speech, PartialConfig())
     for speech.positions in range(16, 3000, 16):  # a minute
         speech.settled = max(0, speech.positions - 32)
         shown = partials.update(lambda: np.zeros(0, np.float32), 0.0)
         if shown is not None:
-            said = max(1, (speech.positions - PartialConfig().guard_ms // 20) // 20)
+            said = max(1, (speech.positions - PartialConfig().holdback_ms // 20) // 20)
             assert shown.hypothesis.tokens == tuple(range(said)), "nothing that was shown is lost"
             assert shown.committed == shown.hypothesis.tokens[: len(shown.committed)]
             until = heard_until(shown.hypothesis).tolist()
@@ -137,11 +137,11 @@ def test_what_is_decoded_does_not_grow_with_the_phrase() -> None:
     partials.begin(np.zeros(0, np.float32))
     speech.positions = 64
     partials.update(lambda: np.zeros(0, np.float32), 0.0)
-    assert speech.asked[-1] == (0, 64), "a new phrase is decoded from its beginning"
+    assert speech.asked[-1] == (0, 64), "a new utterance is decoded from its beginning"
 
 
 def test_in_a_pause_the_last_word_is_shown() -> None:
-    """Its sound is over: what is held back is what may still go on."""
+    """Its audio is over: what is held back is what may still go on."""
     speech = Speech()
     partials = Streaming(speech, speech, PartialConfig())
     speech.positions, speech.settled = 64, 32
@@ -150,7 +150,7 @@ def test_in_a_pause_the_last_word_is_shown() -> None:
 
 
 class Ending(Speech):
-    """Its decoder takes word 2 for the last where it hears the phrase from the beginning, though letters go on."""
+    """Its decoder takes word 2 for the last where it hears the utterance from the beginning, though letters go on."""
 
     def decode(self, encoded: SimpleNamespace, *given: object, **more: object) -> Hypothesis:
         said = super().decode(encoded, *given, **more)
@@ -163,8 +163,8 @@ def test_where_the_decoder_ends_too_soon_it_goes_on_behind_the_last_word() -> No
     shown = []
     for speech.positions in range(16, 320, 16):
         speech.settled = max(0, speech.positions - 32)
-        speech.last_letter = Letter("a", speech.positions - 1)
+        speech.last_symbol = CtcSymbol("a", speech.positions - 1)
         shown.append(partials.update(lambda: np.zeros(0, np.float32), 0.0))
     counts = [len(one.hypothesis.tokens) for one in shown if one]
-    assert counts == sorted(counts) and counts[-1] == (304 - PartialConfig().guard_ms // 20) // 20
+    assert counts == sorted(counts) and counts[-1] == (304 - PartialConfig().holdback_ms // 20) // 20
     assert {first for first, _ in speech.asked if first} == {59}, "once, right behind word 2"

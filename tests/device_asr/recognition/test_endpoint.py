@@ -19,7 +19,7 @@ def run(probabilities: list[float], config: EndpointConfig = CONFIG, levels: lis
     return [change for change in found if change is not None]
 
 
-def test_a_phrase_opens_with_preroll_and_closes_after_the_hangover() -> None:
+def test_a_utterance_opens_with_preroll_and_closes_after_the_hangover() -> None:
     changes = run([0.0] * 50 + [0.9] * 30 + [0.0] * 50)
     assert changes == [Opened(50, 50 - 10), Closed(50 + 30 + 19, 80)]
     assert CONFIG.hangover_ms <= 19 * FRAME_MS
@@ -29,7 +29,7 @@ def test_a_click_is_not_speech() -> None:
     assert run([0.0] * 20 + [0.9] * 2 + [0.0] * 50) == []
 
 
-def test_a_dip_between_the_thresholds_does_not_end_a_phrase() -> None:
+def test_a_dip_between_the_thresholds_does_not_end_a_utterance() -> None:
     changes = run([0.0] * 20 + [0.9] * 10 + [0.4] * 40 + [0.9] * 10 + [0.0] * 40)
     assert [type(c) for c in changes] == [Opened, Closed]
 
@@ -46,18 +46,18 @@ def test_other_evidence_of_speech_counts_the_hangover_anew() -> None:
             closed = change
     assert closed == Closed(31 + 19, 31)
     endpointer.spoke(500)
-    assert not endpointer.open, "no evidence opens a phrase"
+    assert not endpointer.open, "no evidence opens an utterance"
 
 
-def test_preroll_does_not_reach_into_the_phrase_before() -> None:
+def test_preroll_does_not_reach_into_the_utterance_before() -> None:
     changes = run([0.9] * 20 + [0.0] * 20 + [0.9] * 20 + [0.0] * 40)
     first, second = changes[1], changes[2]
     assert isinstance(first, Closed) and isinstance(second, Opened)
     assert second.start >= first.end
 
 
-def test_a_long_phrase_is_cut_at_its_quietest_point() -> None:
-    config = EndpointConfig(longest_phrase_s=5.0)
+def test_a_long_utterance_is_cut_at_its_quietest_point() -> None:
+    config = EndpointConfig(longest_utterance_s=5.0)
     frames = int(5.0 * 1000 / FRAME_MS)
     probabilities = [0.9] * (2 * frames)
     quiet = frames - 40
@@ -69,8 +69,8 @@ def test_a_long_phrase_is_cut_at_its_quietest_point() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(seed=st.integers(0, 10_000), speech=st.floats(0.3, 1.0))
-def test_phrases_are_in_order_without_overlap_and_cuts_lose_no_frame(seed: int, speech: float) -> None:
-    config = EndpointConfig(longest_phrase_s=5.0)
+def test_utterances_are_in_order_without_overlap_and_cuts_lose_no_frame(seed: int, speech: float) -> None:
+    config = EndpointConfig(longest_utterance_s=5.0)
     rng = np.random.default_rng(seed)
     probabilities = np.repeat(rng.random(60) < speech, rng.integers(1, 40, 60)).astype(float).tolist()
     start, end = None, 0

@@ -56,17 +56,17 @@ def test_int16_is_heard_as_float() -> None:
 
 
 def test_events_come_in_order(letter: list) -> None:
-    phrase = None
+    utterance = None
     for event in letter:
         if isinstance(event, SpeechStarted):
-            assert phrase is None
-            phrase = event.phrase
+            assert utterance is None
+            utterance = event.utterance
         elif isinstance(event, SpeechEnded):
-            assert event.phrase == phrase
-            phrase = None
+            assert event.utterance == utterance
+            utterance = None
         else:
-            assert event.phrase == phrase
-    assert phrase is None
+            assert event.utterance == utterance
+    assert utterance is None
 
 
 def test_committed_words_stay_until_the_final(letter: list) -> None:
@@ -74,11 +74,11 @@ def test_committed_words_stay_until_the_final(letter: list) -> None:
     for event in letter:
         if isinstance(event, Partial):
             assert event.text.startswith(event.committed)
-            assert event.committed.startswith(committed.get(event.phrase, ""))
-            committed[event.phrase] = event.committed
+            assert event.committed.startswith(committed.get(event.utterance, ""))
+            committed[event.utterance] = event.committed
 
 
-def test_words_lie_within_their_phrase_and_make_up_the_text(letter: list) -> None:
+def test_words_lie_within_their_utterance_and_make_up_the_text(letter: list) -> None:
     for final in (e for e in letter if isinstance(e, Final)):
         assert " ".join(w.text for w in final.words) == final.text
         times = [t for w in final.words for t in (w.start, w.end)]
@@ -96,8 +96,8 @@ def test_word_times_agree_with_the_sentence_times(letter: list) -> None:
         assert min(abs(f.words[-1].end - end) for f in finals) < 0.4
 
 
-def test_a_cut_phrase_loses_and_doubles_no_word() -> None:
-    settings_ = config.load(environ={}, flags={"endpoint.longest_phrase_s": 8.0, "partial.enabled": False}).config
+def test_a_cut_utterance_loses_and_doubles_no_word() -> None:
+    settings_ = config.load(environ={}, flags={"endpoint.longest_utterance_s": 8.0, "partial.enabled": False}).config
     pcm = read("long-sentence.flac")
     text = (ASSETS / "long-sentence.tsv").read_text().strip().split("\t")[-1]
     finals = [e.text for e in hear(pcm, [], settings_) if isinstance(e, Final)]

@@ -1,4 +1,4 @@
-"""Custom words from the setting to the events: a tiny random network, real sound; what its CTC head hears is told."""
+"""Custom words from the setting to the events: a tiny random network, real audio; what its CTC head hears is told."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def words(tmp_path: Path) -> Path:
 
 
 class Told:
-    """The real session, but in every phrase its CTC head hears `SAID`, from frame `FIRST` on."""
+    """The real session, but in every utterance its CTC head hears `SAID`, from frame `FIRST` on."""
 
     streams = 0
     letter = SLOW
@@ -112,7 +112,7 @@ def test_they_stand_in_the_final_and_all_else_is_what_it_was(bundle: Path, words
 
 def test_they_stand_in_partials_and_what_was_committed_stays(bundle: Path, words: Path) -> None:
     Told.letter = QUICK
-    partials = [event for event in hear(bundle, words, partial__guard_ms=0) if isinstance(event, Partial)]
+    partials = [event for event in hear(bundle, words, partial__holdback_ms=0) if isinstance(event, Partial)]
     assert "Ohio" in partials[-1].text.split()
     committed = ""
     for partial in partials:
@@ -167,15 +167,15 @@ def test_a_model_without_a_head_for_letters_is_told(bundle: Path, words: Path, t
 def test_file_environment_and_flag_name_the_same_setting(bundle: Path, words: Path, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text(f'[decoding]\nhotwords = "{words}"\n')
-    sound = tmp_path / "said.wav"
-    soundfile.write(sound, said(), SECOND)
+    audio = tmp_path / "said.wav"
+    soundfile.write(audio, said(), SECOND)
     ways = [
         (["--config", str(config)], {}),
         ([], {"DEVICE_ASR_DECODING_HOTWORDS": str(words)}),
         (["--hotwords", str(words)], {}),
         (["--set", f"decoding.hotwords={words}"], {}),
     ]
-    base = ["--model", str(bundle), "--threads", "1", str(sound)]
+    base = ["--model", str(bundle), "--threads", "1", str(audio)]
     texts = [
         CliRunner().invoke(command, [*base, *flags], env=environment, catch_exceptions=False).stdout
         for flags, environment in ways

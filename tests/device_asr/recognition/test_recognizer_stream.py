@@ -1,4 +1,4 @@
-"""The recognizer with a model that truly streams: a tiny random network, real sound, real endpointing."""
+"""The recognizer with a model that truly streams: a tiny random network, real audio, real endpointing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def silence(seconds: float) -> np.ndarray:
 
 
 def said() -> np.ndarray:
-    """Speech with enough silence behind it for the phrase to end by itself."""
+    """Speech with enough silence behind it for the utterance to end by itself."""
     return np.concatenate([silence(0.5), soundfile.read(TIMER, dtype="float32")[0], silence(1.5)])
 
 
@@ -49,7 +49,7 @@ def going_on() -> np.ndarray:
 
 
 class Noting(StreamEncoder):
-    """Remembers the sound of each stream, the silence of `flush` left out."""
+    """Remembers the audio of each stream, the silence of `flush` left out."""
 
     streams: list[list[np.ndarray]]
 
@@ -83,7 +83,7 @@ class Scored:
 
 
 class Made:
-    """A recognizer with its encoder, and what it made of a sound."""
+    """A recognizer with its encoder, and what it made of an audio file."""
 
     def __init__(self, bundle: Path, heard: Callable[[int], str] | None = None, **flags: object) -> None:
         named = {key.replace("__", "."): value for key, value in flags.items()}
@@ -115,7 +115,7 @@ class Made:
         return events + self.recognizer.finish()
 
     def heard(self) -> list[np.ndarray]:
-        """The sound of each phrase's stream."""
+        """The audio of each utterance's stream."""
         return [np.concatenate(pieces) for pieces in self.encoder.streams]
 
 
@@ -134,8 +134,8 @@ def test_the_same_events_whatever_the_chunking(data: st.DataObject, bundle: Path
     assert Made(bundle, final__mode=mode).hear(pcm, cuts) == at_once
 
 
-def test_the_phrase_ends_by_itself_and_partials_come_chunk_by_chunk(bundle: Path) -> None:
-    made = Made(bundle, lambda frame: "ab"[frame % 2] if frame < 100 else "", partial__guard_ms=100)
+def test_the_utterance_ends_by_itself_and_partials_come_chunk_by_chunk(bundle: Path) -> None:
+    made = Made(bundle, lambda frame: "ab"[frame % 2] if frame < 100 else "", partial__holdback_ms=100)
     events = made.hear(said())
     assert [type(e) for e in events if not isinstance(e, Partial)] == [SpeechStarted, Final, SpeechEnded]
     (final,) = of(Final, events)
@@ -174,7 +174,7 @@ def test_the_decoder_is_not_asked_where_ctc_hears_nothing_new(bundle: Path) -> N
 
 
 def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:
-    """The same text as of the frames that a stream of its own makes of the phrase's sound, nothing favored."""
+    """The same text as of the frames that a stream of its own makes of the utterance's audio, nothing favored."""
     made = Made(bundle, final__mode="stream", final__favor_shown=0)
     pcm = said()
     (final,) = of(Final, made.hear(pcm))
@@ -211,16 +211,16 @@ def test_without_partials_the_same_finals(bundle: Path, mode: str) -> None:
 @settings(max_examples=8, deadline=None)
 @given(before=st.integers(0, 8000), longest=st.floats(5, 8), mode=st.sampled_from(["full", "stream"]))
 def test_a_cut_loses_no_sound_and_begins_a_new_stream(bundle: Path, before: int, longest: float, mode: str) -> None:
-    made = Made(bundle, final__mode=mode, endpoint__longest_phrase_s=longest, endpoint__hangover_ms=2000)
+    made = Made(bundle, final__mode=mode, endpoint__longest_utterance_s=longest, endpoint__hangover_ms=2000)
     pcm = np.concatenate([np.zeros(before, np.float32), going_on()])
     events = made.hear(pcm)
     starts = [round(event.time * SECOND) for event in of(SpeechStarted, events)]
     ends = [round(event.time * SECOND) for event in of(SpeechEnded, events)]
     assert len(starts) >= 2 and starts[1] == ends[0], "it was cut, and went on at the cut"
-    for number, (start, sound) in enumerate(zip(starts, made.heard(), strict=True)):
+    for number, (start, audio) in enumerate(zip(starts, made.heard(), strict=True)):
         start -= 0 if number else min(PREROLL, start)
-        assert np.array_equal(sound, np.pad(pcm, (0, len(sound)))[start : start + len(sound)])
-        assert start + len(sound) >= ends[number]
+        assert np.array_equal(audio, np.pad(pcm, (0, len(audio)))[start : start + len(audio)])
+        assert start + len(audio) >= ends[number]
     assert len(of(Final, events)) == len(starts)
 
 
@@ -231,8 +231,8 @@ def test_what_ctc_did_not_hear_is_no_final(bundle: Path) -> None:
     assert not of(Final, spaces), "a space is no letter"
 
 
-def test_the_end_of_a_phrase_is_heard_before_ctc_is_asked(bundle: Path) -> None:
-    """A short word at the end of the sound: its letters come with the last, unfinished chunk."""
+def test_the_end_of_a_utterance_is_heard_before_ctc_is_asked(bundle: Path) -> None:
+    """A short word at the end of the audio: its letters come with the last, unfinished chunk."""
     pcm = said()[: int(1.4 * SECOND)]
     whole = Made(bundle, lambda frame: "")
     whole.hear(pcm)

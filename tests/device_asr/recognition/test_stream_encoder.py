@@ -1,4 +1,4 @@
-"""Through the .pte: chunks with state are the chunk-masked network, at any split of the sound."""
+"""Through the .pte: chunks with state are the chunk-masked network, at any split of the audio."""
 
 from __future__ import annotations
 
@@ -60,20 +60,20 @@ def encoder(program: SpeechProgram, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def sound() -> np.ndarray:
+def audio() -> np.ndarray:
     return np.random.default_rng(0).normal(0, 0.1, 320 * CHUNKING.size * CHUNKS).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
-def audio(checkpoint: Checkpoint, sound: np.ndarray) -> torch.Tensor:
-    """(positions, state) of the chunk-masked network over the whole sound."""
-    return at_once(checkpoint.network(), sound, CHUNKING)
+def states(checkpoint: Checkpoint, audio: np.ndarray) -> torch.Tensor:
+    """(positions, state) of the chunk-masked network over the whole audio."""
+    return at_once(checkpoint.network(), audio, CHUNKING)
 
 
-def test_what_a_call_returned_is_left_alone_by_the_next(encoder: StreamEncoder, sound: np.ndarray) -> None:
+def test_what_a_call_returned_is_left_alone_by_the_next(encoder: StreamEncoder, audio: np.ndarray) -> None:
     """So that the state need not be copied: 3 MB a chunk."""
     encoder.reset()
-    chunk = sound[None, : encoder.chunk]
+    chunk = audio[None, : encoder.chunk]
     returned = encoder._session.run("stream", chunk, *encoder._state)
     before = [array.copy() for array in returned]
     encoder._session.run("stream", -2 * chunk, *returned[-len(encoder._state) :])
@@ -84,15 +84,15 @@ def test_what_a_call_returned_is_left_alone_by_the_next(encoder: StreamEncoder, 
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(0, 320 * CHUNKING.size * CHUNKS), max_size=12))
 def test_at_any_split_it_is_the_masked_network(
-    cuts: list[int], encoder: StreamEncoder, checkpoint: Checkpoint, sound: np.ndarray, audio: torch.Tensor
+    cuts: list[int], encoder: StreamEncoder, checkpoint: Checkpoint, audio: np.ndarray, states: torch.Tensor
 ) -> None:
     encoder.reset()
-    chunks = sum(encoder.feed(piece) for piece in np.split(sound, sorted(cuts)))
+    chunks = sum(encoder.feed(piece) for piece in np.split(audio, sorted(cuts)))
     assert chunks == encoder.chunks == CHUNKS and encoder.positions == CHUNKS * CHUNKING.size
     assert encoder.settled == (CHUNKS - 1) * CHUNKING.size, "the last chunk has no look-ahead yet"
     cross = checkpoint.network().decoder.layers[0].cross
     with torch.no_grad():
-        keys, values = cross.keys_values(audio[None])
+        keys, values = cross.keys_values(states[None])
     encoded = encoder.encoded()
     settled = encoder.settled
     assert np.allclose(encoded.cross[0][:, :, :settled], keys.numpy()[:, :, :settled], atol=2e-4)
@@ -102,23 +102,23 @@ def test_at_any_split_it_is_the_masked_network(
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(0, 320 * CHUNKING.size * CHUNKS), max_size=6))
 def test_a_preview_changes_nothing_of_what_is_heard_later(
-    cuts: list[int], encoder: StreamEncoder, sound: np.ndarray
+    cuts: list[int], encoder: StreamEncoder, audio: np.ndarray
 ) -> None:
     def heard(previews: bool) -> tuple[np.ndarray, ...]:
         encoder.reset()
-        for piece in np.split(sound, sorted(cuts)):
+        for piece in np.split(audio, sorted(cuts)):
             encoder.feed(piece)
             if previews and encoder.waiting:
                 encoder.preview()
-        return (*encoder.encoded().cross, encoder.scores[: encoder.positions], np.array(encoder.last_letter.frame))
+        return (*encoder.encoded().cross, encoder.scores[: encoder.positions], np.array(encoder.last_symbol.frame))
 
     for found, wanted in zip(heard(True), heard(False), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_a_preview_is_what_silence_behind_the_sound_would_be(encoder: StreamEncoder, sound: np.ndarray) -> None:
+def test_a_preview_is_what_silence_behind_the_sound_would_be(encoder: StreamEncoder, audio: np.ndarray) -> None:
     encoder.reset()
-    encoder.feed(sound[: 2 * encoder.chunk + 700])
+    encoder.feed(audio[: 2 * encoder.chunk + 700])
     encoder.preview()
     assert encoder.positions == 2 * CHUNKING.size + 2 and encoder.settled == CHUNKING.size, "700 samples: 2 positions"
     found = encoder.encoded()
@@ -133,16 +133,16 @@ def test_parity_is_reported(program: SpeechProgram) -> None:
     assert program.parity["stream"]["pte_vs_fp32_rms"] < 1e-3
 
 
-def test_what_is_left_is_heard_with_silence_behind_it(encoder: StreamEncoder, sound: np.ndarray) -> None:
+def test_what_is_left_is_heard_with_silence_behind_it(encoder: StreamEncoder, audio: np.ndarray) -> None:
     encoder.reset()
-    assert encoder.feed(sound[:100]) == 0
+    assert encoder.feed(audio[:100]) == 0
     encoder.flush()
     assert encoder.chunks == 1
     encoder.flush()
     assert encoder.chunks == 1, "nothing is left"
 
 
-def test_a_phrase_longer_than_the_capacity_is_heard_on_and_not_gathered(encoder: StreamEncoder) -> None:
+def test_a_utterance_longer_than_the_capacity_is_heard_on_and_not_gathered(encoder: StreamEncoder) -> None:
     encoder.reset()
     encoder.feed(np.zeros(320 * 120, np.float32))
     assert encoder.positions == 100 and encoder.chunks == 30

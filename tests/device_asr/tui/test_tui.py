@@ -20,7 +20,7 @@ from textual.strip import Strip
 from device_asr.audio.file import FileSource
 from device_asr.audio.realtime import RealtimeSource
 from device_asr.commands.config import command as config_command
-from device_asr.commands.demo import shipped_sound
+from device_asr.commands.demo import shipped_audio
 from device_asr.commands.replay import replay, word_diff
 from device_asr.config import Config, InterfaceConfig, SessionConfig
 from device_asr.dictation import history as sessions
@@ -38,7 +38,7 @@ from device_asr.tui.widgets.notice_line import NoticeLine
 from device_asr.tui.widgets.state_line import StateLine
 from device_asr.tui.widgets.transcript_view import Page, TranscriptView
 from tests.support.finals import final
-from tests.support.utterance_counter import PhraseCounter, Sound, silence, speech
+from tests.support.utterance_counter import Audio, UtteranceCounter, silence, speech
 
 Scenario = Callable[[DictationApp, Pilot], Awaitable[None]]
 
@@ -49,7 +49,7 @@ def run(
     *,
     pcm: np.ndarray | None = None,
     size: tuple[int, int] = (80, 24),
-    make: Callable[[], PhraseCounter] = PhraseCounter,
+    make: Callable[[], UtteranceCounter] = UtteranceCounter,
     record: bool = False,
     keys: dict[str, str] | None = None,
 ) -> DictationApp:
@@ -57,8 +57,8 @@ def run(
     config = replace(
         Config(), session=SessionConfig(folder=str(tmp_path), record=record), interface=InterfaceConfig(keys=keys or {})
     )
-    sound = np.concatenate([speech(0.5), silence(0.3), speech(30)]) if pcm is None else pcm
-    app = DictationApp(RealtimeSource(Sound(sound)), make, config)
+    audio = np.concatenate([speech(0.5), silence(0.3), speech(30)]) if pcm is None else pcm
+    app = DictationApp(RealtimeSource(Audio(audio)), make, config)
 
     async def drive() -> None:
         async with app.run_test(size=size) as pilot:
@@ -78,11 +78,11 @@ async def until(pilot: Pilot, condition: Callable[[], object], seconds: float = 
         await pilot.pause(0.02)
 
 
-def test_words_appear_and_q_finishes_the_phrase_into_the_session_file(tmp_path: Path) -> None:
+def test_words_appear_and_q_finishes_the_utterance_into_the_session_file(tmp_path: Path) -> None:
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         await until(pilot, lambda: app.transcript.lines and app.transcript.partial)
         await until(pilot, lambda: "p50" in app.query_one(LatencyPanel).text)
-        assert "listening sound" in app.query_one(StateLine).text
+        assert "listening audio" in app.query_one(StateLine).text
         assert "speech 1.00" in app.query_one(LevelMeter).text
         await pilot.press("q")
         await until(pilot, lambda: not app.is_running)
@@ -90,7 +90,7 @@ def test_words_appear_and_q_finishes_the_phrase_into_the_session_file(tmp_path: 
     app = run(tmp_path, scenario)
     kept = sessions.find(tmp_path, app.writer.id).lines
     assert kept[0].text == "0.500"
-    assert len(kept) == 2, "the phrase in progress was finished"
+    assert len(kept) == 2, "the utterance in progress was finished"
 
 
 def test_ctrl_c_leaves_as_q_does(tmp_path: Path) -> None:
@@ -172,11 +172,11 @@ def test_new_begins_a_session_whose_recording_and_times_begin_there(tmp_path: Pa
     first, second = sessions.list_sessions(tmp_path)
     assert (len(first.lines), len(second.lines)) == (1, 1)
     assert second.id == app.writer.id and second.lines[0].final.start < 2.1
-    again = [f.text for f in replay(second, second.recording, PhraseCounter())]
+    again = [f.text for f in replay(second, second.recording, UtteranceCounter())]
     assert again == [line.final.text for line in second.lines], "a replay hears what was heard"
 
 
-def test_new_in_mid_phrase_finishes_it_where_it_was_said(tmp_path: Path) -> None:
+def test_new_in_mid_utterance_finishes_it_where_it_was_said(tmp_path: Path) -> None:
     """Words said before the key belong to the former session, and no time in a file is of the other one."""
 
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
@@ -197,8 +197,8 @@ def test_new_in_mid_phrase_finishes_it_where_it_was_said(tmp_path: Path) -> None
         said, (line,) = sound_of(session), session.lines
         assert line.final.start == 0.0, "it was spoken from the first sample on"
         assert line.final.end == pytest.approx(said, abs=1e-3) and line.final.time <= said + 1e-3
-        assert float(line.text) == pytest.approx(said, abs=1e-3), "its whole sound, and no more"
-        again = [f.text for f in replay(session, session.recording, PhraseCounter())]
+        assert float(line.text) == pytest.approx(said, abs=1e-3), "its whole audio, and no more"
+        again = [f.text for f in replay(session, session.recording, UtteranceCounter())]
         assert again == [line.text], "a replay hears what was heard"
 
 
@@ -245,14 +245,14 @@ def test_a_line_far_above_is_brought_into_view_when_it_is_chosen(tmp_path: Path)
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         view = app.query_one(TranscriptView)
         for n in range(60):
-            view.transcript.add(final(f"This is phrase number {n} of a long dictation.", 5.0 * n, 5.0 * n + 1, n))
+            view.transcript.add(final(f"This is utterance number {n} of a long dictation.", 5.0 * n, 5.0 * n + 1, n))
         view.redraw()
         await pilot.pause(0.3)
         assert len(view.query(Page)) == 2, "not a widget for each paragraph"
         await pilot.press(*["shift+up"] * 40)
         await pilot.pause(0.3)
         assert view.chosen == 20
-        assert 40 - view.size.height < view.scroll_y <= 40, "each phrase takes two rows, with the blank one"
+        assert 40 - view.size.height < view.scroll_y <= 40, "each utterance takes two rows, with the blank one"
 
     run(tmp_path, scenario, pcm=silence(60))
 
@@ -262,7 +262,7 @@ def test_what_is_far_above_keeps_its_text_and_nothing_that_was_drawn(tmp_path: P
         view = app.query_one(TranscriptView)
         strips = []
         for n in range(360):
-            view.add(final(f"This is phrase number {n} of a long dictation.", 5.0 * n, 5.0 * n + 1, n))
+            view.add(final(f"This is utterance number {n} of a long dictation.", 5.0 * n, 5.0 * n + 1, n))
             if n % 6 == 5:
                 await pilot.pause()
             if n in (179, 359):
@@ -276,7 +276,7 @@ def test_what_is_far_above_keeps_its_text_and_nothing_that_was_drawn(tmp_path: P
         await until(pilot, lambda: view.scroll_y == 0)
         first = view.query(Page).first()
         for n in range(360, 400):
-            view.add(final(f"This is phrase number {n}.", 5.0 * n, 5.0 * n + 1, n))
+            view.add(final(f"This is utterance number {n}.", 5.0 * n, 5.0 * n + 1, n))
         await pilot.pause()
         assert view.query(Page).first() is first, "what is being read is left alone"
 
@@ -297,7 +297,7 @@ def test_scrolling_up_stops_the_following_of_the_newest_text(tmp_path: Path) -> 
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         view = app.query_one(TranscriptView)
         for n in range(20):
-            view.add(final(f"Phrase {n}.", 5.0 * n, 5.0 * n + 1, n))
+            view.add(final(f"Utterance {n}.", 5.0 * n, 5.0 * n + 1, n))
         await until(pilot, lambda: view.scroll_y > 0 and view.scroll_y == view.max_scroll_y)
         await pilot.press("pageup")
         await until(pilot, lambda: view.scroll_y < view.max_scroll_y)
@@ -354,7 +354,7 @@ def test_keys_may_be_written_as_the_character() -> None:
 
 
 class TestMoving:
-    """The phrase in progress on the screen."""
+    """The utterance in progress on the screen."""
 
     def shown(self, *partials: tuple[str, str]) -> list[tuple[str, str]]:
         moving = Moving()
@@ -387,7 +387,7 @@ class TestMoving:
     def test_a_tail_that_says_something_else_changes_at_once(self) -> None:
         assert self.shown(("I red", ""), ("I read", ""))[-1] == ("", "I read")
 
-    def test_another_phrase_begins_anew_and_asking_again_changes_nothing(self) -> None:
+    def test_another_utterance_begins_anew_and_asking_again_changes_nothing(self) -> None:
         moving = Moving()
         moving.show(Partial(0, "First words here", "First", 0, 1, 1))
         second = Partial(1, "First", "", 2, 3, 3)
@@ -396,7 +396,7 @@ class TestMoving:
 
 
 def test_a_recognizer_that_cannot_be_loaded_is_told_on_the_screen(tmp_path: Path) -> None:
-    def refuse() -> PhraseCounter:
+    def refuse() -> UtteranceCounter:
         raise BundleError("The bundle lacks encode.")
 
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
@@ -409,7 +409,7 @@ def test_a_slow_machine_is_told_how_far_behind_it_is(tmp_path: Path) -> None:
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         await until(pilot, lambda: "behind by" in app.query_one(NoticeLine).text, 15)
 
-    run(tmp_path, scenario, make=lambda: PhraseCounter(lambda: 0.1))
+    run(tmp_path, scenario, make=lambda: UtteranceCounter(lambda: 0.1))
 
 
 def test_word_differences() -> None:
@@ -427,7 +427,7 @@ def _fixed(app: DictationApp) -> None:
 def picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theme: str) -> DictationApp:
     """The app with nothing running, so that two pictures are equal."""
     config = replace(Config(), session=SessionConfig(folder=str(tmp_path)), interface=InterfaceConfig(theme=theme))
-    app = DictationApp(RealtimeSource(Sound(silence(1))), PhraseCounter, config)
+    app = DictationApp(RealtimeSource(Audio(silence(1))), UtteranceCounter, config)
     monkeypatch.setattr(app, "_start", lambda: None)
     monkeypatch.setattr(LatencyPanel, "_measure", lambda self: None)
     return app
@@ -491,7 +491,7 @@ def _opened(path: Path) -> tuple[Path, int]:
 @pytest.mark.slow
 def test_the_picture_of_the_readme_is_of_the_letter_and_the_real_recognizer(tmp_path: Path) -> None:
     config = replace(Config(), session=SessionConfig(folder=str(tmp_path)))
-    app = DictationApp(RealtimeSource(FileSource(shipped_sound())), lambda: remote.load(config), config)
+    app = DictationApp(RealtimeSource(FileSource(shipped_audio())), lambda: remote.load(config), config)
 
     async def drive() -> None:
         async with app.run_test(size=(100, 28)) as pilot:
@@ -499,7 +499,7 @@ def test_the_picture_of_the_readme_is_of_the_letter_and_the_real_recognizer(tmp_
             await pilot.pause(1)
             assert "Dear Priya" in app.transcript.text()
             assert app.meter.finalization.count >= 3
-            app.save_screenshot("interface.svg", str(shipped_sound().parent))
+            app.save_screenshot("interface.svg", str(shipped_audio().parent))
 
     try:
         asyncio.run(drive())

@@ -25,10 +25,10 @@ def test_timestamps(seconds: float, wanted: str) -> None:
     assert timestamp(seconds, ",") == wanted
 
 
-def test_long_phrases_become_readable_cues_without_losing_a_word() -> None:
-    phrase = final(60)
-    found = list(cues(phrase))
-    assert " ".join(text.replace("\n", " ") for _, _, text in found) == phrase.text
+def test_long_utterances_become_readable_cues_without_losing_a_word() -> None:
+    utterance = final(60)
+    found = list(cues(utterance))
+    assert " ".join(text.replace("\n", " ") for _, _, text in found) == utterance.text
     for start, end, text in found:
         assert start < end <= start + LONGEST_CUE + 0.001
         assert text.count("\n") <= 1 and all(len(line) <= LINE for line in text.split("\n"))
@@ -45,8 +45,8 @@ def test_srt_is_numbered_through_and_vtt_has_a_header() -> None:
 
 
 def test_jsonl_is_the_event() -> None:
-    phrase = final(3)
-    assert from_record(json.loads(make_writer("jsonl").final(phrase))) == phrase
+    utterance = final(3)
+    assert from_record(json.loads(make_writer("jsonl").final(utterance))) == utterance
 
 
 def test_every_format_has_a_writer() -> None:
