@@ -175,7 +175,7 @@ def test_the_decoder_is_not_asked_where_ctc_hears_nothing_new(bundle: Path) -> N
 
 def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:
     """The same text as of the frames that a stream of its own makes of the utterance's audio, nothing favored."""
-    made = Made(bundle, final__mode="stream", final__favor_shown=0)
+    made = Made(bundle, final__mode="stream", final__partial_bias_nats=0)
     pcm = said()
     (final,) = of(Final, made.hear(pcm))
     fresh = Made(bundle)
@@ -197,7 +197,7 @@ def test_without_partials_the_same_finals(bundle: Path, mode: str) -> None:
     Where what was shown is not favored.
     """
     pcm = said()
-    flags = {"final__mode": mode, "final__favor_shown": 0}
+    flags = {"final__mode": mode, "final__partial_bias_nats": 0}
     shown = of(Final, Made(bundle, **flags).hear(pcm))
     silent = Made(bundle, **flags, partial__enabled=False).hear(pcm)
     assert not of(Partial, silent) and of(Final, silent) == shown
