@@ -283,7 +283,7 @@ def config_path() -> Path:
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedConfig:
     """Effective settings, and for each `section.name` where its value came from."""
 
     config: Config
@@ -292,7 +292,7 @@ class Loaded:
 
 def load(
     path: Path | None = None, environ: Mapping[str, str] | None = None, flags: Mapping[str, Any] | None = None
-) -> Loaded:
+) -> LoadedConfig:
     """Defaults, then the file, then the environment, then the flags (keys `section.name`; None: not given).
 
     Raises:
@@ -322,7 +322,7 @@ def load(
         prefix = section + "."
         own = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
         sections[section] = cls(**own)
-    return Loaded(Config(**sections), origins)
+    return LoadedConfig(Config(**sections), origins)
 
 
 def _read_file(path: Path, *, required: bool) -> Iterator[tuple[str, Any]]:

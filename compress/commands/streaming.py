@@ -109,16 +109,16 @@ def chunk_table(
     from compress.report import chunk_sweep as chunk_points
     from compress.report.ablation import Maker
     from compress.search.profile import processor
-    from device_asr.bench.suite import read_material
+    from device_asr.bench.suite import read_test_sets
     from device_asr.bundle.bundle import load
 
     files = tables.places(chunk_points.NAME, card, readme)
     wanted = chunk_points.points(chunks, pasts, aheads)
-    materials = read_material(manifests, clips)
+    test_sets = read_test_sets(manifests, clips)
     bundle, base = load(model), read_recipe(recipe)
     checkpoint = load_checkpoint(source) if source else Maker(work, corpus, noise).last_stage(base, progress)
     made = chunk_points.Chunks(checkpoint, QuantizationPlan.from_table(base.quantize), bundle, threads, work, progress)
-    rows = made.run(wanted, materials)
+    rows = made.run(wanted, test_sets)
     given = [("--checkpoint", source), ("--corpus", corpus), ("--noise", noise), ("--clips", clips)]
     given = [pair for pair in given if pair[1]] + [("--manifest", path) for path in manifests]
     for option, values, usual in (("--chunk", chunks, CHUNKS), ("--ahead", aheads, AHEADS), ("--past", pasts, PASTS)):
@@ -147,17 +147,17 @@ def cost_growth(manifest: Path, model: str, threads: int, seconds: float, out: P
 
     from compress import tables
     from compress.report import cost_by_length as growth
-    from device_asr.bench.suite import read_material
+    from device_asr.bench.suite import read_test_sets
     from device_asr.bundle.bundle import load
     from device_asr.config import load as load_config
 
-    (material,) = read_material([manifest], None)
+    (test_set,) = read_test_sets([manifest], None)
     edges = [edge for edge in growth.EDGES if edge <= seconds]
     config = load_config(Path(os.devnull), {}, {"model.name": model, "model.threads": threads}).config
     found = growth.measure(
         load(model),
         config,
-        material.clips,
+        test_set.clips,
         edges,
         lambda mode, mark: progress(mode, mark.at / edges[-1], f"{mark.at:.0f} s"),
     )

@@ -28,7 +28,7 @@ from compress.quantize.quantize import QuantizationPlan
 from compress.tables import figure
 from device_asr.bench.report import counts
 from device_asr.bench.run import ClipResult, Corpus, read_audio, recognize
-from device_asr.bench.suite import Material
+from device_asr.bench.suite import TestSet
 from device_asr.bench.timed import TimedRecognizer, timed_recognizer, with_partials
 from device_asr.bundle.bundle import Bundle
 from device_asr.config import Config
@@ -147,7 +147,7 @@ class Chunks:
                 f"{self.bundle.name} with {found}; give its folder with --model."
             )
 
-    def run(self, wanted: Sequence[Point], materials: Sequence[Material]) -> list[Row]:
+    def run(self, wanted: Sequence[Point], test_sets: Sequence[TestSet]) -> list[Row]:
         """A row for each manifest and point, in that order; what was measured before is not measured again.
 
         Raises:
@@ -165,20 +165,20 @@ class Chunks:
         keys = {}
         for point in wanted:
             made = None if point.chunking is None else [weights, self.plan.to_table(), asdict(point.chunking)]
-            for material in materials:
-                keys[point, material.path] = _digest([made, files, _said(material), self.threads])
-            left = [material for material in materials if keys[point, material.path] not in rows]
+            for test_set in test_sets:
+                keys[point, test_set.path] = _digest([made, files, _said(test_set), self.threads])
+            left = [test_set for test_set in test_sets if keys[point, test_set.path] not in rows]
             if not left:
                 self.progress(point.title, 1.0, "unchanged")
                 continue
             self.progress(point.title, None, "")
             with self._recognizer(point) as timed:
-                for material in left:
-                    key = keys[point, material.path]
-                    rows[key] = self._measure(timed, point, material, key)
+                for test_set in left:
+                    key = keys[point, test_set.path]
+                    rows[key] = self._measure(timed, point, test_set, key)
                     tables.write_rows([asdict(row) for row in rows.values()], self.work / LEDGER)
-                    self.progress(f"{point.title}: {material.name}", 1.0, _told(rows[key]))
-        return [rows[keys[point, material.path]] for material in materials for point in wanted]
+                    self.progress(f"{point.title}: {test_set.name}", 1.0, _told(rows[key]))
+        return [rows[keys[point, test_set.path]] for test_set in test_sets for point in wanted]
 
     def config(self, point: Point) -> Config:
         """Default settings, no person's file or environment; an update for each chunk."""
@@ -201,22 +201,22 @@ class Chunks:
             session = Session(path, {"stream": [i["name"] for i in method["inputs"]]}, threads=self.threads)
             yield timed_recognizer(self.bundle, self.config(point), (method, session))
 
-    def _measure(self, timed: TimedRecognizer, point: Point, material: Material, key: str) -> Row:
-        corpus = Corpus(material.name)
-        for number, clip in enumerate(material.clips):
+    def _measure(self, timed: TimedRecognizer, point: Point, test_set: TestSet, key: str) -> Row:
+        corpus = Corpus(test_set.name)
+        for number, clip in enumerate(test_set.clips):
             pcm = read_audio(clip.audio)
             if number == 0:
                 recognize(timed.recognizer, pcm, TAIL)  # the first run plans memory; it is not counted
                 timed.forget()
             corpus.add(ClipResult(clip, recognize(timed.recognizer, pcm, TAIL), None))
-            self.progress(f"{point.title}: {material.name}", (number + 0.5) / len(material.clips), "")
+            self.progress(f"{point.title}: {test_set.name}", (number + 0.5) / len(test_set.clips), "")
         latency = corpus.latency
-        finals = counts((result.clip.text, result.heard.text) for result in corpus.results)
-        partials = counts((result.clip.text, result.heard.partial_text) for result in corpus.results)
+        finals = counts((result.clip.text, result.recognized.text) for result in corpus.results)
+        partials = counts((result.clip.text, result.recognized.partial_text) for result in corpus.results)
         heard = (None, None, None) if point.chunking is None else seconds(point.chunking)
         return Row(
             key,
-            material.name,
+            test_set.name,
             *heard,
             len(corpus.results),
             finals["words"],
@@ -263,8 +263,8 @@ def _told(row: Row) -> str:
     return f"WER of partials {figure(row.partial_wer, 100, '.1f')} %, RTF {row.rtf:.3f}"
 
 
-def _said(material: Material) -> list[list[str | None]]:
-    return [[str(clip.audio), clip.text] for clip in material.clips]
+def _said(test_set: TestSet) -> list[list[str | None]]:
+    return [[str(clip.audio), clip.text] for clip in test_set.clips]
 
 
 def _digest(values: Any) -> str:

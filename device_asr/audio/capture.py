@@ -10,13 +10,12 @@ import numpy as np
 
 from device_asr.audio import devices
 from device_asr.audio.devices import Device
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP_S
 from device_asr.audio.ring import Ring
 from device_asr.config import AudioConfig
 from device_asr.errors import DeviceError
 from device_asr.events import Seconds
 
-BLOCK: Seconds = 0.032  # one step of the voice activity detector
 # Asked of the host: audio that survives while the callback cannot run. ExecuTorch's binding holds Python's
 # global lock for the length of a method (0.25 s for 30 s of audio), and with it every callback. An audio file
 # server keeps the audio itself (no loss with 0.3 s blocks at 0.064 s); hardware keeps what is asked here.
@@ -61,7 +60,7 @@ class Capture:
         for rate, channels in self._formats(config):
             self.rate = rate
             self.ring = Ring(config.ring_s, rate)
-            self._mixed = np.zeros(4 * int(rate * BLOCK), np.float32)
+            self._mixed = np.zeros(4 * int(rate * STEP_S), np.float32)
             try:
                 self._stream = self._open(sd, rate, channels)
                 return
@@ -93,7 +92,7 @@ class Capture:
             samplerate=rate,
             channels=channels,
             dtype="float32",
-            blocksize=int(rate * BLOCK),
+            blocksize=int(rate * STEP_S),
             latency=self._buffer(),
             callback=self._callback,
             finished_callback=self.end,
@@ -174,7 +173,7 @@ class CaptureReader:
     def __init__(self, capture: Capture) -> None:
         self.capture = capture
         self.captured = 0.0  # of the last sample delivered
-        self._block = int(capture.rate * BLOCK)
+        self._block = int(capture.rate * STEP_S)
         self._delay: Seconds = 0.0  # audio inside the resampler
         self._flushed = False
         self._resampler = None

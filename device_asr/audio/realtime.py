@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP
 from device_asr.audio.level import Level, measure
 from device_asr.audio.source import AudioChunk, Source
 from device_asr.errors import DeviceError
 from device_asr.events import Seconds
-
-BLOCK = 512  # samples a chunk: 32 ms, as a microphone gives them
 
 
 class RealtimeSource:
@@ -96,8 +94,8 @@ class RealtimeSource:
             self.start()
         try:
             for chunk in self._source:
-                for at in range(0, max(1, chunk.pcm.size), BLOCK):
-                    pcm = chunk.pcm[at : at + BLOCK]
+                for at in range(0, max(1, chunk.pcm.size), STEP):
+                    pcm = chunk.pcm[at : at + STEP]
                     yield from self._pauses_until(pcm.size)
                     due = self._due(pcm.size)
                     if self._closed_at is not None and due > self._closed_at:

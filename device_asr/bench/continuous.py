@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import psutil
 
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP
 from device_asr.bench.memory import fit
-from device_asr.bench.run import CHUNK, read_audio
+from device_asr.bench.run import read_audio
 from device_asr.bench.timed import TimedRecognizer
 from device_asr.config import Config
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Final, Seconds
 from device_asr.metrics.clips import Clip
-from device_asr.recognition.vad import FRAME
 
 QUIET_DB = -30.0  # a clip's edges below its loudest frame by more are cut off
 HANGOVER_MS = 5000  # the longest there is: pauses within clips end no utterance, the longest utterance does
@@ -44,7 +43,7 @@ def without_pauses(config: Config) -> Config:
 
 def trimmed(pcm: np.ndarray) -> np.ndarray:
     """A clip from its first frame that is loud to its last."""
-    frames = pcm[: len(pcm) // FRAME * FRAME].reshape(-1, FRAME)
+    frames = pcm[: len(pcm) // STEP * STEP].reshape(-1, STEP)
     level = np.sqrt(np.mean(frames * frames, axis=1))
     loud = np.flatnonzero(level > 10 ** (QUIET_DB / 20) * level.max(initial=0.0))
     return frames[loud[0] : loud[-1] + 1].reshape(-1) if len(loud) else pcm[:0]
@@ -76,9 +75,9 @@ def feed(timed: TimedRecognizer, clips: Sequence[Clip], seconds: Seconds, every:
     rest, fed, words, due = np.zeros(0, np.float32), 0, 0, every
     for piece in itertools.chain(joined(clips, seconds), [None]):
         audio = rest if piece is None else np.concatenate([rest, piece])
-        whole = len(audio) if piece is None else len(audio) // CHUNK * CHUNK
-        for at in range(0, whole, CHUNK):
-            chunk = audio[at : at + CHUNK]
+        whole = len(audio) if piece is None else len(audio) // STEP * STEP
+        for at in range(0, whole, STEP):
+            chunk = audio[at : at + STEP]
             for event in timed.recognizer.feed(chunk):
                 words += len(event.text.split()) if isinstance(event, Final) else 0
             fed += len(chunk)

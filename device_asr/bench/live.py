@@ -111,8 +111,9 @@ class Recorder:
             peaks = [peak_memory(), *(peak_memory(process.pid) for process in self._processes[1:])]
         except psutil.NoSuchProcess:
             return
-        if None not in peaks:
-            run.peak_memory = sum(peaks)
+        known = [peak for peak in peaks if peak is not None]
+        if len(known) == len(peaks):
+            run.peak_memory = sum(known)
 
     def drain(self) -> None:
         """Takes what was delivered.
@@ -173,13 +174,13 @@ def recognize_live(
 
 def share_out(clips: Sequence[Clip], starts: Sequence[Seconds], events: Sequence[Event]) -> list[ClipResult]:
     """The Finals of each clip, by the time at which the utterance began; other events are left out."""
-    heard: list[list[Event]] = [[] for _ in clips]
+    found: list[list[Final]] = [[] for _ in clips]
     for event in events:
         if isinstance(event, Final) and clips:
-            heard[max(0, bisect.bisect_right(starts, event.start + EARLY) - 1)].append(event)
+            found[max(0, bisect.bisect_right(starts, event.start + EARLY) - 1)].append(event)
     return [
         ClipResult(clip, Recognized(_seconds(clip), sum(e.compute for e in own), tuple(own), len(own)), None)
-        for clip, own in zip(clips, heard, strict=True)
+        for clip, own in zip(clips, found, strict=True)
     ]
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from device_asr.audio.format import SAMPLE_RATE
-from device_asr.bench.run import CHUNK
+from device_asr.audio.format import SAMPLE_RATE, STEP
 from device_asr.events import Final, Partial, Seconds
 from device_asr.recognition.protocol import Recognizer
 
@@ -104,9 +103,9 @@ def recognize_noise(recognizer: Recognizer, kind: str, seconds: Seconds) -> Nois
 
     for piece in generate(kind, seconds):
         audio = np.concatenate([rest, piece])
-        whole = len(audio) // CHUNK * CHUNK
-        for at in range(0, whole, CHUNK):
-            note(recognizer.feed(audio[at : at + CHUNK]))
+        whole = len(audio) // STEP * STEP
+        for at in range(0, whole, STEP):
+            note(recognizer.feed(audio[at : at + STEP]))
         rest = audio[whole:]
     note(recognizer.feed(rest) + recognizer.finish())
     return NoiseResult(kind, seconds, sum(len(text.split()) for text in finals), sum(partials.values()), tuple(finals))

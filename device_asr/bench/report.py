@@ -28,10 +28,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import STEP_S
 from device_asr.bench.custom import recall
 from device_asr.bench.noise import NoiseResult
-from device_asr.bench.run import CHUNK, ClipResult, Corpus, Recognized
+from device_asr.bench.run import ClipResult, Corpus, Recognized
 from device_asr.config import Config
 from device_asr.events import Seconds
 from device_asr.metrics.latency import Series, rtf
@@ -65,7 +65,7 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         "rtf": rtf(corpus.compute, corpus.audio),
         "finals_compute_s": finals,
         "partials_compute_s": sum(latency.partial_compute.values),
-        **counts((result.clip.text, result.heard.text) for result in corpus.results),
+        **counts((result.clip.text, result.recognized.text) for result in corpus.results),
         "utterances": latency.utterances,
         "finals": latency.finals,
         "final_words": latency.final_words,
@@ -97,15 +97,15 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
 
 def partials_record(results: Sequence[ClipResult]) -> dict[str, Any] | None:
     """The entry `partials` of a corpus."""
-    if not any(result.heard.partials for result in results):
+    if not any(result.recognized.partials for result in results):
         return None
-    return counts((result.clip.text, result.heard.partial_text) for result in results)
+    return counts((result.clip.text, result.recognized.partial_text) for result in results)
 
 
 def hotwords_record(corpus: Corpus) -> dict[str, Any]:
     """The entry `hotwords` of a corpus."""
     references = [result.clip.text for result in corpus.results]
-    hours = sum(result.heard.seconds for result in corpus.results if result.clip.text is not None) / 3600
+    hours = sum(result.recognized.seconds for result in corpus.results if result.clip.text is not None) / 3600
 
     def part(texts: Iterable[str]) -> dict[str, Any]:
         pairs = list(zip(references, texts, strict=True))
@@ -117,16 +117,16 @@ def hotwords_record(corpus: Corpus) -> dict[str, Any]:
             **counts(pairs),
         }
 
-    def both(heard: Sequence[Recognized]) -> dict[str, Any]:
-        shown = any(one.partials for one in heard)
+    def both(recognized: Sequence[Recognized]) -> dict[str, Any]:
+        shown = any(one.partials for one in recognized)
         return {
-            "finals": part(one.text for one in heard),
-            "partials": part(one.partial_text for one in heard) if shown else None,
+            "finals": part(one.text for one in recognized),
+            "partials": part(one.partial_text for one in recognized) if shown else None,
         }
 
     return {
         "words": len(corpus.custom),
-        "with": both([result.heard for result in corpus.results]),
+        "with": both([result.recognized for result in corpus.results]),
         "without": both(corpus.plain) if corpus.plain else None,
     }
 
@@ -149,7 +149,7 @@ def record(
         "model": config.model.name,
         "threads": config.model.threads,
         "clock": clock,
-        "chunk_s": CHUNK / SAMPLE_RATE,
+        "chunk_s": STEP_S,
         "tail_s": tail,
         "partials": config.partial.enabled,
         "guards": config.decoding.guards,
@@ -327,17 +327,17 @@ def _megabytes(size: int | None) -> str:
 def details(corpus: Corpus) -> Iterable[dict[str, Any]]:
     """One record a clip, for `--detail`: reference, text, counts, finals with their times, peer, teacher."""
     for index, result in enumerate(corpus.results):
-        clip, heard = result.clip, result.heard
+        clip, recognized = result.clip, result.recognized
         yield {
             "manifest": corpus.manifest,
             "audio": str(clip.audio),
             "speaker": clip.speaker,
             "reference": clip.text,
-            "text": heard.text,
-            **counts([(clip.text, heard.text)]),
-            "audio_s": heard.seconds,
-            "compute_s": heard.compute,
-            "finals": [asdict(final) for final in heard.finals],
+            "text": recognized.text,
+            **counts([(clip.text, recognized.text)]),
+            "audio_s": recognized.seconds,
+            "compute_s": recognized.compute,
+            "finals": [asdict(final) for final in recognized.finals],
             "peer_text": result.peer.text if result.peer else None,
             "peer_compute_s": result.peer.compute if result.peer else None,
             "teacher_text": corpus.teacher[index] if corpus.teacher is not None else None,

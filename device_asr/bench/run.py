@@ -10,7 +10,7 @@ from time import perf_counter, sleep
 import numpy as np
 
 from device_asr.audio.file import FileSource
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP
 from device_asr.bench.peer import Peer, PeerResult
 from device_asr.events import Event, Final, Partial, Seconds
 from device_asr.hotwords.words import Hotword
@@ -18,7 +18,6 @@ from device_asr.metrics.clips import Clip
 from device_asr.metrics.latency import LatencyMeter
 from device_asr.recognition.protocol import Recognizer
 
-CHUNK = 512  # samples: 32 ms, as a microphone gives them
 SETTLE: Seconds = 0.25  # threads of OpenMP spin for 200 ms after the work; the other side must not pay for it
 
 
@@ -71,8 +70,8 @@ def recognize(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Recogni
     audio = np.concatenate([pcm, np.zeros(int(tail * SAMPLE_RATE), np.float32)])
     events: list[Event] = []
     began = perf_counter()
-    for at in range(0, len(audio), CHUNK):
-        events += recognizer.feed(audio[at : at + CHUNK])
+    for at in range(0, len(audio), STEP):
+        events += recognizer.feed(audio[at : at + STEP])
     cut = len(events)
     events += recognizer.finish()
     return Recognized(len(pcm) / SAMPLE_RATE, perf_counter() - began, tuple(events), cut)
@@ -80,10 +79,10 @@ def recognize(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Recogni
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """One clip, heard by the recognizer and (where there is one) by the peer."""
+    """What the recognizer and the peer (None: not asked) made of one clip."""
 
     clip: Clip
-    heard: Recognized
+    recognized: Recognized
     peer: PeerResult | None
 
 
@@ -93,7 +92,7 @@ class Corpus:
 
     audio: seconds of audio. compute: seconds of computation on them: voice activity, partials, finals.
     teacher: the teacher's text of each clip, None where it was not asked.
-    custom: the custom words that were favored. plain: each clip heard without them, where there are any.
+    custom: the custom words that were favored. plain: what each clip gives without them, where there are any.
     """
 
     manifest: str
@@ -106,12 +105,12 @@ class Corpus:
     plain: list[Recognized] = field(default_factory=list)
 
     def add(self, result: ClipResult) -> None:
-        """Appends a clip that was heard on the audio clock, and counts its events."""
+        """Appends a clip that was recognized on the audio clock, and counts its events."""
         self.results.append(result)
-        self.audio += result.heard.seconds
-        self.compute += result.heard.compute
-        for index, event in enumerate(result.heard.events):
-            self.latency.add(event, cut_short=index >= result.heard.cut)
+        self.audio += result.recognized.seconds
+        self.compute += result.recognized.compute
+        for index, event in enumerate(result.recognized.events):
+            self.latency.add(event, cut_short=index >= result.recognized.cut)
 
     @property
     def peer_compute(self) -> Seconds:
@@ -120,7 +119,9 @@ class Corpus:
 
 
 def measure(recognizer: Recognizer, clips: Sequence[Clip], tail: Seconds, peer: Peer | None) -> Iterator[ClipResult]:
-    """Each clip heard by both in turn; who comes first alternates, and a first run of each is not counted.
+    """Runs the recognizer and the peer in turn on each clip; which comes first alternates.
+
+    A first run of each on the first clip is not counted.
 
     Raises:
         AudioError: a clip cannot be read.
@@ -128,9 +129,9 @@ def measure(recognizer: Recognizer, clips: Sequence[Clip], tail: Seconds, peer: 
     """
 
     def ours() -> Recognized:
-        heard = recognize(recognizer, pcm, tail)
+        found = recognize(recognizer, pcm, tail)
         sleep(SETTLE if peer else 0)
-        return heard
+        return found
 
     def theirs() -> PeerResult | None:
         if peer is None:

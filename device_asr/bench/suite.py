@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Material:
+class TestSet:
     """A manifest, the name it is shown under, and the clips of it that are measured."""
 
     name: str
@@ -40,7 +40,7 @@ class Material:
 class Plan:
     """What to measure. tail: silence after each clip. noise: seconds of it, all kinds together."""
 
-    material: Sequence[Material]
+    test_sets: Sequence[TestSet]
     tail: Seconds
     noise: Seconds | None = None
     peer: bool = False
@@ -56,21 +56,21 @@ class Microphone:
     seconds: Seconds | None = None
 
 
-def read_material(paths: Sequence[Path], limit: int | None) -> list[Material]:
+def read_test_sets(paths: Sequence[Path], limit: int | None) -> list[TestSet]:
     """Manifests with their first `limit` clips, checked.
 
     Raises:
         ManifestError: one cannot be used, or an audio file is missing.
     """
-    found: list[Material] = []
+    found: list[TestSet] = []
     for path in paths:
         clips = read_manifest(path)[:limit]
         problem = check_clips(clips)
         if problem:
             raise ManifestError(f"{path}: {problem}.")
         name = path.name.removesuffix(".jsonl")
-        taken = any(material.name == name for material in found)
-        found.append(Material(str(path) if taken else name, path, clips))
+        taken = any(test_set.name == name for test_set in found)
+        found.append(TestSet(str(path) if taken else name, path, clips))
     return found
 
 
@@ -86,10 +86,10 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
         recognizer = StreamingRecognizer.from_config(config)
         load = perf_counter() - began
         corpora = []
-        for material in plan.material:
-            corpora.append(corpus := Corpus(material.name, custom=custom))
-            results = measure(recognizer, material.clips, plan.tail, peer)
-            for result in progress.track(results, len(material.clips), description=material.name):
+        for test_set in plan.test_sets:
+            corpora.append(corpus := Corpus(test_set.name, custom=custom))
+            results = measure(recognizer, test_set.clips, plan.tail, peer)
+            for result in progress.track(results, len(test_set.clips), description=test_set.name):
                 corpus.add(result)
         noise = (
             [
@@ -135,16 +135,16 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
     teacher = ask_teacher(config, plan, progress)
     corpora, runs = [], []
     load = 0.0
-    for material in plan.material or [Material("microphone", Path(), ())]:
-        corpora.append(corpus := Corpus(material.name, custom=custom))
+    for test_set in plan.test_sets or [TestSet("microphone", Path(), ())]:
+        corpora.append(corpus := Corpus(test_set.name, custom=custom))
         began = perf_counter()
         recognizer = remote.load(config)
         load = perf_counter() - began
-        task = progress.add_task(f"{material.name}, in real time", total=None)
+        task = progress.add_task(f"{test_set.name}, in real time", total=None)
         if microphone is None:
-            run = files_live(material.clips, recognizer, config, corpus, plan.tail)
-        elif material.clips:
-            run = microphone_live(material.clips, recognizer, config, corpus, plan.tail, microphone.player)
+            run = files_live(test_set.clips, recognizer, config, corpus, plan.tail)
+        elif test_set.clips:
+            run = microphone_live(test_set.clips, recognizer, config, corpus, plan.tail, microphone.player)
         else:
             run = listen_live(microphone.seconds, recognizer, config, corpus)
         progress.remove_task(task)
@@ -182,8 +182,8 @@ def recognize_without(config: Config, plan: Plan, corpora: Sequence[Corpus], pro
     from device_asr.recognition.recognizer import StreamingRecognizer
 
     recognizer = StreamingRecognizer.from_config(replace(config, decoding=replace(config.decoding, hotwords=None)))
-    for material, corpus in zip(plan.material, corpora, strict=True):
-        for clip in progress.track(material.clips, description=f"{material.name}, without custom words"):
+    for test_set, corpus in zip(plan.test_sets, corpora, strict=True):
+        for clip in progress.track(test_set.clips, description=f"{test_set.name}, without custom words"):
             corpus.plain.append(recognize(recognizer, read_audio(clip.audio), plan.tail))
 
 
@@ -200,12 +200,12 @@ def ask_teacher(config: Config, plan: Plan, progress: Progress) -> list[list[str
     return [
         list(
             progress.track(
-                teacher_texts(material.path, len(material.clips), config.model.threads),
-                len(material.clips),
-                description=f"teacher, {material.name}",
+                teacher_texts(test_set.path, len(test_set.clips), config.model.threads),
+                len(test_set.clips),
+                description=f"teacher, {test_set.name}",
             )
         )
-        for material in plan.material
+        for test_set in plan.test_sets
     ]
 
 

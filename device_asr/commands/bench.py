@@ -19,7 +19,7 @@ from device_asr.errors import UsageError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from device_asr.config import Loaded
+    from device_asr.config import LoadedConfig
 
 TAIL_BEYOND_HANGOVER = 0.4  # seconds; the voice activity detector lags behind the end of speech
 
@@ -68,7 +68,7 @@ def progress_bars() -> Iterator[Progress]:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @configured
 def command(
-    loaded: Loaded,
+    loaded: LoadedConfig,
     manifests: tuple[str, ...],
     peer: str | None,
     teacher: bool,
@@ -86,7 +86,7 @@ def command(
 ) -> None:
     """Measure accuracy, latency and computation over corpora (JSONL manifests of audio and text)."""
     from device_asr.bench.report import table
-    from device_asr.bench.suite import Microphone, Plan, as_fast_as_possible, in_real_time, read_material
+    from device_asr.bench.suite import Microphone, Plan, as_fast_as_possible, in_real_time, read_test_sets
 
     _check_usage(
         manifests,
@@ -107,8 +107,8 @@ def command(
         config = replace(config, audio=replace(config.audio, devices=(device,)))
     if tail is None:
         tail = config.endpoint.hangover_ms / 1000 + TAIL_BEYOND_HANGOVER
-    material = read_material([Path(path) for path in manifests], limit)
-    plan = Plan(material, tail, noise, peer is not None, teacher, detail)
+    test_sets = read_test_sets([Path(path) for path in manifests], limit)
+    plan = Plan(test_sets, tail, noise, peer is not None, teacher, detail)
     with silenced_libraries(), progress_bars() as progress:  # libmpg123, ALSA, JACK and PortAudio write there
         if realtime:
             microphone = Microphone(shlex.split(player or ""), seconds) if device is not None else None

@@ -13,7 +13,7 @@ from device_asr.errors import OutputError
 from device_asr.files import write_whole
 
 if TYPE_CHECKING:
-    from device_asr.config import Loaded
+    from device_asr.config import LoadedConfig
 
 
 def commented_file() -> str:
@@ -79,7 +79,7 @@ def _init(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="As one JSON object.")
 @configured
-def command(loaded: Loaded, as_json: bool) -> None:
+def command(loaded: LoadedConfig, as_json: bool) -> None:
     """Show every setting with its value and where it came from."""
     from device_asr.tui.keys import keymap
 

@@ -11,7 +11,7 @@ from device_asr.commands.options import configured
 from device_asr.errors import AudioError
 
 if TYPE_CHECKING:
-    from device_asr.config import Loaded
+    from device_asr.config import LoadedConfig
 
 
 def shipped_audio() -> Path:
@@ -32,7 +32,7 @@ def shipped_audio() -> Path:
 @click.command(name="demo")
 @click.option("--record", is_flag=True, help="Keep the audio beside the text.")
 @configured
-def command(record: bool, loaded: Loaded) -> None:
+def command(record: bool, loaded: LoadedConfig) -> None:
     """Play the shipped letter through the interface, in real time."""
     from device_asr.commands.live import recorded, run
 

@@ -14,11 +14,11 @@ from device_asr.files import write_whole
 from device_asr.writers import FORMATS
 
 if TYPE_CHECKING:
-    from device_asr.config import Loaded
+    from device_asr.config import LoadedConfig
     from device_asr.dictation.history import Session
 
 
-def find(loaded: Loaded, wanted: str) -> Session:
+def find(loaded: LoadedConfig, wanted: str) -> Session:
     """The session `wanted`; what is damaged in it is told on standard error.
 
     Raises:
@@ -44,7 +44,7 @@ def command(context: click.Context) -> None:
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @configured
-def _list(as_json: bool, loaded: Loaded) -> None:
+def _list(as_json: bool, loaded: LoadedConfig) -> None:
     """All sessions, oldest first."""
     from device_asr.dictation import history as sessions
 
@@ -77,7 +77,7 @@ def _list(as_json: bool, loaded: Loaded) -> None:
 @command.command()
 @click.argument("session")
 @configured
-def show(session: str, loaded: Loaded) -> None:
+def show(session: str, loaded: LoadedConfig) -> None:
     """The text of SESSION (its id, the beginning of one, or `last`), in paragraphs."""
     from device_asr.dictation.transcript import Transcript
 
@@ -89,7 +89,7 @@ def show(session: str, loaded: Loaded) -> None:
 @click.option("--format", type=click.Choice(FORMATS), help="[default: what FILE ends with, else txt]")
 @click.option("-o", "--output", metavar="FILE", help="A file instead of standard output.")
 @configured
-def export(session: str, format: str | None, output: str | None, loaded: Loaded) -> None:
+def export(session: str, format: str | None, output: str | None, loaded: LoadedConfig) -> None:
     """SESSION in another format."""
     from device_asr.dictation import transcript
 
@@ -109,7 +109,7 @@ def export(session: str, format: str | None, output: str | None, loaded: Loaded)
 @click.argument("session")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @configured
-def delete(session: str, yes: bool, loaded: Loaded) -> None:
+def delete(session: str, yes: bool, loaded: LoadedConfig) -> None:
     """Remove SESSION, its text and its audio."""
     from device_asr.dictation import history as sessions
 

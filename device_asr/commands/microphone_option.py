@@ -12,7 +12,7 @@ import click
 from device_asr.commands.options import configured
 
 if TYPE_CHECKING:
-    from device_asr.config import Loaded
+    from device_asr.config import LoadedConfig
 
 
 def with_microphone(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,7 +26,7 @@ def with_microphone(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @configured
     @functools.wraps(function)
-    def wrapped(*args: Any, device: tuple[str, ...], loaded: Loaded, **kwargs: Any) -> Any:
+    def wrapped(*args: Any, device: tuple[str, ...], loaded: LoadedConfig, **kwargs: Any) -> Any:
         config = loaded.config
         if device:
             config = replace(config, audio=replace(config.audio, devices=device))

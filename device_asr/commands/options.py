@@ -13,7 +13,7 @@ from device_asr.errors import UsageError
 
 
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --config, --model, --threads, --hotwords and --set; the verb is given `loaded: config.Loaded`."""
+    """Adds --config, --model, --threads, --hotwords and --set; the verb is given `loaded: config.LoadedConfig`."""
 
     @click.option(
         "--config", "config_file", metavar="FILE", is_eager=True, help="Config file instead of the usual one."

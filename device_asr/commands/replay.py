@@ -14,7 +14,7 @@ from device_asr.errors import UsageError
 from device_asr.events import Event, Final
 
 if TYPE_CHECKING:
-    from device_asr.config import Loaded
+    from device_asr.config import LoadedConfig
     from device_asr.dictation.history import Session
     from device_asr.recognition.protocol import Recognizer
 
@@ -62,7 +62,7 @@ def word_diff(before: list[str], after: list[str]) -> tuple[str, int]:
 @click.command(name="replay")
 @click.argument("session")
 @configured
-def command(session: str, loaded: Loaded) -> None:
+def command(session: str, loaded: LoadedConfig) -> None:
     """Play SESSION's recording through the recognizer again and show what changed.
 
     The same words as kept, [-words that were kept-] and {+words heard now+}; edits do not count.

@@ -95,23 +95,23 @@ def command(
 
 def _fed(config: Config, manifest: Path, minutes: float) -> dict[str, Any]:
     from device_asr.bench.continuous import feed, memory, without_pauses
-    from device_asr.bench.suite import read_material
+    from device_asr.bench.suite import read_test_sets
     from device_asr.bench.timed import timed_recognizer
     from device_asr.bundle.bundle import load
     from device_asr.commands.bench import progress_bars
 
-    (material,) = read_material([manifest], None)
+    (test_set,) = read_test_sets([manifest], None)
     timed = timed_recognizer(load(config.model.name), without_pauses(config))
     marks = []
     with progress_bars() as progress:
         task = progress.add_task("speech without a pause", total=60 * minutes)
-        for mark in feed(timed, material.clips, 60 * minutes, every=min(LOOK, 6 * minutes)):
+        for mark in feed(timed, test_set.clips, 60 * minutes, every=min(LOOK, 6 * minutes)):
             marks.append(mark)
             progress.update(task, completed=mark.at)
     found = memory(marks)
     return {
         "minutes": minutes,
-        "clips": len(material.clips),
+        "clips": len(test_set.clips),
         "words": marks[-1].words,
         "memory": found,
         "partials_rtf": marks[-1].partials / marks[-1].at,

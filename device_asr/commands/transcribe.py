@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device_asr.audio.devices import silenced_libraries
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.commands.options import configured
 from device_asr.commands.termination import termination_as_interrupt
 from device_asr.errors import BundleError, DeviceAsrError, OutputError, UsageError
@@ -26,7 +27,7 @@ from device_asr.writers import FORMATS, make_writer
 if TYPE_CHECKING:
     from device_asr.audio.file import FileSource
     from device_asr.audio.stdin import StdinSource
-    from device_asr.config import Config, Loaded
+    from device_asr.config import Config, LoadedConfig
     from device_asr.recognition.recognizer import StreamingRecognizer
 
 
@@ -166,11 +167,11 @@ def _output_paths(files: tuple[str, ...], out: Path | None, format: str) -> list
 @click.option("--realtime", is_flag=True, help="Feed at the speed of sound and show partials on a terminal.")
 @click.option("--timing", is_flag=True, help="Print seconds of import, load and compute as JSON on standard error.")
 @click.option("--encoding", type=click.Choice(["s16le", "f32le"]), default="s16le", help="Of raw PCM, for -.")
-@click.option("--rate", type=int, default=16_000, show_default=True, help="Hz of raw PCM, for -.")
+@click.option("--rate", type=int, default=SAMPLE_RATE, show_default=True, help="Hz of raw PCM, for -.")
 @click.option("--channels", type=click.IntRange(1, 64), default=1, show_default=True, help="Of raw PCM, for -.")
 @configured
 def command(
-    loaded: Loaded,
+    loaded: LoadedConfig,
     files: tuple[str, ...],
     format: str,
     out: Path | None,
@@ -251,7 +252,7 @@ def _transcribe(recognizer: StreamingRecognizer, source: Any, output: Output, re
             began = time.perf_counter()
             events = recognizer.feed(chunk.pcm)
             timer.compute += time.perf_counter() - began
-            heard += len(chunk.pcm) / 16_000
+            heard += len(chunk.pcm) / SAMPLE_RATE
             _show(events, origin, output, line, heard)
         began = time.perf_counter()
         events = recognizer.finish()

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from device_asr.audio.clock import AudioClock
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP_S
 from device_asr.audio.live_source import LiveSource, NoticeKind
 from device_asr.audio.source import AudioChunk
 from device_asr.config import Config
@@ -26,7 +26,7 @@ from device_asr.errors import DeviceAsrError
 from device_asr.events import Event, Failed, Seconds
 from device_asr.recognition.protocol import Recognizer
 
-CHUNK: Seconds = 0.032
+RecognizerFactory = Callable[[], Recognizer]
 _log = logging.getLogger(__name__)
 
 
@@ -47,7 +47,7 @@ class LiveSession:
     def __init__(
         self,
         source: LiveSource,
-        make_recognizer: Callable[[], Recognizer],
+        make_recognizer: RecognizerFactory,
         config: Config,
         on_event: Callable[[Delivery], None],
         *,
@@ -155,7 +155,7 @@ class LiveSession:
             overflows=source.overflows,
             lost=self._lost,
             backlog=backlog,
-            queue=int(backlog / CHUNK),
+            queue=int(backlog / STEP_S),
             behind=backlog if recognizer and backlog > BEHIND else 0.0,
             step=self._pace.step,
             partial_interval=self._pace.partial_interval(),

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import ClassVar
 
 from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import BindingType
 from textual.containers import Container
 from textual.message import Message
 from textual.screen import Screen
@@ -19,15 +21,14 @@ from device_asr.audio.live_source import LiveSource
 from device_asr.audio.source import AudioChunk
 from device_asr.config import Config
 from device_asr.dictation.history import SessionWriter, folder
-from device_asr.dictation.session import LiveSession
+from device_asr.dictation.session import LiveSession, RecognizerFactory
 from device_asr.dictation.state import Delivery, Notice
 from device_asr.dictation.transcript import Transcript, export
 from device_asr.errors import DeviceAsrError
 from device_asr.events import AudioGap, Failed, Final
 from device_asr.files import write_whole
 from device_asr.metrics.latency import LatencyMeter
-from device_asr.recognition.protocol import Recognizer
-from device_asr.tui.keys import BINDINGS, keymap
+from device_asr.tui.keys import KEYS, keymap
 from device_asr.tui.screens.ask import AskScreen
 from device_asr.tui.screens.device import DeviceScreen
 from device_asr.tui.screens.help import HelpScreen
@@ -75,11 +76,11 @@ class DictationApp(App[None]):
 
     TITLE = "device-asr"
     CSS_PATH = Path(__file__).with_name("app.tcss")
-    BINDINGS = BINDINGS
+    BINDINGS: ClassVar[list[BindingType]] = [*KEYS]
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (140, "-wide")]  # noqa: RUF012
     VERTICAL_BREAKPOINTS = [(0, "-short"), (18, "-high")]  # noqa: RUF012
 
-    def __init__(self, source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config) -> None:
+    def __init__(self, source: LiveSource, make_recognizer: RecognizerFactory, config: Config) -> None:
         keys = keymap(config.interface.keys)
         super().__init__()
         # starting a process hands on standard error's descriptor, and while the interface runs it has none
@@ -131,7 +132,7 @@ class DictationApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """The command palette: every key's action, then the toolkit's own commands."""
-        own = [binding for binding in BINDINGS if binding.show]
+        own = [binding for binding in KEYS if binding.show]
         for binding in own:
             yield SystemCommand(binding.description, binding.tooltip, partial(self.run_action, binding.action))
         titles = {binding.description for binding in own}
@@ -140,8 +141,9 @@ class DictationApp(App[None]):
     # --- on the recognizer's thread --------------------------------------------------------------
 
     def _delivered(self, delivery: Delivery) -> None:
-        if isinstance(delivery.event, Final):
-            self._keep(lambda: self._keeper.final(delivery.event, cut_short=delivery.cut_short))
+        event = delivery.event
+        if isinstance(event, Final):
+            self._keep(lambda: self._keeper.final(event, cut_short=delivery.cut_short))
         self.post_message(Delivered(delivery))
 
     def _heard(self, chunk: AudioChunk) -> None:
@@ -289,9 +291,7 @@ class DictationApp(App[None]):
         self.theme = THEMES["light" if self.theme == THEMES["dark"] else "dark"]
 
     def action_help(self) -> None:
-        keys = [
-            (self.config.interface.keys.get(b.id or "", b.key_display or b.key), b.tooltip) for b in BINDINGS if b.show
-        ]
+        keys = [(self.config.interface.keys.get(b.id or "", b.key_display or b.key), b.tooltip) for b in KEYS if b.show]
         self.push_screen(HelpScreen(keys))
 
     async def action_quit(self) -> None:

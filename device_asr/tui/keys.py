@@ -10,7 +10,7 @@ from textual.keys import Keys, key_to_character
 
 from device_asr.errors import UsageError
 
-BINDINGS = [
+KEYS = [
     Binding("space", "pause", "Pause", id="pause", tooltip="Stop listening, or go on"),
     Binding("m", "mute", "Mute", id="mute", tooltip="Feed silence instead of audio"),
     Binding("c", "copy", "Copy", id="copy", tooltip="Copy the selection, the chosen line or all (OSC 52)"),
@@ -47,7 +47,7 @@ def keymap(keys: Mapping[str, str]) -> dict[str, str]:
     Raises:
         UsageError: an action or a key that there is not, with the nearest; a key that would have two meanings.
     """
-    known = [binding.id or "" for binding in BINDINGS]
+    known = [binding.id or "" for binding in KEYS]
     named: dict[str, list[str]] = {}
     for action, text in keys.items():
         if action not in known:
@@ -59,7 +59,7 @@ def keymap(keys: Mapping[str, str]) -> dict[str, str]:
         if not named[action]:
             raise UsageError(f'interface.keys.{action}: wanted a key, such as "f2", found {text!r}.')
     owners = dict(TAKEN)
-    for binding in BINDINGS:
+    for binding in KEYS:
         for key in named.get(binding.id or "", [binding.key]):
             if key in owners:
                 raise UsageError(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label
@@ -11,7 +14,7 @@ from textual.widgets import Input, Label
 class AskScreen(ModalScreen[str | None]):
     """Gives the text, or None where the person left with escape."""
 
-    BINDINGS = [("escape", "dismiss", "Close")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Close")]
     DEFAULT_CSS = "AskScreen { align: center middle; }"
 
     def __init__(self, question: str, value: str) -> None:

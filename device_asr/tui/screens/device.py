@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Label, OptionList
@@ -16,7 +18,7 @@ from device_asr.audio.devices import Device
 class DeviceScreen(ModalScreen[str | None]):
     """Gives the index of the chosen device, or None."""
 
-    BINDINGS = [("escape", "dismiss", "Close")]  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Close")]
 
     def __init__(self, devices: Sequence[Device]) -> None:
         super().__init__()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from textual.app import ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.geometry import Region
@@ -34,7 +36,7 @@ class Page(Static):
 class TranscriptView(VerticalScroll, can_focus=True):
     """Shows `transcript`; follows the newest text until the person scrolls up."""
 
-    BINDINGS = [  # noqa: RUF012
+    BINDINGS: ClassVar[list[BindingType]] = [
         Binding("shift+up", "choose(-1)", "Line above", show=False),
         Binding("shift+down", "choose(1)", "Line below", show=False),
         Binding("enter", "edit", "Edit line", show=False),

@@ -17,9 +17,9 @@ import pytest
 import soundfile
 
 from device_asr.audio import devices
-from device_asr.audio.capture import BLOCK, Capture, CaptureReader
+from device_asr.audio.capture import Capture, CaptureReader
 from device_asr.audio.devices import Device
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP
 from device_asr.audio.microphone import MicrophoneSource
 from device_asr.audio.source import AudioChunk
 from device_asr.bundle.bundle import find_bundles
@@ -107,7 +107,7 @@ def test_what_is_played_is_heard_in_real_time(microphone: VirtualMicrophone, ton
     assert [chunk.start for chunk in listener.chunks] == pytest.approx(list(starts))
     times = [chunk.captured for chunk in listener.chunks]
     assert times[-1] == pytest.approx(began + 2.0, abs=0.3)
-    assert times[-1] - times[0] == pytest.approx((pcm.size - 512) / SAMPLE_RATE, abs=0.2)
+    assert times[-1] - times[0] == pytest.approx((pcm.size - STEP) / SAMPLE_RATE, abs=0.2)
 
 
 def test_the_callback_returns_within_2_ms_while_the_recognizer_is_blocked_for_250_ms(
@@ -324,7 +324,7 @@ def test_channels_of_hardware_are_mixed_in_the_callback(microphone: VirtualMicro
         pcm = np.concatenate(pieces)
         assert capture.rate == SAMPLE_RATE
         assert np.abs(pcm).max() == pytest.approx(0.5, abs=0.02)
-        assert len(pieces[0]) == int(SAMPLE_RATE * BLOCK)
+        assert len(pieces[0]) == STEP
     finally:
         capture.close()
 

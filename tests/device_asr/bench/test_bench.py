@@ -22,7 +22,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP
 from device_asr.bench import suite
 from device_asr.bench.custom import Recall, occurrences, recall
 from device_asr.bench.live import files_live, microphone_live, share_out
@@ -30,7 +30,7 @@ from device_asr.bench.memory import peak_memory
 from device_asr.bench.noise import KINDS, LEVELS_DB, generate, recognize_noise
 from device_asr.bench.peer import Peer
 from device_asr.bench.report import corpus_record, table
-from device_asr.bench.run import CHUNK, Corpus, recognize
+from device_asr.bench.run import Corpus, recognize
 from device_asr.bundle.bundle import find_bundles
 from device_asr.commands.bench import command
 from device_asr.config import Config
@@ -120,7 +120,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 def test_a_sound_is_fed_as_a_microphone_would_with_silence_behind_it() -> None:
     recognizer = Scripted([])
     recognize(recognizer, np.zeros(1000, np.float32), tail=0.5)
-    assert recognizer.chunks == [CHUNK] * 17 + [9000 - 17 * CHUNK]
+    assert recognizer.chunks == [STEP] * 17 + [9000 - 17 * STEP]
 
 
 def test_the_tail_costs_computation_but_is_not_counted_as_sound() -> None:
@@ -332,7 +332,7 @@ def test_in_real_time_latencies_are_on_the_wall_clock_and_utterances_find_their_
     began = time.monotonic()
     run = files_live(clips, UtteranceCounter(cost=lambda: 0.01), Config(), found, tail=0.64)
     assert time.monotonic() - began >= 2.24
-    assert [result.heard.text for result in found.results] == ["0.320", "0.640"]
+    assert [result.recognized.text for result in found.results] == ["0.320", "0.640"]
     assert corpus_record(found)["wer"] == 0
     waited = found.latency.finalization_no_hangover
     assert waited.count == 2 and 0.01 <= waited.p50 < 0.5  # the stand-in's own 10 ms a chunk are inside
@@ -343,7 +343,7 @@ def test_in_real_time_latencies_are_on_the_wall_clock_and_utterances_find_their_
 def test_a_utterance_belongs_to_the_clip_that_was_playing() -> None:
     finals = [Final(0, str(start), start, start + 1, start + 2, (), 1.0) for start in (0.2, 4.9, 5.1, 9.0)]
     clips = [Clip(LETTER), Clip(LETTER)]
-    assert [result.heard.text for result in share_out(clips, [0.0, 5.0], finals)] == ["0.2", "4.9 5.1 9.0"]
+    assert [result.recognized.text for result in share_out(clips, [0.0, 5.0], finals)] == ["0.2", "4.9 5.1 9.0"]
 
 
 @pytest.mark.e2e
@@ -370,7 +370,7 @@ def test_through_a_real_microphone_each_clip_is_played_and_heard(
         )
         with pytest.raises(DeviceAsrError, match="exit code"):
             microphone_live([Clip(path)], UtteranceCounter(), Config(), Corpus("again"), 0.1, ["false"])
-    lengths = [float(text) for result in found.results for text in result.heard.text.split()]
+    lengths = [float(text) for result in found.results for text in result.recognized.text.split()]
     assert len(found.results) == 2 and sum(lengths) == pytest.approx(2.0, abs=0.3)
     assert run.overflows == 0 and run.wall > 5
     assert 0 <= found.latency.finalization_no_hangover.p95 < 1

@@ -28,7 +28,7 @@ from device_asr.dictation import remote
 from device_asr.errors import BundleError, UsageError
 from device_asr.events import Partial
 from device_asr.tui.app import DictationApp
-from device_asr.tui.keys import BINDINGS, keymap
+from device_asr.tui.keys import KEYS, keymap
 from device_asr.tui.moving import Moving
 from device_asr.tui.pages import pages
 from device_asr.tui.screens.help import HelpScreen
@@ -127,7 +127,7 @@ def test_the_command_palette_holds_every_action(tmp_path: Path) -> None:
         await until(pilot, lambda: app.session.state.phase == "listening")
         titles = [command.title for command in app.get_system_commands(app.screen)]
         assert len(titles) == len(set(titles))
-        assert {binding.description for binding in BINDINGS} <= set(titles)
+        assert {binding.description for binding in KEYS} <= set(titles)
         await pilot.press("ctrl+p", *"mute")
         await pilot.pause(0.5)
         await pilot.press("enter", "enter")
