@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from compress.networks.label import Label
-from compress.networks.whisper.frontend import position_count
+from compress.networks.masks import position_count
+from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from device_asr.bundle.symbols import BLANK
 from device_asr.bundle.vocabulary import Vocabulary
 
@@ -100,7 +101,12 @@ def ctc_loss(symbols: Tensor, lengths: Tensor, spoken: Sequence[Sequence[int]]) 
     flat = torch.tensor([i for ids in spoken for i in ids], dtype=torch.int64)
     logprobs = torch.log_softmax(symbols, dim=-1).transpose(0, 1)
     return F.ctc_loss(
-        logprobs, flat.to(symbols.device), position_count(lengths.cpu()), counts, blank=BLANK, zero_infinity=True
+        logprobs,
+        flat.to(symbols.device),
+        position_count(lengths.cpu(), SAMPLES_PER_POSITION),
+        counts,
+        blank=BLANK,
+        zero_infinity=True,
     )
 
 

@@ -28,46 +28,47 @@ def identity(settings: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Streaming:
-    """Training to hear in chunks, in a share of the batches; the others are heard whole (dual mode).
+    """Training to encode in chunks, in a share of the batches; the others are encoded whole (dual mode).
 
-    sizes: positions of a chunk, left: fewest and most positions of its past, ahead: chunks after it that it
-    attends to, drawn for each batch (dynamic chunk training, Zhang et al. 2020). ctc: weight of the CTC term
+    sizes: positions of a chunk, left_context: fewest and most positions before it, look_ahead: chunks after it,
+    drawn for each batch (dynamic chunk training, Zhang et al. 2020). ctc: weight of the CTC term
     on the spoken text, in all batches. hidden: weight of the mean square distance to the encoder states with
     which the training began, heard whole; of all batches where `steady` is, else of those heard in chunks.
     """
 
     share: float = 0.67
     sizes: tuple[int, ...] = (8, 16, 32)
-    left: tuple[int, int] = (125, 250)
-    ahead: tuple[int, ...] = (0,)
+    left_context: tuple[int, int] = (125, 250)
+    look_ahead: tuple[int, ...] = (0,)
     ctc: float = 0.3
     hidden: float = 0.0
     steady: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("sizes", "left", "ahead"):
+        for name in ("sizes", "left_context", "look_ahead"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 0 <= self.share <= 1 or min(self.ctc, self.hidden) < 0:
             raise UsageError(
                 f"distill.streaming: wanted share in [0, 1], ctc and hidden of at least 0, found "
                 f"{self.share}, {self.ctc} and {self.hidden}."
             )
-        if not self.sizes or min(self.sizes) < 1 or len(self.left) != 2 or not 0 <= self.left[0] <= self.left[1]:
+        left = self.left_context
+        if not self.sizes or min(self.sizes) < 1 or len(left) != 2 or not 0 <= left[0] <= left[1]:
             raise UsageError(
-                f"distill.streaming: wanted sizes of at least 1 position and left = [fewest, most], "
-                f"found {list(self.sizes)} and {list(self.left)}."
+                f"distill.streaming: wanted sizes of at least 1 position and left_context = [fewest, most], "
+                f"found {list(self.sizes)} and {list(left)}."
             )
-        if not self.ahead or min(self.ahead) < 0:
+        if not self.look_ahead or min(self.look_ahead) < 0:
             raise UsageError(
-                f"distill.streaming.ahead: wanted numbers of chunks of at least 0, found {list(self.ahead)}."
+                f"distill.streaming.look_ahead: wanted numbers of chunks of at least 0, found {list(self.look_ahead)}."
             )
 
     def draw(self, rng: np.random.Generator) -> Chunking | None:
-        """How the next batch is heard."""
+        """How the next batch is encoded; None: whole."""
         if rng.random() >= self.share:
             return None
-        size, left = int(rng.choice(self.sizes)), int(rng.integers(self.left[0], self.left[1] + 1))
-        return Chunking(size, left, int(rng.choice(self.ahead)))
+        size, left = int(rng.choice(self.sizes)), int(rng.integers(self.left_context[0], self.left_context[1] + 1))
+        return Chunking(size, left, int(rng.choice(self.look_ahead)))
 
 
 @dataclass(frozen=True)

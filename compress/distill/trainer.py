@@ -31,10 +31,11 @@ from compress.data.targets import ctc_loss, distance, distillation_loss
 from compress.distill.loader import LONGEST, Batch, Loader
 from compress.distill.settings import DistillRecipe, identity
 from compress.networks.checkpoint import Checkpoint, fingerprint
-from compress.networks.chunking import for_good
+from compress.networks.chunking import without_look_ahead
+from compress.networks.masks import padding
 from compress.networks.patterns import choose
 from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
-from compress.networks.whisper.network import Whisper, padding
+from compress.networks.whisper.network import Whisper
 from compress.prune.magnitude import apply_masks
 from compress.quantize.qat import prepare_qat
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
@@ -333,8 +334,8 @@ class _Training:
         with precision(self.device, self.bfloat16):
             states, at = self._heard(batch, pcm, lengths)
             count = pcm.shape[1] // SAMPLES_PER_POSITION
-            audio = states if batch.chunking is None else for_good(states, batch.chunking)[:, :count]
-            mask = padding(torch.arange(count, device=self.device), lengths)
+            audio = states if batch.chunking is None else without_look_ahead(states, batch.chunking)[:, :count]
+            mask = padding(torch.arange(count, device=self.device), lengths, SAMPLES_PER_POSITION)
             says = recipe.soft + recipe.hard > 0
             logits = network.decoder(wanted.tokens, audio, mask)[0] if says else None
             symbols = None if network.ctc is None else network.ctc(audio)
@@ -348,15 +349,16 @@ class _Training:
         if streaming is not None and streaming.ctc > 0 and symbols is not None:
             terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), lengths, batch.spoken)
         if led is not None and streaming is not None:
-            terms["hidden"] = streaming.hidden * distance(states, led[:, at.clamp(max=count - 1)], padding(at, lengths))
+            block_mask = padding(at, lengths, SAMPLES_PER_POSITION)
+            terms["hidden"] = streaming.hidden * distance(states, led[:, at.clamp(max=count - 1)], block_mask)
         if taught is not None:
             terms["states"] = recipe.hidden * distance(audio, taught, mask)
         return terms
 
     def _heard(self, batch: Batch, pcm: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """States and their positions, see `Whisper.hear`; of clips heard whole (batch, n, state) and (n,)."""
+        """States and their positions, see `Whisper.encode_chunks`; of clips heard whole (batch, n, state) and (n,)."""
         if batch.chunking is not None:
-            return self.network.hear(pcm, lengths, batch.chunking, batch.start)
+            return self.network.encode_chunks(pcm, lengths, batch.chunking, batch.start)
         states, _ = self.network.encode(pcm, lengths)
         return states, torch.arange(states.shape[1], device=self.device)
 

@@ -286,7 +286,9 @@ def _stream_parity(
             out = session.run("stream", chunk.numpy(), *states[2])
             heard[2].append(out[0][kept].copy())
             states[2] = [array.copy() for array in out[-len(states[2]) :]]
-    return _difference(*(scores[exact.chunking.ahead :] for scores in heard))  # those before are no part of the audio
+    return _difference(
+        *(scores[exact.chunking.look_ahead :] for scores in heard)
+    )  # those before are no part of the audio
 
 
 def _audio(sample: np.ndarray | None) -> Tensor:

@@ -1,9 +1,9 @@
-"""Hearing in chunks: what a position may attend to, and how loud the past was.
+"""Encoding in chunks: which positions a chunk of the streaming encoder attends to.
 
-The streaming mode of the encoder. Positions come in chunks; each chunk attends to itself, to a limited past
-and, where it may look ahead, to the chunks after it. Those are heard with it for the moment and again as
-chunks of their own, as the right context of Emformer (Shi et al. 2021): the look-ahead stays the same
-however many layers there are. `compress/streaming.py` holds the same as a program with state.
+Positions come in chunks. Each chunk attends to itself, to a limited left context and, where it has a
+look-ahead, to the chunks after it. The look-ahead is encoded with the chunk provisionally and encoded again as
+chunks of its own, as the right context of Emformer (Shi et al. 2021): so the look-ahead stays the same
+however many layers there are. A family's stream program computes the same with explicit state.
 """
 
 from __future__ import annotations
@@ -15,56 +15,58 @@ from torch import Tensor, nn
 
 from device_asr.errors import UsageError
 
-MASKED = -1e4  # added to a score that must not be attended to; exp underflows to 0 in float32
-
 
 @dataclass(frozen=True)
 class Chunking:
-    """What a chunk of `size` positions of 20 ms attends to: itself, `left` positions before, `ahead` chunks after."""
+    """What a chunk attends to.
+
+    size: positions of a chunk. left_context: positions before it. look_ahead: whole chunks after it.
+    """
 
     size: int = 16
-    left: int = 250
-    ahead: int = 1
+    left_context: int = 250
+    look_ahead: int = 1
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.left < 0 or self.ahead < 0:
+        if self.size < 1 or self.left_context < 0 or self.look_ahead < 0:
             raise UsageError(
-                "Chunks: wanted at least 1 position, a past of at least 0 and at least 0 chunks ahead, "
-                f"found {self.size}, {self.left} and {self.ahead}."
+                "Chunks: wanted at least 1 position of size, a left_context of at least 0 positions and a "
+                f"look_ahead of at least 0 chunks, found {self.size}, {self.left_context} and {self.look_ahead}."
             )
 
     @property
     def block(self) -> int:
-        """Positions that are computed together."""
-        return self.size * (1 + self.ahead)
+        """Positions that are computed together: a chunk and its look-ahead."""
+        return self.size * (1 + self.look_ahead)
 
 
-def chunked(count: int, chunking: Chunking, device: torch.device | str = "cpu") -> Tensor:
-    """(chunks, left + block) int64: the positions that each chunk's attention reads when `count` are heard so.
+def attended(count: int, chunking: Chunking, device: torch.device | str = "cpu") -> Tensor:
+    """(chunks, left_context + block) int64: the positions that the attention of each chunk reads, of `count`.
 
-    Its block's are the last ones: its own, and those ahead that it hears for the moment. Below 0 and from `count`
-    on there is nothing to read.
+    The last `block` of them are the chunk's own and its look-ahead. Below 0 and from `count` on there is
+    nothing to read.
     """
     starts = torch.arange(0, count, chunking.size, device=device)[:, None]
-    return starts + torch.arange(-chunking.left, chunking.block, device=device)
+    return starts + torch.arange(-chunking.left_context, chunking.block, device=device)
 
 
-def with_past(parts: Tensor, chunking: Chunking) -> Tensor:
-    """Keys or values of every chunk's block with those of the past before them.
+def with_left_context(parts: Tensor, chunking: Chunking) -> Tensor:
+    """Keys or values of every chunk's block, with those of its left context before them.
 
     Args:
         parts: (..., chunks, block), of which the first `size` are the chunk's own.
 
     Returns:
-        (..., chunks, left + block); zeros before the first.
+        (..., chunks, left_context + block); zeros before the first.
     """
-    if chunking.left == 0:
+    left = chunking.left_context
+    if left == 0:
         return parts
     own = parts[..., : chunking.size].flatten(-2)
-    past = nn.functional.pad(own, (chunking.left, 0)).unfold(-1, chunking.left, chunking.size)
-    return torch.cat([past[..., : parts.shape[-2], :], parts], dim=-1)
+    context = nn.functional.pad(own, (left, 0)).unfold(-1, left, chunking.size)
+    return torch.cat([context[..., : parts.shape[-2], :], parts], dim=-1)
 
 
-def for_good(states: Tensor, chunking: Chunking) -> Tensor:
-    """(batch, chunks, block, state) -> (batch, chunks * size, state): what is not heard again."""
+def without_look_ahead(states: Tensor, chunking: Chunking) -> Tensor:
+    """(batch, chunks, block, state) -> (batch, chunks * size, state): the states that are not encoded again."""
     return states[:, :, : chunking.size].flatten(1, 2)

@@ -26,7 +26,7 @@ class Recipe:
     with its name as `do` and its settings; in one that takes a plan, the text "quantize" stands for the recipe's own.
     quantize: see `QuantizationPlan`. base: whether the network in
     half precision is written beside the bundle, see `base.py`. start: the checkpoint that the stages begin
-    with, such as a bundle's base; none: the teacher. stream: how a network with a CTC head hears in chunks,
+    with, such as a bundle's base; none: the teacher. stream: how a network with a CTC head encodes in chunks,
     the fields of `Chunking`.
     """
 
@@ -49,7 +49,7 @@ class Recipe:
             settings_of(table)
         check_types(Chunking, self.stream, "Recipe, stream")
         if unknown := sorted(set(self.stream) - {f.name for f in fields(Chunking)}):
-            raise UsageError(f"Recipe, stream: wanted size, left and ahead, found {', '.join(unknown)}.")
+            raise UsageError(f"Recipe, stream: wanted size, left_context and look_ahead, found {', '.join(unknown)}.")
         Chunking(**self.stream)
         for name, count in self.corpus.items():
             if count != "all" and (not isinstance(count, int) or isinstance(count, bool) or count < 1):

@@ -70,7 +70,7 @@ class Point:
 
 def seconds(chunking: Chunking) -> tuple[Seconds, Seconds, Seconds]:
     """Of a chunk, of what is ahead of it, and of its past."""
-    return (POSITION * chunking.size, POSITION * chunking.size * chunking.ahead, POSITION * chunking.left)
+    return (POSITION * chunking.size, POSITION * chunking.size * chunking.look_ahead, POSITION * chunking.left_context)
 
 
 def points(chunks: Sequence[float], pasts: Sequence[float], aheads: Sequence[float]) -> list[Point]:

@@ -9,7 +9,7 @@ import torch
 
 from compress.export.export import export_speech
 from compress.networks.checkpoint import Checkpoint, add_ctc
-from compress.networks.chunking import Chunking, for_good
+from compress.networks.chunking import Chunking, without_look_ahead
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper
@@ -90,7 +90,7 @@ def at_once(network: Whisper, audio: np.ndarray, chunking: Chunking) -> torch.Te
     encoder.positions = known.repeat(-(-(count + 1) // len(known)), 1)
     try:
         mel = network.frontend(pcm, chunking.size)
-        return for_good(encoder.hear(mel, chunking, torch.tensor([count])), chunking)[0, :count]
+        return without_look_ahead(encoder.forward_chunks(mel, chunking, torch.tensor([count])), chunking)[0, :count]
     finally:
         encoder.positions = known
 

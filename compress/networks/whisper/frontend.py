@@ -19,7 +19,7 @@ FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 SAMPLES_PER_POSITION = 2 * HOP  # the encoder's second convolution halves the frame rate: 20 ms
 POSITIONS_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_POSITION
 LOG_FLOOR = 1e-10
-START_LOUDEST = 0.5  # log10 mel power before anything was heard: a third of 180 training clips never reach it
+START_LOUDEST = 0.5  # log10 mel power before any audio: a third of 180 training clips never reach it
 DYNAMIC_RANGE = 8.0  # in log10: Whisper drops what is 80 dB under the loudest frame
 
 
@@ -53,11 +53,6 @@ def _fourier_matrix() -> np.ndarray:
     window = 0.5 - 0.5 * np.cos(2 * np.pi * n / N_FFT)
     phase = 2 * np.pi * np.outer(n, np.arange(N_FFT // 2 + 1)) / N_FFT
     return (window[:, None] * np.concatenate([np.cos(phase), -np.sin(phase)], axis=1)).astype(np.float32)
-
-
-def position_count(samples: Tensor) -> Tensor:
-    """Positions of recordings of so many samples, int64; a last one that is not whole counts."""
-    return torch.div(samples + SAMPLES_PER_POSITION - 1, SAMPLES_PER_POSITION, rounding_mode="floor")
 
 
 def framed(hops: Tensor) -> Tensor:
@@ -101,7 +96,7 @@ class LogMel(nn.Module):
     def forward(self, pcm: Tensor, chunk: int | None = None) -> Tensor:
         """(batch, samples) -> (batch, samples / 160, n_mels), normalized by the clip's maximum.
 
-        chunk: positions heard at once, normalized by the maximum so far; None: the whole clip.
+        chunk: positions encoded at once, normalized by the maximum so far; None: the whole clip.
         """
         log_mel = self.power(pcm)
         if chunk is not None:
@@ -113,7 +108,7 @@ class LogMel(nn.Module):
 def normalize_running(log_mel: Tensor, size: int) -> Tensor:
     """Whisper's normalization with the loudest frame so far in place of the loudest of the clip.
 
-    A chunk of `size` positions is heard with one mel frame (10 ms) of the next: frames 1 to 2 size are
+    A chunk of `size` positions is encoded with one mel frame (10 ms) of the next: frames 1 to 2 size are
     the first chunk's, and so on; frame 0 is silence before the audio.
 
     Args:

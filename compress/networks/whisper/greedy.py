@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from compress.networks.label import Label
-from compress.networks.whisper.network import MASKED, Whisper
+from compress.networks.masks import causal
+from compress.networks.whisper.network import Whisper
 from device_asr.bundle.vocabulary import Vocabulary
 
 BEST = 20  # tokens kept of each step's distribution
@@ -45,7 +46,7 @@ def greedy_of(
     tokens: list[list[int]] = [[] for _ in range(batch)]
     for step in range(longest):
         count = feed.shape[1]
-        causal = torch.full((count, position + count), MASKED, device=device).triu(position + 1)
+        mask = causal(count, position + count, device)
         x = decoder.embedding(feed) + decoder.positions[position : position + count]
         for i, layer in enumerate(decoder.layers):
             normed = layer.attention_norm(x)
@@ -53,7 +54,7 @@ def greedy_of(
             if cache[i] is not None:
                 keys, values = torch.cat([cache[i][0], keys], 2), torch.cat([cache[i][1], values], 1)
             cache[i] = (keys, values)
-            x, _ = layer.finish(x + layer.attention(normed, keys, values, causal)[0], *cross[i], cross_mask)
+            x, _ = layer.finish(x + layer.attention(normed, keys, values, mask)[0], *cross[i], cross_mask)
         logits = F.linear(decoder.norm(x[:, -1]), decoder.embedding.weight)
         logprobs = torch.log_softmax(logits + (first if step == 0 else never), dim=-1)
         top = logprobs.topk(min(BEST, logprobs.shape[1]))

@@ -17,14 +17,15 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from compress.networks.adapters import LayerAdapters, adapted
-from compress.networks.chunking import MASKED, Chunking, chunked, for_good, with_past
+from compress.networks.chunking import Chunking, attended, with_left_context, without_look_ahead
 from compress.networks.factored import factor
 from compress.networks.layers import Attention, CtcHead, FeedForward, LayerNorm
+from compress.networks.masks import MASKED, causal, padding, position_count
 from compress.networks.whisper.dims import Dims, LayerDims
-from compress.networks.whisper.frontend import SAMPLES_PER_POSITION, LogMel, position_count
+from compress.networks.whisper.frontend import SAMPLES_PER_POSITION, LogMel
 
 # Scores a head up to which training keeps what the backward pass of an encoder layer needs; of more it is computed
-# again. 8 clips of 29 s heard whole are of 1450 positions and 5 GB.
+# again. 8 clips of 29 s encoded whole are of 1450 positions and 5 GB.
 REMEMBERED = 8 * 1500**2
 
 
@@ -52,21 +53,28 @@ class EncoderLayer(nn.Module):
         x = x + self.attention(normed, *self.attention.keys_values(normed), mask)[0]
         return x + self.ffn(self.ffn_norm(x))
 
-    def hear(self, x: Tensor, mask: Tensor, chunking: Chunking) -> Tensor:
-        """x: (batch, chunks, block, state). mask: (batch, chunks, left + block), of what a chunk's attention reads."""
+    def forward_chunks(self, x: Tensor, mask: Tensor, chunking: Chunking) -> Tensor:
+        """`forward` of every chunk's block with its left context.
+
+        Args:
+            x: (batch, chunks, block, state).
+            mask: (batch, chunks, left_context + block), over the positions that a chunk attends to.
+        """
         batch, chunks, block, state = x.shape
         normed = self.attention_norm(x).reshape(batch * chunks, block, state)
         keys, values = self.attention.keys_values(normed)
-        keys = self._with_past(keys.transpose(1, 2), batch, chunking).transpose(1, 2)
-        mixed, _ = self.attention(normed, keys, self._with_past(values, batch, chunking), mask.flatten(0, 1)[:, None])
+        keys = self._with_left_context(keys.transpose(1, 2), batch, chunking).transpose(1, 2)
+        mixed, _ = self.attention(
+            normed, keys, self._with_left_context(values, batch, chunking), mask.flatten(0, 1)[:, None]
+        )
         x = x + mixed.view(x.shape)
         return x + self.ffn(self.ffn_norm(x))
 
-    def _with_past(self, parts: Tensor, batch: int, chunking: Chunking) -> Tensor:
-        """(batch * chunks * heads, block, head_dim) -> (batch * chunks * heads, left + block, head_dim)."""
+    def _with_left_context(self, parts: Tensor, batch: int, chunking: Chunking) -> Tensor:
+        """(batch * chunks * heads, block, head_dim) -> (batch * chunks * heads, left_context + block, head_dim)."""
         heads, head_dim = self.attention.heads, self.attention.head_dim
         by_chunk = parts.view(batch, -1, heads, chunking.block, head_dim).permute(0, 2, 4, 1, 3)
-        return with_past(by_chunk, chunking).permute(0, 3, 1, 4, 2).reshape(parts.shape[0], -1, head_dim)
+        return with_left_context(by_chunk, chunking).permute(0, 3, 1, 4, 2).reshape(parts.shape[0], -1, head_dim)
 
 
 class DecoderLayer(nn.Module):
@@ -138,23 +146,23 @@ class Encoder(nn.Module):
             x = _remembering(x.shape[0] * x.shape[1] ** 2, layer, x, mask)
         return self.norm(x)
 
-    def hear(self, mel: Tensor, chunking: Chunking, counts: Tensor, start: int = 0) -> Tensor:
-        """The same in chunks.
+    def forward_chunks(self, mel: Tensor, chunking: Chunking, counts: Tensor, start: int = 0) -> Tensor:
+        """Log-mel frames to hidden states, encoded in chunks.
 
         Args:
-            counts: (batch or 1,) int64, positions of each clip's audio; of later ones nothing is read.
+            counts: (batch or 1,) int64, positions of each clip's audio; later ones are not attended to.
 
         Returns:
-            (batch, chunks, block, state): each chunk's own, then those ahead as it heard them for the moment.
+            (batch, chunks, block, state): each chunk's own states, then its provisional ones of the look-ahead.
         """
         x = self._located(mel, start)
-        read = chunked(x.shape[1], chunking, x.device)
-        block = read[:, chunking.left :]
+        read = attended(x.shape[1], chunking, x.device)
+        block = read[:, chunking.left_context :]
         x = F.pad(x, (0, 0, 0, int(block[-1, -1]) + 1 - x.shape[1]))[:, block]
         nothing = (read < 0) | (read >= counts[:, None, None])
         mask = (nothing.to(x.dtype) * MASKED).expand(x.shape[0], -1, -1)
         for layer in self.layers:
-            x = _remembering(x.shape[0] * read.numel() * chunking.block, layer.hear, x, mask, chunking)
+            x = _remembering(x.shape[0] * read.numel() * chunking.block, layer.forward_chunks, x, mask, chunking)
         return self.norm(x)
 
 
@@ -188,22 +196,16 @@ class Decoder(nn.Module):
             logits (batch, n, vocab), and each layer's cross-attention weights (batch * heads, n, positions).
         """
         length = tokens.shape[1]
-        causal = torch.full((length, length), MASKED, device=tokens.device).triu(1)
+        own_mask = causal(length, length, tokens.device)
         x = self.embedding(tokens) + self.positions[:length]
-        attended = []
+        weights_of = []
         for layer in self.layers:
             normed = layer.attention_norm(x)
-            x = x + layer.attention(normed, *layer.attention.keys_values(normed), causal)[0]
+            x = x + layer.attention(normed, *layer.attention.keys_values(normed), own_mask)[0]
             mask = None if cross_mask is None else cross_mask[:, None]
             x, weights = layer.finish(x, *layer.cross.keys_values(audio), mask)
-            attended.append(weights)
-        return F.linear(self.norm(x), self.embedding.weight), attended
-
-
-def padding(positions: Tensor, lengths: Tensor) -> Tensor:
-    """(batch, *positions.shape) float32: MASKED where a position lies behind its clip, `lengths` (batch,) samples."""
-    behind = positions[None] * SAMPLES_PER_POSITION >= lengths.view(-1, *[1] * positions.dim())
-    return behind.to(torch.float32) * MASKED
+            weights_of.append(weights)
+        return F.linear(self.norm(x), self.embedding.weight), weights_of
 
 
 class Whisper(nn.Module):
@@ -220,7 +222,7 @@ class Whisper(nn.Module):
         factor(self, dims.ranks)
 
     def chunk_encoder(self) -> Encoder:
-        """The encoder that hears in chunks: with the adapters where there are some; it shares `encoder`'s weights."""
+        """The encoder that encodes in chunks: with the adapters where there are some; it shares `encoder`'s weights."""
         return self.encoder if self.adapters is None else adapted(self.encoder, self.adapters)
 
     def encode(
@@ -231,29 +233,37 @@ class Whisper(nn.Module):
         Args:
             pcm: (batch, samples) float32, a multiple of 320 samples.
             lengths: (batch,) true samples; None: all. Padding is hidden from attention.
-            chunking: heard in chunks; None: each clip at once. start: see `Encoder`.
+            chunking: encodes in chunks; None: each clip at once. start: see `Encoder`.
 
         Returns:
             states (batch, samples / 320, state), and the mask (batch, samples / 320) of 0 and MASKED.
         """
         count = pcm.shape[1] // SAMPLES_PER_POSITION
-        mask = None if lengths is None else padding(torch.arange(count, device=pcm.device), lengths)
+        mask = (
+            None if lengths is None else padding(torch.arange(count, device=pcm.device), lengths, SAMPLES_PER_POSITION)
+        )
         if chunking is None:
             return self.encoder(self.frontend(pcm, None), None if mask is None else mask[:, None], start), mask
-        states, _ = self.hear(pcm, lengths, chunking, start)
-        return for_good(states, chunking)[:, :count], mask
+        states, _ = self.encode_chunks(pcm, lengths, chunking, start)
+        return without_look_ahead(states, chunking)[:, :count], mask
 
-    def hear(self, pcm: Tensor, lengths: Tensor | None, chunking: Chunking, start: int = 0) -> tuple[Tensor, Tensor]:
-        """The same in chunks, with what was heard ahead for the moment.
+    def encode_chunks(
+        self, pcm: Tensor, lengths: Tensor | None, chunking: Chunking, start: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Encoder states of padded clips, encoded in chunks, those of each look-ahead among them.
+
+        Args:
+            pcm, lengths, chunking, start: see `encode`.
 
         Returns:
-            states (batch, chunks, block, state), of each chunk the first `size` for good; and the positions of a
-            block, (chunks, block) int64, some of which are behind the last.
+            states (batch, chunks, block, state), of which the first `size` of a chunk are final; and the positions
+            of each block, (chunks, block) int64, some of which are behind the last.
         """
         mel = self.frontend(pcm, chunking.size)
         samples = torch.tensor([pcm.shape[1]], device=pcm.device) if lengths is None else lengths
-        states = self.chunk_encoder().hear(mel, chunking, position_count(samples), start)
-        return states, chunked(mel.shape[1] // 2, chunking, pcm.device)[:, chunking.left :]
+        counts = position_count(samples, SAMPLES_PER_POSITION)
+        states = self.chunk_encoder().forward_chunks(mel, chunking, counts, start)
+        return states, attended(mel.shape[1] // 2, chunking, pcm.device)[:, chunking.left_context :]
 
     def forward(self, pcm: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (batch, n, vocab) of `tokens` (batch, n) given `pcm` (batch, samples)."""

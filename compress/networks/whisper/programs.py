@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from compress.networks.embedding import lookup
-from compress.networks.whisper.network import MASKED, Encoder, Whisper, sinusoids
+from compress.networks.masks import MASKED
+from compress.networks.whisper.network import Encoder, Whisper, sinusoids
 
 SINES_ATOL = 1e-3  # checkpoints in half precision keep sines to 5e-4
 

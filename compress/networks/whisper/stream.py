@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compress.networks.chunking import MASKED, Chunking
+from compress.networks.chunking import Chunking
+from compress.networks.masks import MASKED
 from compress.networks.whisper.dims import Dims
 from compress.networks.whisper.frontend import DYNAMIC_RANGE, HOP, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST, framed
 from compress.networks.whisper.network import Whisper, frequencies
@@ -36,7 +37,7 @@ class StreamProgram(nn.Module):
         self.cross = nn.ModuleList(layer.cross for layer in network.decoder.layers)
         self.chunking, self.dims = chunking, network.dims
         self.register_buffer("order", torch.arange(chunking.block), persistent=False)
-        self.register_buffer("seen", torch.arange(-chunking.left, chunking.block), persistent=False)
+        self.register_buffer("seen", torch.arange(-chunking.left_context, chunking.block), persistent=False)
         self.register_buffer("scales", frequencies(network.dims.state), persistent=False)
 
     def forward(
@@ -56,16 +57,17 @@ class StreamProgram(nn.Module):
                 before there is a whole look-ahead: those positions are no part of the audio.
             tail: (1, TAIL), the audio before. loudest: (1, 1, 1), log10 mel power so far.
             mel: (1, 2, n_mels), the last frames. frame: (1, 1, state), the last of the first convolution.
-            waiting: (1, size * ahead, state) of the second one, of the chunks that are computed again; none
-                where nothing is looked ahead.
-            keys, values: each encoder layer's past, (heads, head_dim, left) and (heads, left, head_dim).
+            waiting: (1, size * look_ahead, state) of the second one, of the chunks that are computed again;
+                none without a look-ahead.
+            keys, values: each encoder layer's left context, (heads, head_dim, left_context) and
+                (heads, left_context, head_dim).
 
         Returns:
             CTC logits (block, symbols); each decoder layer's cross-attention keys (heads, head_dim, block),
             then values (heads, block, head_dim): of each the first `size` for good; then the state as it was
             given, moved on by a chunk.
         """
-        size, left = self.chunking.size, self.chunking.left
+        size, left = self.chunking.size, self.chunking.left_context
         audio = torch.cat([tail, pcm], dim=1)
         hops = audio[:, : (2 * size + 2) * HOP].reshape(1, 2 * size + 2, HOP)
         power = self.frontend.frames_power(framed(hops))
@@ -106,7 +108,7 @@ class StreamProgram(nn.Module):
 
     def state_of(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """The state among the outputs of `forward`, as it takes it."""
-        layers, waits = len(self.dims.encoder), int(self.chunking.ahead > 0)
+        layers, waits = len(self.dims.encoder), int(self.chunking.look_ahead > 0)
         flat = outputs[-2 * layers - 5 - waits :]
         rest = flat[5 + waits :]
         return (*flat[:5], list(flat[5 : 5 + waits]), list(rest[:layers]), list(rest[layers:]))
@@ -130,8 +132,8 @@ def example(dims: Dims, chunking: Chunking) -> tuple[Any, ...]:
         torch.cat([torch.zeros(1, 1, dims.n_mels), silence], dim=1),
         torch.zeros(1, 1, dims.state),
         [torch.zeros(1, ahead, dims.state)] if ahead else [],
-        [torch.zeros(x.heads, dims.head_dim, chunking.left) for x in dims.encoder],
-        [torch.zeros(x.heads, chunking.left, dims.head_dim) for x in dims.encoder],
+        [torch.zeros(x.heads, dims.head_dim, chunking.left_context) for x in dims.encoder],
+        [torch.zeros(x.heads, chunking.left_context, dims.head_dim) for x in dims.encoder],
     )
 
 
@@ -148,7 +150,7 @@ def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
     Of each output before the state the last `ahead` positions come again with the next call; as many before
     the first are no part of the audio.
     """
-    size, block, left = chunking.size, chunking.block, chunking.left
+    size, block, left = chunking.size, chunking.block, chunking.left_context
 
     def tensor(name: str, shape: list[int], dtype: str = "float32", **more: Any) -> dict[str, Any]:
         return {"name": name, "shape": shape, "dtype": dtype, **more}
@@ -161,7 +163,7 @@ def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
         tensor("loudest", [1, 1, 1], start=START_LOUDEST),
         tensor("mel", list(mel.shape), start=mel[0, :, 0].tolist()),
         tensor("frame", [1, 1, dims.state], start=0.0),
-        *([tensor("waiting", [1, block - size, dims.state], start=0.0)] if chunking.ahead else []),
+        *([tensor("waiting", [1, block - size, dims.state], start=0.0)] if chunking.look_ahead else []),
         *(tensor(f"keys_{i}", [x.heads, dims.head_dim, left], start=0.0) for i, x in encoder),
         *(tensor(f"values_{i}", [x.heads, left, dims.head_dim], start=0.0) for i, x in encoder),
     ]

@@ -391,7 +391,9 @@ def test_states_are_led_to_those_of_the_beginning(
     recipe = replace(
         RECIPE,
         epochs=1,
-        streaming=Streaming(share=0.5, sizes=(4,), left=(8, 20), ahead=(1,), ctc=0.0, hidden=1.0, steady=steady),
+        streaming=Streaming(
+            share=0.5, sizes=(4,), left_context=(8, 20), look_ahead=(1,), ctc=0.0, hidden=1.0, steady=steady
+        ),
     )
     rows = run(teacher, clips, tmp_path, recipe)[1]
     assert 0 < sum("hidden" in row for row in rows) <= len(rows)
@@ -417,7 +419,8 @@ def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"share": 1.5}, {"sizes": ()}, {"left": (9, 3)}, {"ctc": -1.0}, {"ahead": ()}, {"ahead": (-1,)}]
+    "wrong",
+    [{"share": 1.5}, {"sizes": ()}, {"left_context": (9, 3)}, {"ctc": -1.0}, {"look_ahead": ()}, {"look_ahead": (-1,)}],
 )
 def test_streaming_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"distill\.streaming"):

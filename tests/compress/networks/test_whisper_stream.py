@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from compress.networks.checkpoint import Checkpoint, add_adapters, add_ctc
-from compress.networks.chunking import Chunking, chunked, with_past
+from compress.networks.chunking import Chunking, attended, with_left_context
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.frontend import LogMel, normalize_running
 from compress.networks.whisper.network import Whisper
@@ -47,19 +47,19 @@ def network() -> Whisper:
 
 
 def test_a_chunk_reads_its_past_itself_and_what_is_ahead() -> None:
-    assert chunked(5, Chunking(2, 3, 0)).tolist() == [[-3, -2, -1, 0, 1], [-1, 0, 1, 2, 3], [1, 2, 3, 4, 5]]
-    assert chunked(4, Chunking(2, 1, 1)).tolist() == [[-1, 0, 1, 2, 3], [1, 2, 3, 4, 5]]
+    assert attended(5, Chunking(2, 3, 0)).tolist() == [[-3, -2, -1, 0, 1], [-1, 0, 1, 2, 3], [1, 2, 3, 4, 5]]
+    assert attended(4, Chunking(2, 1, 1)).tolist() == [[-1, 0, 1, 2, 3], [1, 2, 3, 4, 5]]
 
 
-def test_the_past_is_what_was_heard_for_good() -> None:
-    """Not what a chunk before heard ahead for the moment; zeros before the first."""
+def test_the_left_context_holds_final_states_only() -> None:
+    """Not the provisional states of an earlier chunk's look-ahead; zeros before the first."""
     parts = torch.tensor([[1, 2, 30], [3, 4, 50], [5, 6, 70]])
-    assert with_past(parts, Chunking(2, 3, 1)).tolist() == [
+    assert with_left_context(parts, Chunking(2, 3, 1)).tolist() == [
         [0, 0, 0, 1, 2, 30],
         [0, 1, 2, 3, 4, 50],
         [2, 3, 4, 5, 6, 70],
     ]
-    assert with_past(parts, Chunking(2, 0, 1)) is parts
+    assert with_left_context(parts, Chunking(2, 0, 1)) is parts
 
 
 @pytest.mark.parametrize("wrong", [(0, 3, 0), (2, -1, 0), (2, 3, -1)])

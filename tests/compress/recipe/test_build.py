@@ -525,13 +525,13 @@ def test_static_ranges_are_measured_on_the_recipe_s_clips(place: Path, tmp_path:
 
 def test_a_recipe_says_how_chunks_are_heard() -> None:
     assert Recipe("tiny", "nowhere").chunking == Chunking()
-    assert Recipe("tiny", "nowhere", stream={"size": 8, "ahead": 2}).chunking == Chunking(8, ahead=2)
+    assert Recipe("tiny", "nowhere", stream={"size": 8, "look_ahead": 2}).chunking == Chunking(8, look_ahead=2)
 
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
-        ({"ahed": 1}, "wanted size, left and ahead, found ahed"),
+        ({"ahed": 1}, "wanted size, left_context and look_ahead, found ahed"),
         ({"size": "x"}, "wanted size to be a whole number"),
         ({"size": 0}, "wanted at least 1 position"),
     ],
