@@ -32,6 +32,7 @@ from compress.networks.whisper.programs import DecodeProgram, EncodeProgram
 from compress.networks.whisper.stream import StreamProgram, example, flattened, signature
 from compress.quantize.quantize import EXACT, QuantizationPlan, quantize, quantize_linears
 from device_asr.errors import UsageError
+from device_asr.runtime.session import Session, open_session
 
 CACHE = 224  # token slots: 28 s of fast English is about 120 tokens; Whisper's own sample length
 TOKENS_PER_CALL = 32  # drafts are checked in batches of at most this many
@@ -300,13 +301,11 @@ def _audio(sample: np.ndarray | None) -> Tensor:
 
 
 @contextmanager
-def _session(data: bytes, described: Mapping[str, Any]) -> Iterator[Any]:
-    from device_asr.runtime.executorch import Session
-
+def _session(data: bytes, described: Mapping[str, Any]) -> Iterator[Session]:
     with tempfile.NamedTemporaryFile(suffix=".pte") as file:
         file.write(data)
         file.flush()
-        yield Session(
+        yield open_session(
             Path(file.name), {name: [i["name"] for i in method["inputs"]] for name, method in described.items()}
         )
 

@@ -35,6 +35,7 @@ from device_asr.config import Config
 from device_asr.config import load as load_config
 from device_asr.errors import UsageError
 from device_asr.events import Seconds
+from device_asr.runtime.session import open_session
 
 LEDGER, NAME = "chunks.jsonl", "chunks"  # in the work folder; of the markers
 POSITION: Seconds = 0.02
@@ -188,8 +189,6 @@ class Chunks:
 
     @contextmanager
     def _recognizer(self, point: Point) -> Iterator[TimedRecognizer]:
-        from device_asr.runtime.executorch import Session
-
         if point.chunking is None:
             yield timed_recognizer(self.bundle, self.config(point))
             return
@@ -198,7 +197,7 @@ class Chunks:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "stream.pte"
             path.write_bytes(program.data)
-            session = Session(path, {"stream": [i["name"] for i in method["inputs"]]}, threads=self.threads)
+            session = open_session(path, {"stream": [i["name"] for i in method["inputs"]]}, threads=self.threads)
             yield timed_recognizer(self.bundle, self.config(point), (method, session))
 
     def _measure(self, timed: TimedRecognizer, point: Point, test_set: TestSet, key: str) -> Row:

@@ -20,6 +20,7 @@ from device_asr.recognition.align_att import Partials, Reencoding, Shown, Stream
 from device_asr.recognition.recognizer import StreamingRecognizer
 from device_asr.recognition.stream_encoder import StreamEncoder
 from device_asr.recognition.vad import VoiceActivityDetector
+from device_asr.runtime.session import Session
 
 EACH_CHUNK_MS = 96  # between two updates at least: the shortest that there is, and shorter than any chunk
 
@@ -77,7 +78,7 @@ class TimedPartials:
 class TimedSession:
     """A session that keeps the `seconds` of each call of `stream`."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self.seconds = array("d")  # 0.1 MB an hour: memory that is looked at must not grow by looking
 
@@ -121,7 +122,7 @@ def with_partials(config: Config, mode: str) -> Config:
 
 
 def timed_recognizer(
-    bundle: Bundle, config: Config, program: tuple[Mapping[str, Any], Any] | None = None
+    bundle: Bundle, config: Config, program: tuple[Mapping[str, Any], Session] | None = None
 ) -> TimedRecognizer:
     """A recognizer that is looked at; its partials are those of `config.partial.mode`, as far as the bundle can.
 

@@ -26,6 +26,7 @@ import numpy as np
 from device_asr.bundle.schema import problem
 from device_asr.bundle.vocabulary import Vocabulary, read_tokens
 from device_asr.errors import BundleError
+from device_asr.runtime.session import Session, open_session
 
 FORMAT = 1
 MODELS_VARIABLE = "DEVICE_ASR_MODELS"
@@ -58,10 +59,8 @@ class Bundle:
             tuple(entry["suppress_first"]),
         )
 
-    def session(self, program: str, threads: int) -> Any:
-        """A `runtime.Session` of "speech" or "vad"; loads ExecuTorch."""
-        from device_asr.runtime.executorch import Session
-
+    def session(self, program: str, threads: int) -> Session:
+        """Loads the program "speech" or "vad"."""
         entry = self.manifest["programs"][program]
         path = self.path / entry["file"]
         methods = {name: [i["name"] for i in method["inputs"]] for name, method in entry["methods"].items()}
@@ -70,7 +69,7 @@ class Bundle:
             name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
             for name, c in entry.get("constants", {}).items()
         }
-        return Session(path, methods, constants, threads)
+        return open_session(path, methods, constants, threads)
 
 
 def search_path() -> list[Path]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from device_asr.decoding.beam import search
 from device_asr.decoding.cache import Caches
 from device_asr.decoding.hypothesis import Encoded, Hypothesis
 from device_asr.decoding.run import Draft, Run
+from device_asr.runtime.session import Session
 
 SAMPLE_RATE = 16_000
 SPARE_TOKENS = 8  # a very short utterance may still be a few tokens
@@ -25,7 +25,7 @@ RETRY_PADDING_S = 4.0  # silence added where a loop was heard: the teacher stops
 class Decoder:
     """Decoding through the bundle's `encode` and `decode`: greedy, or by beam search."""
 
-    def __init__(self, bundle: Bundle, session: Any, config: DecodingConfig) -> None:
+    def __init__(self, bundle: Bundle, session: Session, config: DecodingConfig) -> None:
         self._session, self._config = session, config
         self.vocabulary = bundle.vocabulary()
         speech = bundle.manifest["speech"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from device_asr.hotwords.spotter import SECONDS_PER_FRAME, SHARED, Spotted, Spot
 from device_asr.hotwords.words import configured_hotwords
 from device_asr.recognition.align_att import Partials, Shown, Streaming, capacity
 from device_asr.recognition.stream_encoder import SAMPLE_RATE, StreamEncoder
+from device_asr.runtime.session import Session
 
 
 class Biasing:
@@ -123,7 +123,7 @@ class Biasing:
         return [one for one in spotter.found(ended=True) if until - one.start < SHARED * (one.end - one.start)]
 
 
-def biasing(bundle: Bundle, session: Any, partials: Partials, config: Config) -> Biasing | None:
+def biasing(bundle: Bundle, session: Session, partials: Partials, config: Config) -> Biasing | None:
     """The custom words that the settings name; None: none.
 
     Raises:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from device_asr.decoding.hypothesis import Encoded, Hypothesis
 from device_asr.errors import UsageError
 from device_asr.recognition.agreement import Agreement
 from device_asr.recognition.stream_encoder import SAMPLE_RATE, StreamEncoder
+from device_asr.runtime.session import Session
 
 POSITION_MS = 20
 MORE = 24  # tokens that an update may bring, 6 s of speech
@@ -264,7 +265,7 @@ class Streaming:
         return None if letter is None else letter.frame * POSITION_MS / 1000
 
 
-def policy(bundle: Bundle, session: Any, decoder: Decoder, config: Config) -> Partials:
+def policy(bundle: Bundle, session: Session, decoder: Decoder, config: Config) -> Partials:
     """What the settings ask for, as far as the model can: without the method `stream` partials are re-encoded.
 
     Raises:

@@ -14,6 +14,7 @@ import numpy as np
 
 from device_asr.decoding.ctc import CtcSymbol, GreedyCtc
 from device_asr.decoding.hypothesis import Encoded
+from device_asr.runtime.session import Session
 
 SAMPLE_RATE = 16_000
 FEWEST = 2  # positions that `decode` takes
@@ -32,7 +33,7 @@ class StreamEncoder:
         capacity: most positions of an utterance; later ones are not gathered.
     """
 
-    def __init__(self, method: Mapping[str, Any], session: Any, capacity: int) -> None:
+    def __init__(self, method: Mapping[str, Any], session: Session, capacity: int) -> None:
         self._session = session
         self.chunk = int(method["inputs"][0]["shape"][1])
         states = set(method["state"])

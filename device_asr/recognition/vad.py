@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+
+from device_asr.runtime.session import Session
 
 FRAME = 512  # samples: 32 ms
 CONTEXT = 64  # samples of the previous frame that the network also sees
@@ -13,7 +13,7 @@ CONTEXT = 64  # samples of the previous frame that the network also sees
 class VoiceActivityDetector:
     """Runs the program `step` frame after frame, keeping its state."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self.reset()
 

@@ -1,1 +1,1 @@
-"""Programs are run here, and nowhere else."""
+"""Runs programs: the only room that knows what executes them."""

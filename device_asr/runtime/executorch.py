@@ -1,6 +1,6 @@
-"""Session: loads an ExecuTorch program and runs its methods on NumPy arrays.
+"""Sessions of ExecuTorch programs.
 
-The one module that touches ExecuTorch and torch. It imports the extension `_C` itself:
+This is the one module of the runtime that touches ExecuTorch and torch. It imports the extension `_C` itself:
 `executorch.runtime` brings torchao and the exporter along, 3.4 s against 0.8 s (torch alone).
 """
 
@@ -25,9 +25,9 @@ _threads: int | None = None
 
 @contextmanager
 def _quiet_native_stderr() -> Iterator[None]:
-    """Hides what ExecuTorch's C++ logs on file descriptor 2 (CPU probing on start, one line an error).
+    """Hides the log of ExecuTorch's C++ code on file descriptor 2 (CPU probing on start, one line an error).
 
-    Its binding sends some of it to Python's `sys.stderr`, which may be another descriptor.
+    The binding sends some lines to Python's `sys.stderr`, which may be another descriptor.
     """
     try:
         saved = os.dup(2)
@@ -46,7 +46,7 @@ def _quiet_native_stderr() -> Iterator[None]:
 
 
 def _extension(threads: int) -> Any:
-    """ExecuTorch's extension module, its thread pool set to `threads` for the whole process."""
+    """Imports ExecuTorch's extension and sets its thread pool to `threads` for the whole process."""
     global _threads
     with _lock:
         try:
@@ -63,18 +63,8 @@ def _extension(threads: int) -> Any:
         return extension
 
 
-class Session:
-    """A loaded program.
-
-    Args:
-        path: the .pte file.
-        methods: for each method the names of its inputs, in order.
-        constants: inputs that are always the same, by name (arrays mapped from the program file).
-        threads: size of the process's thread pool.
-
-    Raises:
-        BundleError: the file is not a program, or lacks a method.
-    """
+class ExecutorchSession:
+    """A loaded ExecuTorch program; see `device_asr.runtime.session.open_session`."""
 
     def __init__(
         self,
@@ -113,11 +103,7 @@ class Session:
             ) from None
 
     def run(self, method: str, *arrays: np.ndarray) -> list[np.ndarray]:
-        """Outputs of `method`, which later calls leave alone; `arrays` are its inputs in order, constants left out.
-
-        Arrays must be C-contiguous and of the dtype and shape that the manifest describes; they are
-        read in place, not copied.
-        """
+        """Runs `method`; see `device_asr.runtime.session.Session.run`."""
         given = iter(arrays)
         inputs = [
             self._constants[name] if name in self._constants else self._from_numpy(next(given))

@@ -17,7 +17,7 @@ from compress.networks.whisper.network import Whisper
 from compress.quantize.quantize import is_quantized, quantize_linears
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
-from device_asr.runtime.executorch import Session
+from device_asr.runtime.session import Session, open_session
 from tests.support.paths import ASSETS
 
 DIMS = Dims(
@@ -53,7 +53,7 @@ def session(program: SpeechProgram, tmp_path_factory: pytest.TempPathFactory) ->
         name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
         for name, c in program.constants.items()
     }
-    return Session(path, {n: [i["name"] for i in m["inputs"]] for n, m in program.methods.items()}, constants)
+    return open_session(path, {n: [i["name"] for i in m["inputs"]] for n, m in program.methods.items()}, constants)
 
 
 def test_the_tied_embedding_lies_in_the_file_once(program: SpeechProgram) -> None:

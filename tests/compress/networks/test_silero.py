@@ -8,7 +8,7 @@ import silero_vad
 import soundfile
 
 from device_asr.recognition.vad import FRAME, VoiceActivityDetector
-from device_asr.runtime.executorch import Session
+from device_asr.runtime.session import Session, open_session
 from tests.support.paths import ASSETS
 
 
@@ -19,7 +19,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
     path = tmp_path_factory.mktemp("vad") / "vad.pte"
     path.write_bytes(export_vad(load_silero()))
-    return Session(path, {name: [i["name"] for i in m["inputs"]] for name, m in describe().items()})
+    return open_session(path, {name: [i["name"] for i in m["inputs"]] for name, m in describe().items()})
 
 
 @pytest.mark.parametrize("name", ["letter.flac", "timer.flac"])

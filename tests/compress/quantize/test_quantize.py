@@ -23,7 +23,7 @@ from compress.quantize.quantize import EXACT, QuantizationPlan, Width, is_quanti
 from compress.report.sensitivity import block, mixed_plan, sensitivity
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
-from device_asr.runtime.executorch import Session
+from device_asr.runtime.session import open_session
 
 DIMS = Dims(
     n_mels=8,
@@ -309,7 +309,7 @@ def test_a_mixed_plan_exports_as_simulated(checkpoint: Checkpoint, program: Spee
         name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
         for name, c in program.constants.items()
     }
-    session = Session(path, {n: [i["name"] for i in m["inputs"]] for n, m in program.methods.items()}, constants)
+    session = open_session(path, {n: [i["name"] for i in m["inputs"]] for n, m in program.methods.items()}, constants)
     pcm = np.random.default_rng(0).normal(0, 0.1, (1, 320 * 40)).astype(np.float32)
     tokens = [257, 259, 65, 66]
     with torch.no_grad():

@@ -18,7 +18,7 @@ from device_asr.bundle.symbols import SYMBOLS, spell, spoken
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.decoding.ctc import GreedyCtc, greedy_text
 from device_asr.recognition.stream_encoder import StreamEncoder
-from device_asr.runtime.executorch import Session
+from device_asr.runtime.session import open_session
 from tests.support.tiny_network import at_once
 
 DIMS = Dims(
@@ -56,7 +56,7 @@ def encoder(program: SpeechProgram, tmp_path_factory: pytest.TempPathFactory) ->
     path = tmp_path_factory.mktemp("pte") / "model.pte"
     path.write_bytes(program.data)
     method = program.methods["stream"]
-    return StreamEncoder(method, Session(path, {"stream": [i["name"] for i in method["inputs"]]}), 100)
+    return StreamEncoder(method, open_session(path, {"stream": [i["name"] for i in method["inputs"]]}), 100)
 
 
 @pytest.fixture(scope="module")
