@@ -294,7 +294,7 @@ def sensitivity_table(
 ) -> None:
     """WER saved by more bits for one group of layers at a time, as a Markdown table; guard-free, greedy."""
     from compress.evaluate.accuracy import accuracy
-    from compress.quantize.quantize import QuantizationPlan, Width
+    from compress.quantize.quantize import Width
     from compress.recipe.cache import write_json
     from compress.recipe.recipe import read_recipe
     from compress.report import sensitivity_table
@@ -302,7 +302,7 @@ def sensitivity_table(
     from compress.report.sensitivity import block, layer, mixed_plan, sensitivity
     from device_asr.metrics.clips import read_manifest
 
-    checkpoint, plan = load_checkpoint(model), QuantizationPlan.from_table(read_recipe(recipe).quantize)
+    checkpoint, plan = load_checkpoint(model), read_recipe(recipe).plan
     heard = [clip for clip in read_manifest(manifest) if clip.text][:clips]
     evaluate = sensitivity_table.kept(
         lambda network: accuracy(network, checkpoint.vocabulary, heard, full_context).wer,

@@ -1,11 +1,11 @@
-"""The types of settings that came from a file: each value against its field, before anything computes with it."""
+"""Settings that came from a file: the type of each value is checked, and the key of results that depend on them."""
 
 from __future__ import annotations
 
 import math
 import types
 from collections.abc import Mapping, Sequence
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from device_asr.errors import UsageError
@@ -19,6 +19,11 @@ _WORDS = {
     Mapping: "a table",
     Any: "anything",
 }
+
+
+def key(settings: Any) -> dict[str, Any]:
+    """All fields of a dataclass of settings as plain values: what a result that is kept on disk depends on."""
+    return asdict(settings)
 
 
 def check_types(kind: type, values: Mapping[str, Any], where: str) -> None:

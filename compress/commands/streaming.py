@@ -104,7 +104,6 @@ def chunk_table(
     import shlex
 
     from compress import tables
-    from compress.quantize.quantize import QuantizationPlan
     from compress.recipe.recipe import read_recipe
     from compress.report import chunk_sweep as chunk_points
     from compress.report.ablation import Maker
@@ -117,7 +116,7 @@ def chunk_table(
     test_sets = read_test_sets(manifests, clips)
     bundle, base = load(model), read_recipe(recipe)
     checkpoint = load_checkpoint(source) if source else Maker(work, corpus, noise).last_stage(base, progress)
-    made = chunk_points.Chunks(checkpoint, QuantizationPlan.from_table(base.quantize), bundle, threads, work, progress)
+    made = chunk_points.Chunks(checkpoint, base.plan, bundle, threads, work, progress)
     rows = made.run(wanted, test_sets)
     given = [("--checkpoint", source), ("--corpus", corpus), ("--noise", noise), ("--clips", clips)]
     given = [pair for pair in given if pair[1]] + [("--manifest", path) for path in manifests]

@@ -12,9 +12,16 @@ from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
 from device_asr.errors import DeviceAsrError
 from device_asr.metrics.clips import Clip, read_manifest
 
+SHORTEST_CLIP_S, LONGEST_CLIP_S = 1.0, 29.0  # of a clip that is learned from: room for the padding within 30 s
+
 
 class CorpusError(DeviceAsrError):
     """A corpus cannot be used."""
+
+
+def usable(clip: Clip) -> bool:
+    """Whether a clip is as long as those that are learned from, `SHORTEST_CLIP_S` to `LONGEST_CLIP_S`."""
+    return clip.duration is not None and SHORTEST_CLIP_S <= clip.duration <= LONGEST_CLIP_S
 
 
 def read_corpus(path: Path) -> list[Clip]:

@@ -11,14 +11,20 @@ import numpy as np
 
 from compress.data import calibration as labeled
 from compress.data.calibration import Labeled
-from compress.data.corpus import CorpusError, check_audio, read_corpus
+from compress.data.corpus import (
+    LONGEST_CLIP_S,
+    SHORTEST_CLIP_S,
+    CorpusError,
+    check_audio,
+    read_corpus,
+    usable,
+)
 from compress.data.labels import LabelCache, has_bfloat16
 from compress.networks.checkpoint import Checkpoint
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.metrics.clips import Clip
 
 Progress = Callable[[str, float | None, str], None]  # stage, fraction done (None: begun), note
-SHORTEST, LONGEST = 1.0, 29.0  # seconds of a clip that is taken
 
 
 class Material:
@@ -98,12 +104,12 @@ def choose_clips(corpus: Path | None, counts: Mapping[str, int | str]) -> list[C
     rng = random.Random(0)
     chosen: list[Clip] = []
     for name, count in counts.items():
-        clips = [clip for clip in read_corpus(corpus / f"{name}.jsonl") if SHORTEST <= (clip.duration or 0) <= LONGEST]
+        clips = [clip for clip in read_corpus(corpus / f"{name}.jsonl") if usable(clip)]
         rng.shuffle(clips)
         chosen += clips if count == "all" else clips[: int(count)]
     if not chosen:
         raise CorpusError(
-            f"{corpus}: wanted clips of {SHORTEST:g} to {LONGEST:g} s in "
+            f"{corpus}: wanted clips of {SHORTEST_CLIP_S:g} to {LONGEST_CLIP_S:g} s in "
             f"{', '.join(f'{name}.jsonl' for name in counts) or 'manifests'}, found none; the recipe's "
             "[corpus] names them."
         )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.data.corpus import batches, pad, read_clip
+from compress.data.corpus import LONGEST_CLIP_S, batches, pad, read_clip
 from compress.data.labels import CONTEXT, LabelCache, trusted
 from compress.data.targets import Targets, targets
 from compress.data.translate import translator
@@ -27,7 +27,6 @@ from compress.networks.whisper.frontend import SAMPLE_RATE
 from device_asr.bundle.symbols import spell
 from device_asr.metrics.clips import Clip
 
-LONGEST = 29.0  # seconds of a usable clip: room for the padding within 30 s
 CUT_FROM = 2.0  # seconds: shorter clips are never cut
 CUT_EVERY = 3  # one of so many clips has a cut version: each needs a label of its own
 AHEAD = 2  # steps whose batches are prepared in advance
@@ -97,7 +96,7 @@ class Loader:
         """The clips of a group whose labels are trusted."""
         recordings, given = [], []
         for index in group:
-            audio, text = read_clip(self.clips[index])[: int(LONGEST * SAMPLE_RATE)], self.clips[index].text
+            audio, text = read_clip(self.clips[index])[: int(LONGEST_CLIP_S * SAMPLE_RATE)], self.clips[index].text
             if rng.random() < self.recipe.cut:
                 audio, text = cut_clip(audio, text, index, self.recipe.seed)
             recordings.append(audio)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,17 +12,6 @@ from compress.networks.chunking import Chunking
 from compress.quantize.quantize import QuantizationPlan
 from compress.settings import check_count, check_types
 from device_asr.errors import UsageError
-
-LATER = {"later": True}  # metadata of fields that came after results were kept under their settings
-
-
-def identity(settings: Any) -> dict[str, Any]:
-    """Settings as what a result depends on: fields marked `LATER` count where they are not at their default.
-
-    So results that were made before such a field was there are found again.
-    """
-    unused = {f.name for f in fields(settings) if f.metadata == LATER and getattr(settings, f.name) == f.default}
-    return {name: value for name, value in asdict(settings).items() if name not in unused}
 
 
 @dataclass(frozen=True)
@@ -106,14 +94,14 @@ class DistillRecipe:
     save_every: float = 120.0
     augment: Augmentation = field(default_factory=Augmentation)
     streaming: Streaming | None = None
-    qat: QuantizationPlan | None = field(default=None, metadata=LATER)
-    evaluate: str | None = field(default=None, metadata=LATER)
-    evaluate_clips: int = field(default=50, metadata=LATER)
-    wer_budget: float | None = field(default=None, metadata=LATER)
-    patience: int = field(default=2, metadata=LATER)
-    only: tuple[str, ...] = field(default=(), metadata=LATER)
-    hidden: float = field(default=0.0, metadata=LATER)
-    keep: float = field(default=0.0, metadata=LATER)
+    qat: QuantizationPlan | None = None
+    evaluate: str | None = None
+    evaluate_clips: int = 50
+    wer_budget: float | None = None
+    patience: int = 2
+    only: tuple[str, ...] = ()
+    hidden: float = 0.0
+    keep: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "only", (self.only,) if isinstance(self.only, str) else tuple(self.only))

@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from compress.data.augment import TrainingFrontend
-from compress.data.corpus import CorpusError
+from compress.data.corpus import LONGEST_CLIP_S, SHORTEST_CLIP_S, CorpusError, usable
 from compress.data.labels import CONTEXT, LabelCache, has_bfloat16, precision
 from compress.data.targets import ctc_loss, distance, distillation_loss
-from compress.distill.loader import LONGEST, Batch, Loader
-from compress.distill.settings import DistillRecipe, identity
+from compress.distill.loader import Batch, Loader
+from compress.distill.settings import DistillRecipe
 from compress.networks.checkpoint import Checkpoint, fingerprint
 from compress.networks.chunking import without_look_ahead
 from compress.networks.masks import padding
@@ -38,11 +38,11 @@ from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper
 from compress.prune.magnitude import apply_masks
 from compress.quantize.qat import prepare_qat
+from compress.settings import key
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.files import write_whole
 from device_asr.metrics.clips import Clip
 
-SHORTEST = 0.5  # seconds of a usable clip
 LOWEST_RATE = 0.1  # of the highest: where the cosine ends
 
 
@@ -87,18 +87,20 @@ def distill(
         bfloat16: compute in it; None: where the device does so natively. Weights and optimizer stay float32.
 
     Raises:
-        CorpusError: no clip of 0.5 to 29 s, or none that the teacher's text fits.
+        CorpusError: no clip of a usable length, or none that the teacher's text fits.
         UsageError: `work` holds another run.
         TrainingError: the loss is not finite.
     """
-    usable = [clip for clip in clips if clip.duration is not None and SHORTEST <= clip.duration <= LONGEST]
-    if not usable:
-        raise CorpusError(f"Wanted clips of {SHORTEST} to {LONGEST:g} s, found none among {len(clips)}.")
+    chosen = [clip for clip in clips if usable(clip)]
+    if not chosen:
+        raise CorpusError(
+            f"Wanted clips of {SHORTEST_CLIP_S:g} to {LONGEST_CLIP_S:g} s, found none among {len(clips)}."
+        )
     work.mkdir(parents=True, exist_ok=True)
     run = _Training(
         teacher,
         student,
-        usable,
+        chosen,
         noises,
         recipe,
         work,
@@ -111,7 +113,7 @@ def distill(
     run.train(report, judge)
     if run.learned == 0:
         raise CorpusError(
-            f"None of the {len(usable)} clips has a teacher's text that ends, repeats nothing and fits "
+            f"None of the {len(chosen)} clips has a teacher's text that ends, repeats nothing and fits "
             "the given text; wanted speech in the teacher's language."
         )
     return run.result()
@@ -151,7 +153,7 @@ class _Training:
         self.identity = hashlib.sha256(
             json.dumps(
                 [
-                    identity(recipe),
+                    key(recipe),
                     names,
                     len(noises),
                     fingerprint(teacher),

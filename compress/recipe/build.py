@@ -7,10 +7,9 @@ from pathlib import Path
 from compress.checkpoints.load import load_checkpoint
 from compress.data.training_data import Material, Progress
 from compress.networks.checkpoint import Checkpoint
-from compress.quantize.quantize import QuantizationPlan
 from compress.recipe.bundle import check_out, write_bundle
 from compress.recipe.cache import FLOAT_BYTES, Stages, origin
-from compress.recipe.export import _export, _export_vad
+from compress.recipe.export import export_programs, export_vad_program
 from compress.recipe.recipe import Recipe
 
 
@@ -23,7 +22,9 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
     weights of one that was not.
 
     Args:
-        work: where stages keep their results; a build that was cut goes on from there.
+        work: where stages keep their results; a build that was cut goes on from there. A result is found again
+            only where the stages before it, all of its settings and `CACHE_VERSION` are the same: results that an
+            earlier version of this program left there are not found, and are made anew.
         corpus: folder with <name>.jsonl manifests, needed where the recipe learns from clips.
         noise: folder of background recordings for augmentation; None: none.
 
@@ -32,15 +33,14 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
             OutputError: one sentence each.
     """
     check_out(out)
-    plan = QuantizationPlan.from_table(recipe.quantize)
     stages = Stages(work, progress)
     teacher = load_checkpoint(recipe.teacher)
     material = Material(teacher, recipe.corpus, corpus, noise, work / "labels", progress)
     stages.note("teacher", teacher.parameters, FLOAT_BYTES * teacher.parameters)
     first, key = beginning(recipe, teacher)
     checkpoint, key = stages.walk(recipe.stages, recipe.corpus, material, first, key)
-    speech = _export(stages, checkpoint, recipe, plan, material, key)
-    vad = _export_vad(stages)
+    speech = export_programs(stages, checkpoint, recipe, material, key)
+    vad = export_vad_program(stages)
     progress("bundle", None, "")
     write_bundle(recipe, checkpoint, speech, vad, out)
     progress("bundle", 1.0, str(out))

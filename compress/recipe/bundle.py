@@ -14,7 +14,7 @@ from compress.export.export import CACHE, TOKENS_PER_CALL, SpeechProgram
 from compress.export.vad import describe as describe_vad
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
-from compress.quantize.quantize import QuantizationPlan, report
+from compress.quantize.quantize import report
 from compress.recipe.card import write_card
 from compress.recipe.recipe import Recipe
 from device_asr.bundle.bundle import FORMAT
@@ -67,7 +67,7 @@ def _write(
     manifest = _manifest(recipe, checkpoint, speech, {path.name: _facts(path) for path in sorted(temporary.iterdir())})
     if recipe.base:
         half = base.beside(out)
-        base.save(checkpoint, QuantizationPlan.from_table(recipe.quantize).table, half)
+        base.save(checkpoint, recipe.plan.table, half)
         manifest["base"] = {"file": half.name, **_facts(half)}
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     previous = out / "CARD.md"
@@ -89,7 +89,7 @@ def _manifest(
     recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, files: Mapping[str, Any]
 ) -> dict[str, Any]:
     dims, tokens = checkpoint.dims, checkpoint.vocabulary
-    plan = QuantizationPlan.from_table(recipe.quantize)
+    plan = recipe.plan
     counts = report(checkpoint.network(), plan)
     return {
         "format": FORMAT,

@@ -12,13 +12,14 @@ from typing import Any
 
 from compress.checkpoints import base, own
 from compress.data.training_data import Material, Progress
-from compress.distill.settings import identity
 from compress.networks.checkpoint import Checkpoint
 from compress.recipe.techniques import Technique, settings_of
+from compress.settings import key as key_of
 from device_asr.files import write_whole
 
 STAGES, REPORT = "stages.json", "report.json"
 FLOAT_BYTES = 4
+CACHE_VERSION = 1  # a part of every key: raised when the same settings make another result
 
 
 def origin(teacher: str) -> str:
@@ -41,8 +42,8 @@ class Stages:
 
     def folder(self, stage: str, *inputs: Any) -> Path:
         """Where the result of `stage` for these inputs is kept."""
-        digest = hashlib.sha256(json.dumps([stage, *inputs], sort_keys=True, default=str).encode()).hexdigest()[:12]
-        return self.work / f"{stage}-{digest}"
+        facts = json.dumps([CACHE_VERSION, stage, *inputs], sort_keys=True)
+        return self.work / f"{stage}-{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
 
     def walk(
         self,
@@ -63,7 +64,7 @@ class Stages:
         """
         for table in tables:
             technique, settings = settings_of(table)
-            inputs = (key, identity(settings), dict(corpus) if technique.learns(settings) else None)
+            inputs = (key, key_of(settings), dict(corpus) if technique.learns(settings) else None)
 
             def run(
                 folder: Path,

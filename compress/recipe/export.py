@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import asdict
 
 import numpy as np
 
@@ -17,23 +16,33 @@ from compress.networks.checkpoint import Checkpoint
 from compress.networks.silero import load_silero, weights_path
 from compress.networks.whisper.frontend import SAMPLE_RATE
 from compress.paths import LETTER
-from compress.quantize.quantize import QuantizationPlan, report
+from compress.quantize.quantize import report
 from compress.recipe.cache import REPORT, Stages, plain, write_json
 from compress.recipe.recipe import Recipe
+from compress.settings import key as key_of
 
 STATIC_CLIPS = 32  # that the ranges of static activations are measured on
 
 
-def _export(
-    stages: Stages, checkpoint: Checkpoint, recipe: Recipe, plan: QuantizationPlan, material: Material, key: str
+def export_programs(
+    stages: Stages, checkpoint: Checkpoint, recipe: Recipe, material: Material, key: str
 ) -> SpeechProgram:
+    """The recognizer's program, exported where the work folder does not have it.
+
+    Args:
+        key: of the checkpoint, see `Stages.walk`.
+
+    Raises:
+        UsageError, CorpusError, DelegationError, TieError: see `export_speech` and `TrainingData.labeled`.
+    """
+    plan = recipe.plan
     static = plan.activations == "static"
-    # the corpus is a part of the key only where ranges are measured on it: programs made before are found again
+    # ranges are measured on the corpus, and on nothing else of the export it has an influence
     inputs = (
         key,
-        dict(recipe.quantize),
-        *((dict(recipe.corpus),) if static else ()),
-        *((asdict(recipe.chunking),) if checkpoint.dims.ctc else ()),
+        key_of(plan),
+        dict(recipe.corpus) if static else None,
+        key_of(recipe.chunking) if checkpoint.dims.ctc else None,
     )
     folder = stages.folder("export", *inputs)
     facts = folder / "export.json"
@@ -63,11 +72,11 @@ def _sample() -> np.ndarray | None:
     """A few seconds of the repository's own speech for the parity report."""
     import soundfile
 
-    path = LETTER
-    return soundfile.read(path, dtype="float32", stop=10 * SAMPLE_RATE)[0] if path.is_file() else None
+    return soundfile.read(LETTER, dtype="float32", stop=10 * SAMPLE_RATE)[0] if LETTER.is_file() else None
 
 
-def _export_vad(stages: Stages) -> bytes:
+def export_vad_program(stages: Stages) -> bytes:
+    """The voice activity detector's program, exported where the work folder does not have it."""
     path = stages.folder("vad", hashlib.sha256(weights_path().read_bytes()).hexdigest()) / "vad.pte"
     if path.is_file():
         stages.progress("vad", 1.0, "unchanged")

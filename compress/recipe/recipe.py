@@ -5,10 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from compress.distill.settings import LATER
 from compress.networks.chunking import Chunking
 from compress.quantize.quantize import QuantizationPlan
 from compress.recipe.techniques import settings_of
@@ -37,20 +37,20 @@ class Recipe:
     corpus: Mapping[str, int | str] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
     quantize: Mapping[str, Any] = field(default_factory=dict)
-    base: bool = field(default=False, metadata=LATER)
-    start: str | None = field(default=None, metadata=LATER)
-    stream: Mapping[str, int] = field(default_factory=dict, metadata=LATER)
+    base: bool = False
+    start: str | None = None
+    stream: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_types(Recipe, vars(self), "Recipe")
-        QuantizationPlan.from_table(self.quantize)
+        _ = self.plan
         object.__setattr__(self, "stages", [self._planned(table) for table in self.stages])
         for table in self.stages:
             settings_of(table)
         check_types(Chunking, self.stream, "Recipe, stream")
         if unknown := sorted(set(self.stream) - {f.name for f in fields(Chunking)}):
             raise UsageError(f"Recipe, stream: wanted size, left_context and look_ahead, found {', '.join(unknown)}.")
-        Chunking(**self.stream)
+        _ = self.chunking
         for name, count in self.corpus.items():
             if count != "all" and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
                 raise UsageError(f'corpus.{name}: wanted a number of clips or "all", found {count!r}.')
@@ -59,9 +59,14 @@ class Recipe:
         """A stage with the recipe's own plan where it names that."""
         return {**table, **{key: dict(self.quantize) for key in PLANS if table.get(key) == OWN_PLAN}}
 
-    @property
+    @cached_property
+    def plan(self) -> QuantizationPlan:
+        """How the network is quantized: the table [quantize], parsed."""
+        return QuantizationPlan.from_table(self.quantize)
+
+    @cached_property
     def chunking(self) -> Chunking:
-        """Of the method `stream`."""
+        """The chunks of the method `stream`: the table [stream], parsed."""
         return Chunking(**self.stream)
 
 

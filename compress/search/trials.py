@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -15,19 +16,19 @@ from torch.nn import functional as F
 from compress.checkpoints.load import load_checkpoint
 from compress.data.corpus import CorpusError, read_clip
 from compress.data.training_data import Material, Progress, choose_clips
-from compress.distill.settings import identity
 from compress.networks.bpe import encoder
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.recipe.build import beginning, build
 from compress.recipe.recipe import Recipe
-from compress.recipe.techniques import TECHNIQUES, settings_of
+from compress.recipe.techniques import settings_of
 from compress.report.html import measured_card
 from compress.search.device_profile import DeviceProfile, Measured, misses
 from compress.search.ledger import Row
 from compress.search.profile import measured
 from compress.search.search import CheckLoss, Cut, Outcome, Plan, search
 from compress.search.space import Candidate, Space, space_of, student_dims
+from compress.settings import key
 from device_asr.bundle import bundle as bundles
 from device_asr.metrics.clips import Clip, read_manifest
 
@@ -112,27 +113,25 @@ class Trials:
         return space_of(
             self.first.dims,
             len(self.first.vocabulary.tokens),
-            structure=STRUCTURE in TECHNIQUES,
             distill=any(table["do"] == "distill" for table in self.base.stages),
         )
 
     def recipe(self, candidate: Candidate) -> Recipe:
         """The base recipe with the candidate's settings in it."""
         varied, quantize = {"vocabulary", STRUCTURE, "distill"}, candidate.plan.to_table()
-        stages = [{"do": "vocabulary", "size": candidate.vocabulary}]
-        if STRUCTURE in TECHNIQUES:
-            layer = student_dims(self.first.dims, candidate).decoder[0]
-            stages.append(
-                {
-                    "do": STRUCTURE,
-                    "encoder_layers": candidate.encoder_layers,
-                    "decoder_layers": candidate.decoder_layers,
-                    "heads": layer.heads,
-                    "ffn": layer.ffn,
-                    # without training, a head of six less: loss 0.4 so, 5.0 by magnitude (importance.py)
-                    "importance": "taylor" if self.base.corpus else "magnitude",
-                }
-            )
+        stages: list[Mapping[str, Any]] = [{"do": "vocabulary", "size": candidate.vocabulary}]
+        layer = student_dims(self.first.dims, candidate).decoder[0]
+        stages.append(
+            {
+                "do": STRUCTURE,
+                "encoder_layers": candidate.encoder_layers,
+                "decoder_layers": candidate.decoder_layers,
+                "heads": layer.heads,
+                "ffn": layer.ffn,
+                # without training, a head of six less: loss 0.4 so, 5.0 by magnitude (importance.py)
+                "importance": "taylor" if self.base.corpus else "magnitude",
+            }
+        )
         stages += [table for table in self.base.stages if table["do"] not in varied]
         if candidate.epochs:
             training = [table for table in self.base.stages if table["do"] == "distill"][-1]
@@ -189,7 +188,7 @@ def run(
     space = trials.space()
     heard = hashlib.sha256(trials.manifest.read_bytes()).hexdigest()[:16]
     settings = {
-        "recipe": identity(replace(trials.base, base=False)),
+        "recipe": key(replace(trials.base, base=False)),
         "corpus": str(trials.corpus),
         "noise": str(trials.noise),
         "measured on": [trials.manifest.name, heard, trials.limit],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ import torch
 from compress.checkpoints import own
 from compress.data.training_data import Material
 from compress.distill.early_stopping import decide, earlier_wers
-from compress.distill.settings import DistillRecipe, identity
+from compress.distill.settings import DistillRecipe
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
+from compress.recipe import cache
 from compress.recipe.cache import Stages, plain
 from compress.recipe.techniques import BudgetError, settings_of
 from compress.report import html as report
+from compress.settings import key
 from device_asr.errors import UsageError
 from tests.support import speaking_teacher
 from tests.support.speaking_teacher import BYTES, speaking
@@ -237,10 +239,17 @@ def test_training_through_rounding_gives_plain_weights(material: Material, tmp_p
     assert len({row["loss"] for row in rows}) == len(rows) > 2
 
 
-def test_results_from_before_a_setting_was_there_are_found_again() -> None:
-    assert not {"qat", "evaluate", "wer_budget", "patience", "evaluate_clips"} & set(identity(DistillRecipe()))
-    assert identity(DistillRecipe(evaluate="dev", patience=3)).items() >= {"evaluate": "dev", "patience": 3}.items()
-    assert identity(DistillRecipe(qat={"bits": 4}))["qat"]["bits"] == 4
+def test_a_result_depends_on_every_setting_and_on_the_version_of_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(key(DistillRecipe())) == {field.name for field in fields(DistillRecipe)}
+    assert key(DistillRecipe(evaluate="dev", patience=3)).items() >= {"evaluate": "dev", "patience": 3}.items()
+    assert key(DistillRecipe(qat={"bits": 4}))["qat"]["bits"] == 4
+    stages = Stages(tmp_path, lambda *line: None)
+    folder = stages.folder("distill", key(DistillRecipe()))
+    assert folder == stages.folder("distill", key(DistillRecipe())) != stages.folder("distill", key(DistillRecipe(2)))
+    monkeypatch.setattr(cache, "CACHE_VERSION", cache.CACHE_VERSION + 1)
+    assert stages.folder("distill", key(DistillRecipe())) != folder
 
 
 @pytest.mark.parametrize(
