@@ -1,4 +1,4 @@
-"""What the verbs of `device-asr-compress` share: where recipes are, and how far work is told on a terminal."""
+"""The live line on a terminal that says how far a verb is."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import sys
 
 
 def progress(stage: str, fraction: float | None, note: str) -> None:
-    """One live line on a terminal; in a pipe nothing but nothing."""
+    """Shows one live line where standard error is a terminal, and nothing elsewhere.
+
+    Args:
+        fraction: done so far; None: not known; 1.0 ends the line.
+    """
     if not sys.stderr.isatty():
         return
     done = "..." if fraction is None else f"{100 * fraction:3.0f} %"

