@@ -1,13 +1,19 @@
-"""What several modules of tests share because it takes long to make."""
+"""How the tests are run, and what several modules of tests share because it takes long to make."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ASSETS
+from tests.support.paths import ASSETS, ROOT
+from tests.support.run import locked, made_once
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker a core: more threads would wait for one another
 
 # without the offline stage's packages the tests of the runtime alone are run
 OFFLINE = [
@@ -20,6 +26,22 @@ OFFLINE = [
 collect_ignore = OFFLINE if importlib.util.find_spec("torchao") is None else []
 
 
+def is_serial(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in ("serial", "e2e"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that must run alone come last: a worker that waits for its turn would be idle until then."""
+    items.sort(key=is_serial)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """No other test runs beside a serial one, in no worker; the time that a test waits for that is not its own."""
+    with locked(ROOT / "pyproject.toml", alone=is_serial(item)):
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with the method `stream`: see `tiny_network`. Tests that change it change a copy."""
@@ -28,4 +50,4 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.tiny_network import tiny_bundle
 
     speech = soundfile.read(ASSETS / "timer.flac", dtype="float32")[0]
-    return tiny_bundle(speech, tmp_path_factory.mktemp("models") / "tiny")
+    return made_once(tmp_path_factory, "tiny", lambda out: tiny_bundle(speech, out))

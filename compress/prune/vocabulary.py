@@ -21,8 +21,8 @@ from device_asr.errors import UsageError
 # Chosen by the words of 3 h of training speech that lose a piece when 36 000 are kept: 0.6 %; 0.9 % with 60 000
 # words, 0.15 and 0.9
 COMMON_WORDS = 400_000  # at most, of wordfreq's English list
-CAPITALISED = 0.05  # share of an ordinary word's occurrences with a capital
-CAPITALISED_NAME = 0.5  # the same for words whose capitalized piece was merged before the other
+CAPITALIZED = 0.05  # share of an ordinary word's occurrences with a capital
+CAPITALIZED_NAME = 0.5  # the same for words whose capitalized piece was merged before the other
 AFTER_SPACE = 0.97  # share of words that follow a space
 NUMBERS = tuple(str(n) for n in (*range(100), *range(1900, 2031)))
 SIGNS = (",", ".", "?", "!", "'", "-", ":", ";", '"', "%", "$", " $", "...", " -", ' "', '."', ',"', '?"')
@@ -83,7 +83,7 @@ def _frequencies(vocabulary: Vocabulary, texts: Iterable[str]) -> Counter[int]:
     for word in wordfreq.top_n_list("en", COMMON_WORDS):
         frequency = wordfreq.word_frequency(word, "en")
         name = rank.get(f" {word.capitalize()}", total) < rank.get(f" {word}", total)
-        capital = CAPITALISED_NAME if name else CAPITALISED
+        capital = CAPITALIZED_NAME if name else CAPITALIZED
         for form, share in ((word, 1 - capital), (word.capitalize(), capital)):
             add(" " + form, frequency * share * AFTER_SPACE)
             add(form, frequency * share * (1 - AFTER_SPACE))

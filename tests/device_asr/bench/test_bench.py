@@ -322,6 +322,7 @@ def test_the_shipped_model_makes_no_word_of_noise() -> None:
 # --- real time -------------------------------------------------------------------------------------
 
 
+@pytest.mark.serial
 def test_in_real_time_latencies_are_on_the_wall_clock_and_utterances_find_their_clip(tmp_path: Path) -> None:
     clips = []
     for number, length in enumerate((0.32, 0.64)):

@@ -25,6 +25,8 @@ from device_asr.events import AudioGap, Partial, from_record
 from tests.support.paths import ROOT
 from tests.support.utterance_counter import Audio, UtteranceCounter, silence, speech
 
+pytestmark = pytest.mark.serial
+
 TWO_PHRASES = np.concatenate([speech(0.5), silence(0.1), speech(0.3), silence(0.1)])
 
 
