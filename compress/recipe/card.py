@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compress.quantize.plan import FLOAT, QuantizationPlan
+from compress.quantize.quantize import FLOAT, QuantizationPlan
 
 MEASURED = "## Measured\n"  # everything from this heading on is written by hand or by commands, and is kept
 
@@ -70,7 +70,7 @@ def write_card(path: Path, manifest: Mapping[str, Any], previous: str) -> None:
             "precision, its token embedding as it ships where that is 4 bits. Other devices' models are made "
             "from it, without the first teacher:",
             "",
-            f"    device-asr-compress search --device rpi4 --teacher models/{name} --corpus ../shared/speech",
+            f"    device-asr-compress search --device rpi4 --teacher models/{name} --corpus CORPUS",
             f"    device-asr-compress build --teacher models/{name} --recipe mine.toml --out models/mine",
         ]
     lines += [
