@@ -1,1 +1,1 @@
-"""From encoded audio to tokens."""
+"""Decodes encoded audio into tokens."""

@@ -1,26 +1,37 @@
-"""Word times from cross-attention: the alignment heads' weights, and a monotonic path through them.
+"""Alignment of tokens with the audio, from the cross-attention of the alignment heads.
 
-After openai/whisper's timing.py: normalize over tokens, median filter over time, mean over heads,
-dynamic time warping. The path here may stay on a token or go to the next one; it is computed for
+Word times are computed after openai/whisper's timing.py: normalize over tokens, median filter over time, mean over
+heads, dynamic time warping. Here the monotonic path may stay on a token or go to the next one; it is computed for
 all tokens at once, 4 ms for 30 tokens and 5 s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from device_asr.audio.format import STEP_S
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.decoding.hypothesis import Hypothesis
 from device_asr.events import Word
 
-SECONDS_PER_POSITION = 0.02
 MEDIAN = 7  # positions: Whisper's filter width
+ATTENDED = 0.7  # share of a token's attention before its attended position; by the maximum, 1.6 times the words change
+
+
+def attended_position(attention: np.ndarray) -> Any:
+    """The position up to which a token attends: int (...) from attention (heads, ..., positions)."""
+    mean = attention.mean(axis=0)
+    return (mean.cumsum(axis=-1) < ATTENDED * mean.sum(axis=-1, keepdims=True)).sum(axis=-1)
 
 
 def token_starts(attention: np.ndarray) -> np.ndarray:
-    """First position of each token: (tokens,) int from attention (heads, tokens, positions)."""
+    """First position of each token: int (tokens,) from attention (heads, tokens, positions).
+
+    Without heads, or with fewer positions than tokens, the tokens are spread evenly.
+    """
     heads, tokens, positions = attention.shape
     if heads == 0 or positions < tokens:
         return np.linspace(0, positions, tokens, endpoint=False).astype(int)
@@ -46,38 +57,39 @@ def token_starts(attention: np.ndarray) -> np.ndarray:
 
 
 def align_words(
-    hypothesis: Hypothesis, vocabulary: Vocabulary, origin: float, active: Sequence[bool], frame: float
+    hypothesis: Hypothesis, vocabulary: Vocabulary, position_s: float, origin: float, active: Sequence[bool]
 ) -> tuple[Word, ...]:
     """Words with start, end and confidence.
 
     Args:
+        position_s: seconds of audio of one encoder position.
         origin: seconds of the audio clock at which the utterance's audio starts.
-        active: for each `frame` seconds of the utterance whether the detector heard speech; a word's edges
-            are drawn in to it, because attention leaves pauses to the word before.
+        active: for each step of the utterance (`STEP_S`) whether the detector found speech. The edges of a word
+            are drawn in to such steps, because attention assigns pauses to the word before.
     """
     groups = vocabulary.words(hypothesis.tokens)
     if not groups:
         return ()
-    starts = token_starts(hypothesis.alignment) * SECONDS_PER_POSITION
+    starts = token_starts(hypothesis.alignment) * position_s
     words = []
     for group in groups:
         text = vocabulary.decode([hypothesis.tokens[k] for k in group]).strip()
         if not text:
             continue
-        start, end = _draw_in(float(starts[group[0]]), float(starts[group[-1] + 1]), active, frame)
+        start, end = _draw_in(float(starts[group[0]]), float(starts[group[-1] + 1]), active)
         confidence = float(np.exp(np.mean([hypothesis.logprobs[k] for k in group])))
         words.append(Word(text, round(origin + start, 3), round(origin + end, 3), round(confidence, 4)))
     return tuple(words)
 
 
-def _draw_in(start: float, end: float, active: Sequence[bool], frame: float) -> tuple[float, float]:
-    """The part of [start, end] from its first active frame to its last; all of it in the utterance where none is.
+def _draw_in(start: float, end: float, active: Sequence[bool]) -> tuple[float, float]:
+    """The part of [start, end] from its first active step to its last; without one, the part within the utterance.
 
     An utterance that was decoded once more has silence behind it, and attention may go there.
     """
-    start, end = min(start, len(active) * frame), min(end, len(active) * frame)
-    first, last = int(start / frame), min(len(active), int(np.ceil(end / frame)))
-    heard = [k for k in range(first, last) if active[k]]
-    if not heard:
+    start, end = min(start, len(active) * STEP_S), min(end, len(active) * STEP_S)
+    first, last = int(start / STEP_S), min(len(active), int(np.ceil(end / STEP_S)))
+    speech = [k for k in range(first, last) if active[k]]
+    if not speech:
         return start, max(start, end)
-    return max(start, heard[0] * frame), min(end, (heard[-1] + 1) * frame)
+    return max(start, speech[0] * STEP_S), min(end, (speech[-1] + 1) * STEP_S)

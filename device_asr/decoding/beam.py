@@ -1,31 +1,29 @@
-"""Beam search: several texts of an utterance are followed side by side, as in Whisper's own decoding.
+"""Beam search: it follows several texts of an utterance side by side, as Whisper's own decoding does.
 
-Each step keeps the `width` likeliest ways to go on of all texts; when as many have ended, the text with the best
-mean log-probability of its tokens is taken (openai/whisper, decoding.py). Few words are likelier than many: a text
-that ends long before where the greedy one was last heard was cut short, and is none.
+Each step keeps the `width` likeliest continuations of all texts. When `width` texts have ended, the search takes the
+one with the best mean log-probability of its tokens (openai/whisper, decoding.py). Few words are likelier than many,
+so a text is dropped as cut short where its last token attends to audio long before the last token of the greedy text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from device_asr.decoding.attention import heard
+from device_asr.decoding.alignment import attended_position
+from device_asr.decoding.guards import Guards
+from device_asr.decoding.hypothesis import Encoded, Hypothesis
+from device_asr.decoding.program import DecodeProgram
 from device_asr.decoding.run import Run
 
-if TYPE_CHECKING:
-    from device_asr.decoding.decoder import Decoder
-    from device_asr.decoding.hypothesis import Encoded, Hypothesis
-
-CUT_SHORT = 25  # positions of 20 ms: 15 words of librispeech-other-dev are lost so, without it 23
+CUT_SHORT_S = 0.5  # 15 words of librispeech-other-dev are lost so, without it 23
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """One of the texts. logprobs: one a token. row: the logits of what comes next, (vocab,)."""
+    """One of the texts. logprobs: one per token. row: the logits (vocab,) of its next token."""
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -33,70 +31,97 @@ class Text:
     run: Run
 
 
-Way = tuple[Text, int, float]  # a text, the token that it may go on with, and that one's log-probability
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A text, a token that it may go on with, and the token's log-probability."""
+
+    text: Text
+    token: int
+    logprob: float
+
+    @property
+    def cost(self) -> float:
+        """Negative log-probability of the text with the token."""
+        return -sum(self.text.logprobs) - self.logprob
 
 
-def search(decoder: Decoder, encoded: Encoded, greedy: Hypothesis, width: int) -> Hypothesis:
-    """The likeliest of the first `width` texts that end, or the greedy one."""
-    earliest = _reach(greedy) - CUT_SHORT
+def beam_search(program: DecodeProgram, guards: Guards, encoded: Encoded, greedy: Hypothesis, width: int) -> Hypothesis:
+    """The likeliest of the greedy text and the first `width` texts that end.
+
+    Args:
+        greedy: the greedy text of the same utterance.
+    """
+    earliest = _reach(greedy) - round(CUT_SHORT_S / program.position_s)
     texts = [
         found
-        for found in _ended(decoder, encoded, greedy, width)
-        if found.tokens and _reach(found) >= earliest and not decoder.compresses(found.tokens)
+        for found in _ended(program, guards, encoded, greedy, width)
+        if found.tokens and _reach(found) >= earliest and not guards.compresses(found.tokens)
     ]
-    return max([greedy, *texts], key=_mean)
+    return max([greedy, *texts], key=_mean_logprob)
 
 
-def _ended(decoder: Decoder, encoded: Encoded, greedy: Hypothesis, width: int) -> list[Hypothesis]:
+def _ended(
+    program: DecodeProgram, guards: Guards, encoded: Encoded, greedy: Hypothesis, width: int
+) -> list[Hypothesis]:
     """The first `width` texts that end; fewer where the others become too long or loop."""
-    run = decoder.begin(encoded)
-    texts = [Text((), (), run.begin(decoder.vocabulary.prompt)[-1], run)]
-    limit, ended = decoder.token_limit(encoded.seconds), []
+    run = Run(program, encoded, program.caches)
+    texts = [Text((), (), run.begin()[-1], run)]
+    limit = guards.token_limit(encoded.seconds, program.capacity)
+    ended: list[Hypothesis] = []
     while texts and len(ended) < width:
-        further: list[Way] = []
-        for text, token, logprob in _ways(decoder, texts, width):
-            if token == decoder.vocabulary.end:
-                alignment = text.run.alignment(len(text.tokens))
-                ended.append(
-                    replace(greedy, tokens=text.tokens, logprobs=text.logprobs, alignment=alignment, ending=logprob)
-                )
+        further: list[Continuation] = []
+        for one in _continuations(program, texts, width):
+            if one.token == program.vocabulary.end:
+                ended.append(_end(one, greedy))
             else:
-                further.append((text, token, logprob))
+                further.append(one)
             if len(further) == width:
                 break
-        texts = _follow(decoder, further, limit)
+        texts = _follow([one for one in further if _may_go_on(one, guards, limit)])
     return ended
 
 
-def _ways(decoder: Decoder, texts: Sequence[Text], width: int) -> list[Way]:
-    """How the texts may go on, the likeliest first: each in as many ways as are followed, and one for its end."""
-    ways = []
+def _continuations(program: DecodeProgram, texts: Sequence[Text], width: int) -> list[Continuation]:
+    """The `width` + 1 likeliest continuations of each text, the likeliest of all first; one may be a text's end."""
+    found = []
     for text in texts:
-        choices = decoder.choices(text.row, first=not text.tokens)
+        choices = program.choices(text.row, first=not text.tokens)
         for _ in range(width + 1):
             token = int(choices.argmax())
-            ways.append((text, token, float(choices[token])))
+            found.append(Continuation(text, token, float(choices[token])))
             choices[token] = -np.inf
-    return sorted(ways, key=lambda way: -sum(way[0].logprobs) - way[2])
+    return sorted(found, key=lambda one: one.cost)
 
 
-def _follow(decoder: Decoder, ways: Sequence[Way], limit: int) -> list[Text]:
-    """The texts one token on, without those that are too long or loop."""
-    kept = [way for way in ways if len(way[0].tokens) < limit and not decoder.repeats((*way[0].tokens, way[1]))]
+def _end(one: Continuation, greedy: Hypothesis) -> Hypothesis:
+    """The text as a hypothesis of the utterance of `greedy`."""
+    text = one.text
+    alignment = text.run.alignment(len(text.tokens))
+    return replace(greedy, tokens=text.tokens, logprobs=text.logprobs, alignment=alignment, ending=one.logprob)
+
+
+def _may_go_on(one: Continuation, guards: Guards, limit: int) -> bool:
+    return len(one.text.tokens) < limit and not guards.repeats((*one.text.tokens, one.token))
+
+
+def _follow(kept: Sequence[Continuation]) -> list[Text]:
+    """The texts with their next token; a run is copied where a later continuation needs it too."""
     texts = []
-    for k, (text, token, logprob) in enumerate(kept):
-        needed = any(other is text for other, *_ in kept[k + 1 :])
+    for k, one in enumerate(kept):
+        text = one.text
+        needed = any(other.text is text for other in kept[k + 1 :])
         run = text.run.fork() if needed else text.run
-        texts.append(Text((*text.tokens, token), (*text.logprobs, logprob), run.next_row(token), run))
+        row = run.next_row(one.token)
+        texts.append(Text((*text.tokens, one.token), (*text.logprobs, one.logprob), row, run))
     return texts
 
 
-def _mean(found: Hypothesis) -> float:
-    """Log-probability of a token, the end among them."""
+def _mean_logprob(found: Hypothesis) -> float:
+    """Mean log-probability of a token, the end among them."""
     return (sum(found.logprobs) + found.ending) / (len(found.tokens) + 1)
 
 
 def _reach(found: Hypothesis) -> int:
-    """The position up to which the last token was heard; 0 where no head tells."""
+    """The position up to which the last token attends; 0 without alignment heads."""
     attention = found.alignment[:, len(found.tokens) - 1]
-    return int(heard(attention)) if len(attention) else 0
+    return int(attended_position(attention)) if len(attention) else 0

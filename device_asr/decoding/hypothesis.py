@@ -1,4 +1,4 @@
-"""What is decoded, and what it is decoded from."""
+"""The input and the result of decoding: an encoded utterance and a hypothesis."""
 
 from __future__ import annotations
 
@@ -6,23 +6,30 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from device_asr.decoding.cache import Caches
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An utterance after `encode`: keys and values for every layer, positions of 20 ms, seconds of audio."""
+    """An encoded utterance.
 
-    cross: tuple[np.ndarray, ...]
+    cross: keys (heads, head_dim, positions) and values (heads, positions, head_dim) of the decoder's cross-attention.
+    positions: their number. seconds: the audio's duration.
+    """
+
+    cross: Caches
     positions: int
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What was decoded.
+    """A decoded text.
 
-    tokens: text ids, end token left out. logprobs: one a token. no_speech: probability in [0, 1].
+    tokens: text ids without the end token. logprobs: one per token. no_speech: probability in [0, 1].
     alignment: (heads, tokens + 1, positions) attention of the alignment heads, end token included.
-    looped: a guard cut the text. ending: log-probability of the end behind the tokens; 0: it was not sought.
+    looped: whether a guard cut the text. ending: log-probability of the end token behind the text; 0 where the
+    search stopped before it.
     """
 
     tokens: tuple[int, ...]
@@ -38,10 +45,10 @@ class Hypothesis:
         return sum(self.logprobs) / len(self.logprobs) if self.logprobs else 0.0
 
     def behind(self, before: Hypothesis, count: int, positions: int) -> Hypothesis:
-        """This one of a later part of the utterance with the first tokens of one `before`.
+        """Prepends the first `count` tokens of `before` to this hypothesis of a later part of the utterance.
 
         Args:
-            count: tokens of `before`. positions: of the utterance that lie before this one's; no token attends to them.
+            positions: how many of the utterance's positions lie before this part; its tokens attend to none of them.
         """
         width = positions + self.alignment.shape[2]
         alignment = np.zeros((self.alignment.shape[0], count + self.alignment.shape[1], width), np.float32)
@@ -54,7 +61,7 @@ class Hypothesis:
         )
 
     def first(self, count: int) -> Hypothesis:
-        """Its first tokens; the last row of the alignment is then that of the token behind them."""
+        """Keeps the first `count` tokens; the alignment's last row is then that of the token behind them."""
         return replace(
             self, tokens=self.tokens[:count], logprobs=self.logprobs[:count], alignment=self.alignment[:, : count + 1]
         )

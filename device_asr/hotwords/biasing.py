@@ -91,7 +91,7 @@ class Biasing:
             for group in self._vocabulary.words(rest.tokens)
             if decode(rest.tokens[k] for k in group).strip()
         ]
-        return align_words(rest, self._vocabulary, skip * frame, active[skip:], frame), tokens
+        return align_words(rest, self._vocabulary, self._encoder.position_s, skip * frame, active[skip:]), tokens
 
     def final(self, words: Sequence[Word], audio: np.ndarray, start: float) -> tuple[Word, ...]:
         """The words of a finished utterance, custom ones in place.

@@ -18,7 +18,7 @@ import numpy as np
 from device_asr.bundle.bundle import Bundle
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.config import Config, PartialConfig
-from device_asr.decoding.attention import heard
+from device_asr.decoding.alignment import attended_position
 from device_asr.decoding.ctc import CtcSymbol
 from device_asr.decoding.decoder import Decoder
 from device_asr.decoding.hypothesis import Encoded, Hypothesis
@@ -230,7 +230,7 @@ class Streaming:
             self.draft[self._behind :],
             self._committed[self._behind :],
             more=MORE,
-            enough=lambda attention: len(attention) > 0 and heard(attention) >= before,
+            enough=lambda attention: len(attention) > 0 and attended_position(attention) >= before,
         )
         if found.looped or not self._decoder.is_speech(found):
             return None
@@ -300,7 +300,7 @@ def longest(config: Config) -> float:
 
 def heard_until(hypothesis: Hypothesis) -> np.ndarray:
     """(tokens,) int: the position up to which each token was heard, with `ATTENDED` of its attention."""
-    return heard(hypothesis.alignment[:, : len(hypothesis.tokens)])
+    return attended_position(hypothesis.alignment[:, : len(hypothesis.tokens)])
 
 
 def heard_tokens(hypothesis: Hypothesis, vocabulary: Vocabulary, until: np.ndarray, before: int) -> int:

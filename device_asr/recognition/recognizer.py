@@ -168,20 +168,20 @@ class StreamingRecognizer:
         audio = self._window.audio(self._start, closed.end)
         final = self._config.final
         encoded = self._partials.frames(len(audio)) if final.mode == "stream" else None
-        favor = final.partial_bias_nats if self._partials.favored else 0.0
+        bias = final.partial_bias_nats if self._partials.favored else 0.0
         # with partials a beam wins 3 words of 1050 and changes 4 % of those that were shown
         beam = 1 if self._config.partial.enabled else final.beam
-        _, hypothesis = self._decoder.decode_safely(
-            audio, encoded or self._decoder.encode(audio), self._partials.draft, favor, beam
+        _, hypothesis = self._decoder.decode_final(
+            audio, encoded or self._decoder.encode(audio), self._partials.draft, bias, beam
         )
         if not self._decoder.is_speech(hypothesis):
             return [ended]
         words = align_words(
             hypothesis,
             self._decoder.vocabulary,
+            self._decoder.position_s,
             self._seconds(self._start),
             self._window.activity(self._start, closed.end),
-            FRAME_S,
         )
         confidence = round(float(np.exp(hypothesis.mean_logprob)), 4)
         text = self._decoder.vocabulary.decode(hypothesis.tokens).strip()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from device_asr.decoding.cache import Caches
 from device_asr.decoding.ctc import CtcSymbol, GreedyCtc
 from device_asr.decoding.hypothesis import Encoded
 from device_asr.runtime.session import Session
@@ -42,6 +43,7 @@ class StreamEncoder:
         self._layers = len(shapes) // 2
         self._ahead = int(method.get("ahead", 0))
         self.frames = int(method["outputs"][0]["shape"][0]) - self._ahead
+        self.position_s = self.chunk / self.frames / SAMPLE_RATE  # seconds of audio of one position
         self._keys = [np.zeros((*shape[:2], capacity), np.float32) for shape in shapes[: self._layers]]
         self._values = [np.zeros((shape[0], capacity, shape[2]), np.float32) for shape in shapes[self._layers :]]
         self._capacity = capacity
@@ -122,9 +124,9 @@ class StreamEncoder:
         n = min(self.positions, -(-(heard + self._delay) * self.frames // self.chunk))
         if n - first < FEWEST:
             return None
-        cross = (
-            *(np.ascontiguousarray(keys[:, :, first:n]) for keys in self._keys),
-            *(np.ascontiguousarray(values[:, first:n]) for values in self._values),
+        cross = Caches(
+            tuple(np.ascontiguousarray(keys[:, :, first:n]) for keys in self._keys),
+            tuple(np.ascontiguousarray(values[:, first:n]) for values in self._values),
         )
         return Encoded(cross, n - first, heard / SAMPLE_RATE - first * self.chunk / self.frames / SAMPLE_RATE)
 

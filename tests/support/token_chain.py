@@ -9,6 +9,7 @@ import numpy as np
 
 from device_asr.bundle.bundle import load
 from device_asr.config import DecodingConfig
+from device_asr.decoding.cache import Caches
 from device_asr.decoding.decoder import Decoder
 from device_asr.decoding.hypothesis import Encoded
 
@@ -50,4 +51,8 @@ def chained(
 ) -> tuple[Decoder, TokenChain, Encoded]:
     """The decoder, its session, and an utterance of 5 s."""
     chain = TokenChain(bundle, costs, places or {})
-    return Decoder(load(str(bundle), verify=False), chain, DecodingConfig()), chain, Encoded((), POSITIONS, 5.0)
+    return (
+        Decoder(load(str(bundle), verify=False), chain, DecodingConfig()),
+        chain,
+        Encoded(Caches((), ()), POSITIONS, 5.0),
+    )

@@ -15,7 +15,7 @@ from device_asr import config
 from device_asr.bench.timed import TimedPartials
 from device_asr.bundle.bundle import load
 from device_asr.config import DecodingConfig
-from device_asr.decoding.beam import CUT_SHORT, search
+from device_asr.decoding.beam import CUT_SHORT_S, beam_search
 from device_asr.decoding.decoder import Decoder
 from device_asr.decoding.hypothesis import Encoded, Hypothesis
 from device_asr.recognition.recognizer import StreamingRecognizer
@@ -23,6 +23,7 @@ from device_asr.recognition.vad import VoiceActivityDetector
 from tests.support.token_chain import chained
 
 A, B, C, D = 0, 1, 2, 3
+CUT_SHORT = round(CUT_SHORT_S / 0.02)  # positions
 
 
 def nats(after: dict[int | None, dict[int | None, float]]) -> dict[int | None, dict[int | None, float]]:
@@ -41,26 +42,26 @@ def test_a_text_that_begins_less_likely_is_found(bundle: Path) -> None:
     decoder, _, encoded = chained(bundle, LATER_LIKELIER)
     greedy = decoder.decode(encoded)
     assert greedy.tokens[0] == A and probability(greedy) == pytest.approx(0.3)
-    found = search(decoder, encoded, greedy, 2)
+    found = beam_search(decoder.program, decoder.guards, encoded, greedy, 2)
     assert found.tokens == (B, D) and probability(found) == pytest.approx(0.4)
 
 
 def test_it_is_asked_for(bundle: Path) -> None:
     decoder, _, encoded = chained(bundle, LATER_LIKELIER)
     silence = np.zeros(32_000, np.float32)
-    assert decoder.decode_safely(silence, encoded, beam=1)[1].tokens[0] == A
-    assert decoder.decode_safely(silence, encoded, beam=2)[1].tokens == (B, D)
+    assert decoder.decode_final(silence, encoded, beam=1)[1].tokens[0] == A
+    assert decoder.decode_final(silence, encoded, beam=2)[1].tokens == (B, D)
 
 
 def test_noise_has_no_text_whatever_the_width(bundle: Path) -> None:
     """Where the greedy text is empty, or doubtful and no speech was heard, no likelier one is sought."""
     decoder, chain, encoded = chained(bundle, nats({None: {None: 0.6, A: 0.4}, A: {None: 1.0}}))
-    assert decoder.decode_safely(np.zeros(32_000, np.float32), encoded, beam=4)[1].tokens == ()
+    assert decoder.decode_final(np.zeros(32_000, np.float32), encoded, beam=4)[1].tokens == ()
     assert len(chain.calls) == 1
     nothing = load(str(bundle), verify=False).vocabulary().special["no_speech"]
     doubtful = {None: {nothing: 0.0, A: 3.0, B: 3.1, C: 3.1, D: 3.1}, A: {None: 0.0}, B: {None: 0.0}}
     decoder, chain, encoded = chained(bundle, doubtful)
-    found = decoder.decode_safely(np.zeros(32_000, np.float32), encoded, beam=4)[1]
+    found = decoder.decode_final(np.zeros(32_000, np.float32), encoded, beam=4)[1]
     assert found.tokens == (A,) and not decoder.is_speech(found)
     assert len(chain.calls) == 2
 
@@ -72,14 +73,14 @@ def test_a_text_that_ends_long_before_the_sound_does_is_none(bundle: Path, last:
     decoder, _, encoded = chained(bundle, costs, {A: 10, C: last})
     greedy = decoder.decode(encoded)
     assert greedy.tokens == (C, D)
-    assert search(decoder, encoded, greedy, 2).tokens == text
+    assert beam_search(decoder.program, decoder.guards, encoded, greedy, 2).tokens == text
 
 
 def test_a_loop_is_not_followed(bundle: Path) -> None:
     costs = nats({None: {A: 0.5, B: 0.5}, A: {A: 0.99, D: 0.01}, B: {D: 1.0}, D: {None: 1.0}})
     decoder, _, encoded = chained(bundle, costs)
     greedy = Hypothesis((B, D), (-0.7, 0.0), 0.0, np.zeros((1, 3, 50), np.float32), False)
-    assert search(decoder, encoded, greedy, 2).tokens == (B, D)
+    assert beam_search(decoder.program, decoder.guards, encoded, greedy, 2).tokens == (B, D)
 
 
 @settings(max_examples=10, deadline=None)
@@ -90,7 +91,7 @@ def test_texts_do_not_disturb_one_another(bundle: Path, seed: int, width: int) -
     decoder = Decoder(opened, opened.session("speech", 1), DecodingConfig(tokens_per_second=2))
     encoded = decoder.encode(np.random.default_rng(seed).normal(0, 0.1, 16_000).astype(np.float32))
     greedy = decoder.decode(encoded)
-    found = search(decoder, encoded, greedy, width)
+    found = beam_search(decoder.program, decoder.guards, encoded, greedy, width)
     alone = decoder.decode(encoded, forced=found.tokens)
     count = len(found.tokens)
     assert found.tokens == alone.tokens[:count]
@@ -99,7 +100,7 @@ def test_texts_do_not_disturb_one_another(bundle: Path, seed: int, width: int) -
 
 
 @pytest.mark.parametrize(
-    ("flags", "favor", "beam"),
+    ("flags", "bias", "beam"),
     [
         ({}, 1.0, 1),
         ({"partial.mode": "reencode"}, 0.0, 1),
@@ -108,19 +109,19 @@ def test_texts_do_not_disturb_one_another(bundle: Path, seed: int, width: int) -
     ],
 )
 def test_a_final_stays_near_what_the_stream_has_shown(
-    bundle: Path, flags: dict[str, Any], favor: float, beam: int, monkeypatch: pytest.MonkeyPatch
+    bundle: Path, flags: dict[str, Any], bias: float, beam: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A beam is for finals alone; words that were heard without their end are not favored, timed or not."""
     asked: list[tuple[float, int]] = []
-    safely = Decoder.decode_safely
+    decode_final = Decoder.decode_final
 
     def noted(
-        self: Decoder, pcm: np.ndarray, encoded: Encoded, draft: tuple[int, ...], favor: float, beam: int
+        self: Decoder, pcm: np.ndarray, encoded: Encoded, draft: tuple[int, ...], bias: float, beam: int
     ) -> tuple[Encoded, Hypothesis]:
-        asked.append((favor, beam))
-        return safely(self, pcm, encoded, draft, favor, beam)
+        asked.append((bias, beam))
+        return decode_final(self, pcm, encoded, draft, bias, beam)
 
-    monkeypatch.setattr(Decoder, "decode_safely", noted)
+    monkeypatch.setattr(Decoder, "decode_final", noted)
     monkeypatch.setattr(VoiceActivityDetector, "__call__", lambda self, frame: 0.9)
     recognizer = StreamingRecognizer.from_config(
         config.load(environ={}, flags={"model.name": str(bundle), **flags}).config
@@ -129,4 +130,4 @@ def test_a_final_stays_near_what_the_stream_has_shown(
     recognizer._partials.heard_nothing = lambda: False  # type: ignore[method-assign]
     recognizer.feed(np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32))
     recognizer.finish()
-    assert asked == [(favor, beam)]
+    assert asked == [(bias, beam)]

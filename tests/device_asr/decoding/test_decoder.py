@@ -69,19 +69,19 @@ def test_a_draft_is_sought_further_on_the_longer_the_text_is_another_one() -> No
         assert draft.rest == rest
 
 
-@pytest.mark.parametrize(("favor", "text"), [(0.0, (A, B, D)), (0.3, (A, B, D)), (0.5, (A, C, D))])
+@pytest.mark.parametrize(("bias", "text"), [(0.0, (A, B, D)), (0.3, (A, B, D)), (0.5, (A, C, D))])
 def test_a_word_of_the_draft_stays_unless_another_is_more_likely(
-    made: tuple[Decoder, TokenChain, Encoded], favor: float, text: tuple[int, ...]
+    made: tuple[Decoder, TokenChain, Encoded], bias: float, text: tuple[int, ...]
 ) -> None:
     decoder, _, encoded = made
-    assert decoder.decode(encoded, (A, C, D), favor=favor).tokens == text
+    assert decoder.decode(encoded, (A, C, D), bias=bias).tokens == text
 
 
 def test_the_draft_is_not_favored_while_the_text_is_another_one(made: tuple[Decoder, TokenChain, Encoded]) -> None:
     decoder, _, encoded = made
-    assert decoder.decode(encoded, (D, C, D), favor=0.5).tokens == (A, B, D)
-    assert decoder.decode(encoded, (C, A, C, D), favor=0.5).tokens == (A, C, D), "taken up again"
-    assert decoder.decode(encoded, (A,), favor=0.5).tokens == (A, B, D), "it ends there: no opinion"
+    assert decoder.decode(encoded, (D, C, D), bias=0.5).tokens == (A, B, D)
+    assert decoder.decode(encoded, (C, A, C, D), bias=0.5).tokens == (A, C, D), "taken up again"
+    assert decoder.decode(encoded, (A,), bias=0.5).tokens == (A, B, D), "it ends there: no opinion"
 
 
 def test_more_than_a_few_new_words_are_a_loop(made: tuple[Decoder, TokenChain, Encoded]) -> None:
