@@ -24,8 +24,9 @@ from compress.networks.embedding import NAMES, stored_form
 from compress.networks.whisper.dims import Dims
 from compress.networks.whisper.network import Whisper, sinusoids
 from compress.networks.whisper.programs import SINES_ATOL
+from compress.quantize.apply import quantize_linears
 from compress.quantize.grid import LOWEST, on_grid
-from compress.quantize.quantize import EMBEDDING, Width, quantize_linears
+from compress.quantize.plan import EMBEDDING, Width
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import OutputError
 

@@ -12,7 +12,7 @@ from compress.checkpoints.load import load_checkpoint
 from compress.commands import options
 from compress.commands.terminal import progress
 from compress.evaluate.accuracy import accuracy
-from compress.quantize.quantize import Width
+from compress.quantize.plan import Width
 from compress.recipe.cache import write_json
 from compress.recipe.recipe import read_recipe
 from compress.report import sensitivity_table

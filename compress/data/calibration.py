@@ -1,4 +1,4 @@
-"""Clips with the teacher's text as they are, nothing augmented: what importance and ranges are measured on."""
+"""Calibration clips: audio with the teacher's text, not augmented, to measure importance and ranges on."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
-class Labeled:
+class CalibrationClip:
     """A clip's audio, (n,) float32 at 16 kHz, and the teacher's text of it in a student's vocabulary."""
 
     audio: np.ndarray
     label: Label
 
 
-def labeled(clips: Sequence[Clip], cache: LabelCache, teacher: Vocabulary, student: Vocabulary) -> Iterator[Labeled]:
-    """Those of the clips whose label is trusted, the label written in the student's vocabulary.
+def calibration_clips(
+    clips: Sequence[Clip], cache: LabelCache, teacher: Vocabulary, student: Vocabulary
+) -> Iterator[CalibrationClip]:
+    """The clips whose label is trusted, each label translated to the student's vocabulary.
 
     Raises:
         CorpusError: an audio file cannot be read.
@@ -38,28 +40,29 @@ def labeled(clips: Sequence[Clip], cache: LabelCache, teacher: Vocabulary, stude
     for at in range(0, len(clips), BATCH):
         group = clips[at : at + BATCH]
         recordings = [read_clip(clip) for clip in group]
-        for clip, audio, label in zip(
-            group, recordings, cache.labels(recordings, [clip.text for clip in group]), strict=True
-        ):
+        labels = cache.labels(recordings, [clip.text for clip in group])
+        for clip, audio, label in zip(group, recordings, labels, strict=True):
             if trusted(label, teacher, clip.text):
-                yield Labeled(audio, translate(label))
+                yield CalibrationClip(audio, translate(label))
 
 
-def batches(found: Sequence[Labeled], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Targets]]:
-    """Batches of like length: pcm (batch, samples) float32, lengths (batch,), and what the student should say."""
-    ordered = sorted(found, key=lambda one: len(one.audio))
+def labeled_batches(
+    clips: Sequence[CalibrationClip], vocabulary: Vocabulary
+) -> Iterator[tuple[Tensor, Tensor, Targets]]:
+    """Batches of like length: pcm (batch, samples) float32, lengths (batch,) samples, and the targets."""
+    ordered = sorted(clips, key=lambda one: len(one.audio))
     for at in range(0, len(ordered), BATCH):
         group = ordered[at : at + BATCH]
         pcm, lengths = pad([one.audio for one in group])
         yield torch.from_numpy(pcm), torch.from_numpy(lengths), targets([one.label for one in group], vocabulary)
 
 
-def token_batches(found: Sequence[Labeled], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """The same with the decoder's input in place of its targets: (batch, n) tokens, padded with the end."""
-    for pcm, lengths, wanted in batches(found, vocabulary):
+def token_batches(clips: Sequence[CalibrationClip], vocabulary: Vocabulary) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Batches of like length: pcm, lengths, and the decoder's input tokens (batch, n), padded with the end."""
+    for pcm, lengths, wanted in labeled_batches(clips, vocabulary):
         yield pcm, lengths, wanted.tokens
 
 
-def spoken(found: Sequence[Labeled], vocabulary: Vocabulary) -> list[tuple[np.ndarray, list[int]]]:
-    """Each audio with all ids that the decoder is fed for it, prompt first."""
-    return [(one.audio, [*vocabulary.prompt, *one.label.tokens.tolist()]) for one in found]
+def with_tokens(clips: Sequence[CalibrationClip], vocabulary: Vocabulary) -> list[tuple[np.ndarray, list[int]]]:
+    """Each audio with all ids that the decoder is given for it, the prompt first."""
+    return [(one.audio, [*vocabulary.prompt, *one.label.tokens.tolist()]) for one in clips]

@@ -1,4 +1,4 @@
-"""What techniques draw on besides the checkpoint: the teacher, audio, texts, and the order of the recipe."""
+"""What techniques use besides the checkpoint: the teacher, the clips, background noise and labels."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.data import calibration as labeled
-from compress.data.calibration import Labeled
+from compress.data.calibration import CalibrationClip, calibration_clips
 from compress.data.corpus import (
     LONGEST_CLIP_S,
     SHORTEST_CLIP_S,
@@ -27,13 +26,13 @@ from device_asr.metrics.clips import Clip
 Progress = Callable[[str, float | None, str], None]  # stage, fraction done (None: begun), note
 
 
-class Material:
-    """What techniques may draw on besides the checkpoint.
+class TrainingData:
+    """What techniques use besides the checkpoint.
 
     counts: manifest -> clips taken of it, or "all". corpus, noise: folders; None: none. labels: folder of
-    the teacher's texts.
+    the teacher's labels.
     zeros_stay: whether an earlier stage of the recipe pruned single weights, which training then leaves at
-    zero; set by the build as it walks the stages, so that it holds too where their results are on disk.
+    zero. The build sets it as it walks the stages, also where it finds their results on disk.
     """
 
     def __init__(
@@ -62,17 +61,17 @@ class Material:
         paths = [] if self._noise is None else sorted(self._noise.glob("*.opus"))
         return [soundfile.read(path, dtype="float32")[0] for path in paths]
 
-    def some(self, count: int, texts: bool = False) -> list[Clip]:
-        """At most `count` of the clips, drawn with a fixed seed; texts: only of those with a given text."""
+    def sample(self, count: int, texts: bool = False) -> list[Clip]:
+        """At most `count` of the clips, drawn with a fixed seed; texts: only clips that have a text."""
         clips = [clip for clip in self.clips if clip.text or not texts]
         return random.Random(1).sample(clips, min(count, len(clips)))
 
-    def labeled(self, vocabulary: Vocabulary, count: int) -> list[Labeled]:
-        """Some of the clips with the teacher's text in `vocabulary`, those left out whose text is not trusted."""
+    def calibration_clips(self, vocabulary: Vocabulary, count: int) -> list[CalibrationClip]:
+        """Some of the clips with the teacher's label in `vocabulary`, without those whose label is not trusted."""
         cache = LabelCache(self.labels, self.teacher, bfloat16=has_bfloat16("cpu"))
-        return list(labeled.labeled(self.some(count), cache, self.teacher.vocabulary, vocabulary))
+        return list(calibration_clips(self.sample(count), cache, self.teacher.vocabulary, vocabulary))
 
-    def measured(self, name: str, count: int) -> list[Clip]:
+    def evaluation_clips(self, name: str, count: int) -> list[Clip]:
         """The first `count` clips with a text of a manifest of the corpus folder, to measure WER on.
 
         Raises:

@@ -9,7 +9,7 @@ import numpy as np
 
 from compress.data.augment import Augmentation
 from compress.networks.chunking import Chunking
-from compress.quantize.quantize import QuantizationPlan
+from compress.quantize.plan import QuantizationPlan
 from compress.settings import check_count, check_types
 from device_asr.errors import UsageError
 

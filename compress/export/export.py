@@ -30,7 +30,8 @@ from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.programs import DecodeProgram, EncodeProgram
 from compress.networks.whisper.stream import StreamProgram, example, flattened, signature
-from compress.quantize.quantize import EXACT, QuantizationPlan, quantize, quantize_linears
+from compress.quantize.apply import quantize, quantize_linears
+from compress.quantize.plan import EXACT, QuantizationPlan
 from device_asr.errors import UsageError
 from device_asr.runtime.session import Session, open_session
 

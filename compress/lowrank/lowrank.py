@@ -155,7 +155,7 @@ def cut(
 
 
 @dataclass(frozen=True)
-class Round:
+class Step:
     """One cut of the search: energy, weights, word error rate, and whether it holds the budget."""
 
     energy: float
@@ -169,13 +169,13 @@ class Outcome:
     """Where the search ended.
 
     checkpoint: the smallest network that holds the budget; the one given where none did.
-    report: what was removed of it. rounds: every cut that was evaluated, the whole network first.
+    report: what was removed of it. steps: every cut that was evaluated, the whole network first.
     held: whether any smaller network holds the budget. reason: the verdict in one sentence.
     """
 
     checkpoint: Checkpoint
     report: LowRankReport
-    rounds: tuple[Round, ...]
+    steps: tuple[Step, ...]
     held: bool
     reason: str
 
@@ -186,8 +186,8 @@ def within_budget(
     settings: LowRankSettings,
     evaluate: Callable[[Checkpoint], float],
     budget: float,
-    rounds: int = 8,
-    report: Callable[[Round], None] = lambda _: None,
+    steps: int = 8,
+    report: Callable[[Step], None] = lambda _: None,
 ) -> Outcome:
     """The smallest network whose WER stays within `budget`, by bisection over the energy that is lost.
 
@@ -196,10 +196,10 @@ def within_budget(
 
     Args:
         evaluate: WER as a share, 0.1 for 10 %. budget: the largest WER.
-        rounds: evaluations of cuts at most, besides the whole network's. report: called after each.
+        steps: evaluations of cuts at most, besides the whole network's. report: called after each.
 
     Raises:
-        UsageError: a budget or number of rounds that cannot be, a rank instead of an energy; see `factorize`.
+        UsageError: a budget or number of steps that cannot be, a rank instead of an energy; see `factorize`.
     """
     if not 0 <= budget < math.inf:
         raise UsageError(f"WER budget: wanted a share of 0 or more, such as 0.15, found {budget}.")
@@ -208,17 +208,17 @@ def within_budget(
             f"lowrank within a WER budget: wanted an energy below 1 to begin with, "
             f"found {'a rank' if settings.energy is None else settings.energy}."
         )
-    if rounds < 1:
-        raise UsageError(f"lowrank within a WER budget: wanted 1 round or more, found {rounds}.")
+    if steps < 1:
+        raise UsageError(f"lowrank within a WER budget: wanted 1 step or more, found {steps}.")
     decompositions = decompose(checkpoint, settings, calibration)
-    done: list[Round] = []
-    known: dict[tuple[tuple[str, int], ...], Round] = {}
+    done: list[Step] = []
+    known: dict[tuple[tuple[str, int], ...], Step] = {}
 
-    def measure(energy: float, cut_down: Checkpoint) -> Round:
+    def measure(energy: float, cut_down: Checkpoint) -> Step:
         key = cut_down.dims.ranks
         if key not in known:
             wer = evaluate(cut_down)
-            known[key] = Round(energy, cut_down.parameters, wer, wer <= budget)
+            known[key] = Step(energy, cut_down.parameters, wer, wer <= budget)
             done.append(known[key])
             report(known[key])
         return known[key]
@@ -234,8 +234,8 @@ def within_budget(
             "can be cut; raise the budget or train it first.",
         )
     low, high, lost = LEAST_LOST, MOST_LOST, 1 - settings.energy
-    for _ in range(4 * rounds):  # cuts that are known already cost nothing, but the search must end
-        if len(done) > rounds or high / low < 1.02:
+    for _ in range(4 * steps):  # cuts that are known already cost nothing, but the search must end
+        if len(done) > steps or high / low < 1.02:
             break
         smaller, removed = cut(checkpoint, decompositions, replace(settings, energy=1 - lost))
         if measure(1 - lost, smaller).holds:
@@ -251,7 +251,7 @@ def within_budget(
     elif held:
         reason = (
             f"{best[0].parameters / 1e6:.2f} of {checkpoint.parameters / 1e6:.2f} M weights hold the WER budget "
-            f"of {budget:.2%}, found in {len(done) - 1} rounds."
+            f"of {budget:.2%}, found in {len(done) - 1} steps."
         )
     else:
         reason = (

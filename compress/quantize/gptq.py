@@ -16,7 +16,7 @@ from torch import Tensor
 from compress.lowrank.decomposition import Batch, input_moments, ridged
 from compress.networks.checkpoint import Checkpoint
 from compress.quantize.grid import HIGHEST, LARGEST, LOWEST, bears_lowest, on_grid
-from compress.quantize.quantize import QuantizationPlan
+from compress.quantize.plan import QuantizationPlan
 from compress.settings import check_count
 from device_asr.errors import UsageError
 
@@ -25,7 +25,7 @@ SMALLEST = 1e-9  # scale
 
 
 @dataclass(frozen=True)
-class RoundSettings:
+class GptqSettings:
     """Which layers are rounded, and by what.
 
     plan: the quantization; its layers of 4 bits are rounded but for the token embedding and what is heard in chunks
@@ -40,13 +40,13 @@ class RoundSettings:
     def __post_init__(self) -> None:
         if not isinstance(self.plan, QuantizationPlan):
             object.__setattr__(self, "plan", QuantizationPlan.from_table(self.plan))
-        check_count("round.clips", self.clips)
+        check_count("gptq.clips", self.clips)
         if self.ridge <= 0:
-            raise UsageError(f"round.ridge: wanted a number above 0, found {self.ridge}.")
+            raise UsageError(f"gptq.ridge: wanted a number above 0, found {self.ridge}.")
 
 
 @dataclass(frozen=True)
-class LayerRounding:
+class LayerError:
     """One layer's error on the calibration clips, the share of its output's energy that rounding takes or adds.
 
     nearest: where each weight goes to the nearest code. error: as rounded here.
@@ -58,15 +58,15 @@ class LayerRounding:
 
 
 @dataclass(frozen=True)
-class RoundReport:
+class GptqReport:
     """What rounding did to each layer."""
 
-    layers: tuple[LayerRounding, ...]
+    layers: tuple[LayerError, ...]
 
 
-def round_weights(
-    checkpoint: Checkpoint, settings: RoundSettings, calibration: Iterable[Batch], zeros_stay: bool = False
-) -> tuple[Checkpoint, RoundReport]:
+def apply_gptq(
+    checkpoint: Checkpoint, settings: GptqSettings, calibration: Iterable[Batch], zeros_stay: bool = False
+) -> tuple[Checkpoint, GptqReport]:
     """The checkpoint with its 4-bit layers on their grid; a plan without any changes nothing.
 
     Args:
@@ -83,7 +83,7 @@ def round_weights(
         if width.bits == 4 and name.startswith(("encoder.", "decoder."))
     }
     if not widths:
-        return checkpoint, RoundReport(())
+        return checkpoint, GptqReport(())
     moments = input_moments(network, widths, calibration, checkpoint.vocabulary.end)
     weights, layers = dict(checkpoint.weights), []
     for name, width in widths.items():
@@ -94,7 +94,7 @@ def round_weights(
         rounded = (codes * scales.double().unsqueeze(2)).flatten(1)
         energy = _energy(weight, covariance) or 1.0
         layers.append(
-            LayerRounding(
+            LayerError(
                 name,
                 _energy(weight - nearest(weight, group), covariance) / energy,
                 _energy(weight - rounded, covariance) / energy,
@@ -104,7 +104,7 @@ def round_weights(
         if (bias := weights.get(f"{name}.bias")) is not None:  # takes up what the mean input loses
             weights[f"{name}.bias"] = (bias + (weight - rounded) @ moments[name].mean).float()
     note = f"{len(widths)} layers rounded to 4 bits, errors compensated (GPTQ)"
-    return (replace(checkpoint, weights=weights, provenance=(*checkpoint.provenance, note)), RoundReport(tuple(layers)))
+    return (replace(checkpoint, weights=weights, provenance=(*checkpoint.provenance, note)), GptqReport(tuple(layers)))
 
 
 def compensated(

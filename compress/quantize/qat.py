@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.network import Whisper
-from compress.quantize.quantize import FLOAT, QuantizationPlan, Width
+from compress.quantize.plan import FLOAT, QuantizationPlan, Width
 from device_asr.errors import UsageError
 
 

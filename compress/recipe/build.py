@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compress.checkpoints.load import load_checkpoint
-from compress.data.training_data import Material, Progress
+from compress.data.training_data import Progress, TrainingData
 from compress.networks.checkpoint import Checkpoint
 from compress.recipe.bundle import check_out, write_bundle
 from compress.recipe.cache import FLOAT_BYTES, Stages, origin
@@ -35,11 +35,11 @@ def build(recipe: Recipe, out: Path, work: Path, corpus: Path | None, noise: Pat
     check_out(out)
     stages = Stages(work, progress)
     teacher = load_checkpoint(recipe.teacher)
-    material = Material(teacher, recipe.corpus, corpus, noise, work / "labels", progress)
+    data = TrainingData(teacher, recipe.corpus, corpus, noise, work / "labels", progress)
     stages.note("teacher", teacher.parameters, FLOAT_BYTES * teacher.parameters)
     first, key = beginning(recipe, teacher)
-    checkpoint, key = stages.walk(recipe.stages, recipe.corpus, material, first, key)
-    speech = export_programs(stages, checkpoint, recipe, material, key)
+    checkpoint, key = stages.walk(recipe.stages, recipe.corpus, data, first, key)
+    speech = export_programs(stages, checkpoint, recipe, data, key)
     vad = export_vad_program(stages)
     progress("bundle", None, "")
     write_bundle(recipe, checkpoint, speech, vad, out)

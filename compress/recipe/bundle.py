@@ -14,7 +14,7 @@ from compress.export.export import CACHE, TOKENS_PER_CALL, SpeechProgram
 from compress.export.vad import describe as describe_vad
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
-from compress.quantize.quantize import report
+from compress.quantize.plan import report
 from compress.recipe.card import write_card
 from compress.recipe.recipe import Recipe
 from device_asr.bundle.bundle import FORMAT

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.checkpoints import base, own
-from compress.data.training_data import Material, Progress
+from compress.data.training_data import Progress, TrainingData
 from compress.networks.checkpoint import Checkpoint
 from compress.recipe.techniques import Technique, settings_of
 from compress.settings import key as key_of
@@ -49,7 +49,7 @@ class Stages:
         self,
         tables: Sequence[Mapping[str, Any]],
         corpus: Mapping[str, int | str],
-        material: Material,
+        data: TrainingData,
         checkpoint: Checkpoint,
         key: str,
     ) -> tuple[Checkpoint, str]:
@@ -72,10 +72,10 @@ class Stages:
                 settings: Any = settings,
                 before: Checkpoint = checkpoint,
             ) -> tuple[Checkpoint, Any]:
-                return technique.run(before, settings, material, folder)
+                return technique.run(before, settings, data, folder)
 
             checkpoint, key = self.checkpoint(table["do"], inputs, run)
-            material.zeros_stay |= technique.zeros
+            data.zeros_stay |= technique.zeros
         return checkpoint, key
 
     def checkpoint(

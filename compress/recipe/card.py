@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compress.quantize.quantize import FLOAT, QuantizationPlan
+from compress.quantize.plan import FLOAT, QuantizationPlan
 
 MEASURED = "## Measured\n"  # everything from this heading on is written by hand or by commands, and is kept
 

@@ -8,15 +8,15 @@ import time
 
 import numpy as np
 
-from compress.data import calibration as labeled
-from compress.data.training_data import Material
+from compress.data import calibration
+from compress.data.training_data import TrainingData
 from compress.export.export import SpeechProgram, export_speech
 from compress.export.vad import export_vad
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.silero import load_silero, weights_path
 from compress.networks.whisper.frontend import SAMPLE_RATE
 from compress.paths import LETTER
-from compress.quantize.quantize import report
+from compress.quantize.plan import report
 from compress.recipe.cache import REPORT, Stages, plain, write_json
 from compress.recipe.recipe import Recipe
 from compress.settings import key as key_of
@@ -25,7 +25,7 @@ STATIC_CLIPS = 32  # that the ranges of static activations are measured on
 
 
 def export_programs(
-    stages: Stages, checkpoint: Checkpoint, recipe: Recipe, material: Material, key: str
+    stages: Stages, checkpoint: Checkpoint, recipe: Recipe, data: TrainingData, key: str
 ) -> SpeechProgram:
     """The recognizer's program, exported where the work folder does not have it.
 
@@ -52,9 +52,9 @@ def export_programs(
     else:
         stages.progress("export", None, "")
         began = time.monotonic()
-        found = material.labeled(checkpoint.vocabulary, STATIC_CLIPS) if static else []
+        found = data.calibration_clips(checkpoint.vocabulary, STATIC_CLIPS) if static else []
         program = export_speech(
-            checkpoint, plan, _sample(), labeled.spoken(found, checkpoint.vocabulary), recipe.chunking
+            checkpoint, plan, _sample(), calibration.with_tokens(found, checkpoint.vocabulary), recipe.chunking
         )
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "model.pte").write_bytes(program.data)

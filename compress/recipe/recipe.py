@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.networks.chunking import Chunking
-from compress.quantize.quantize import QuantizationPlan
+from compress.quantize.plan import QuantizationPlan
 from compress.recipe.techniques import settings_of
 from compress.settings import check_types
 from device_asr.errors import UsageError

@@ -8,19 +8,19 @@ from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from compress.data import calibration as labeled
-from compress.data.training_data import Material
+from compress.data import calibration
+from compress.data.training_data import TrainingData
 from compress.distill.early_stopping import Judge, TrainingReport, training_report
 from compress.distill.settings import DistillRecipe
 from compress.distill.trainer import distill
 from compress.evaluate.accuracy import accuracy
 from compress.lowrank import lowrank
-from compress.lowrank.lowrank import LowRankReport, LowRankSettings, Round
+from compress.lowrank.lowrank import LowRankReport, LowRankSettings, Step
 from compress.networks.checkpoint import Checkpoint, add_adapters, add_ctc
 from compress.prune import magnitude as prune
 from compress.prune import structured, vocabulary
 from compress.prune.structured import FfnSettings, HeadSettings, LayerSettings, NarrowSettings, StructureReport
-from compress.quantize.gptq import RoundReport, RoundSettings, round_weights
+from compress.quantize.gptq import GptqReport, GptqSettings, apply_gptq
 from compress.quantize.qat import simulate
 from compress.settings import check_count, check_types
 from device_asr.errors import DeviceAsrError, UsageError
@@ -28,7 +28,7 @@ from device_asr.errors import DeviceAsrError, UsageError
 IMPORTANCE_CLIPS = 64  # for Taylor; 8 of them already rank heads well, see importance.py
 CALIBRATION_CLIPS = 64  # for the moments of a layer's inputs; a clip is some 500 rows of at most 1536 columns
 
-Run = Callable[[Checkpoint, Any, Material, Path], tuple[Checkpoint, Any]]
+Run = Callable[[Checkpoint, Any, TrainingData, Path], tuple[Checkpoint, Any]]
 
 
 class BudgetError(DeviceAsrError):
@@ -39,7 +39,7 @@ class BudgetError(DeviceAsrError):
 class Technique:
     """A step of a recipe.
 
-    run: checkpoint, settings, material and a folder for what goes on after a cut -> the new checkpoint and
+    run: checkpoint, settings, data and a folder for what goes on after a cut -> the new checkpoint and
     a report, a dataclass of plain numbers. learns: whether settings depend on the recipe's clips.
     zeros: whether it leaves single weights at zero that later training keeps there.
     """
@@ -65,7 +65,7 @@ class VocabularySettings:
 
 
 def _vocabulary(
-    checkpoint: Checkpoint, settings: VocabularySettings, material: Material, folder: Path
+    checkpoint: Checkpoint, settings: VocabularySettings, data: TrainingData, folder: Path
 ) -> tuple[Checkpoint, Any]:
     return vocabulary.prune(checkpoint, settings.size)
 
@@ -75,7 +75,7 @@ class NoSettings:
     """A technique without settings."""
 
 
-def _ctc(checkpoint: Checkpoint, settings: NoSettings, material: Material, folder: Path) -> tuple[Checkpoint, Any]:
+def _ctc(checkpoint: Checkpoint, settings: NoSettings, data: TrainingData, folder: Path) -> tuple[Checkpoint, Any]:
     return add_ctc(checkpoint), None
 
 
@@ -90,7 +90,7 @@ class AdapterSettings:
 
 
 def _adapters(
-    checkpoint: Checkpoint, settings: AdapterSettings, material: Material, folder: Path
+    checkpoint: Checkpoint, settings: AdapterSettings, data: TrainingData, folder: Path
 ) -> tuple[Checkpoint, Any]:
     dims = checkpoint.dims
     narrowest = min(min(dims.state, layer.heads * dims.head_dim, layer.ffn) for layer in dims.encoder)
@@ -105,19 +105,19 @@ def _adapters(
 
 
 def _magnitude(
-    checkpoint: Checkpoint, settings: prune.MagnitudeSettings, material: Material, folder: Path
+    checkpoint: Checkpoint, settings: prune.MagnitudeSettings, data: TrainingData, folder: Path
 ) -> tuple[Checkpoint, prune.MagnitudeReport]:
     return prune.magnitude(checkpoint, settings)
 
 
 def _structured(cut: Callable[[Checkpoint, Any, Iterable[Any]], tuple[Checkpoint, StructureReport]]) -> Run:
     def run(
-        checkpoint: Checkpoint, settings: Any, material: Material, folder: Path
+        checkpoint: Checkpoint, settings: Any, data: TrainingData, folder: Path
     ) -> tuple[Checkpoint, StructureReport]:
         if not _taylor(settings):
             return cut(checkpoint, settings, ())
-        found = material.labeled(checkpoint.vocabulary, IMPORTANCE_CLIPS)
-        return cut(checkpoint, settings, labeled.batches(found, checkpoint.vocabulary))
+        found = data.calibration_clips(checkpoint.vocabulary, IMPORTANCE_CLIPS)
+        return cut(checkpoint, settings, calibration.labeled_batches(found, checkpoint.vocabulary))
 
     return run
 
@@ -134,12 +134,12 @@ class LowRankStage(LowRankSettings):
     """Low rank as a stage; see `LowRankSettings`.
 
     wer_budget: a share; the energy is then lowered and raised until the smallest network that holds it is
-    found, see `lowrank.within_budget`. rounds: cuts evaluated at most. clips: of the recipe's, with given
+    found, see `lowrank.within_budget`. steps: cuts evaluated at most. clips: of the recipe's, with given
     texts, that WER is measured on. padded: whether to 30 s, for a network that is not distilled yet.
     """
 
     wer_budget: float | None = None
-    rounds: int = 8
+    steps: int = 8
     clips: int = 32
     padded: bool = False
 
@@ -152,7 +152,7 @@ class LowRankStage(LowRankSettings):
                 "lowrank.wer_budget: wanted an energy below 1 to begin with, found "
                 f"{'a rank' if self.energy is None else self.energy}."
             )
-        for name in ("rounds", "clips"):
+        for name in ("steps", "clips"):
             check_count(f"lowrank.{name}", getattr(self, name))
 
 
@@ -162,51 +162,51 @@ class LowRankSearch:
 
     held: bool
     reason: str
-    rounds: tuple[Round, ...]
+    steps: tuple[Step, ...]
     report: LowRankReport
 
 
 def _lowrank(
-    checkpoint: Checkpoint, settings: LowRankStage, material: Material, folder: Path
+    checkpoint: Checkpoint, settings: LowRankStage, data: TrainingData, folder: Path
 ) -> tuple[Checkpoint, LowRankReport | LowRankSearch]:
-    found = material.labeled(checkpoint.vocabulary, CALIBRATION_CLIPS) if settings.activations else ()
-    calibration = labeled.token_batches(found, checkpoint.vocabulary)
+    found = data.calibration_clips(checkpoint.vocabulary, CALIBRATION_CLIPS) if settings.activations else ()
+    batches = calibration.token_batches(found, checkpoint.vocabulary)
     if settings.wer_budget is None:
-        return lowrank.factorize(checkpoint, settings, calibration)
-    clips = material.some(settings.clips, texts=True)
+        return lowrank.factorize(checkpoint, settings, batches)
+    clips = data.sample(settings.clips, texts=True)
 
     def wer(cut: Checkpoint) -> float:
         return accuracy(cut.network(), cut.vocabulary, clips, settings.padded).wer
 
-    def tell(one: Round) -> None:
-        material.progress(
+    def tell(one: Step) -> None:
+        data.progress(
             "lowrank", None, f"energy {one.energy:.4f}: {one.parameters / 1e6:.2f} M parameters, WER {one.wer:.2%}"
         )
 
-    outcome = lowrank.within_budget(checkpoint, calibration, settings, wer, settings.wer_budget, settings.rounds, tell)
-    if not outcome.rounds[0].holds:
+    outcome = lowrank.within_budget(checkpoint, batches, settings, wer, settings.wer_budget, settings.steps, tell)
+    if not outcome.steps[0].holds:
         raise BudgetError(f"lowrank.wer_budget: {outcome.reason}")
-    return outcome.checkpoint, LowRankSearch(outcome.held, outcome.reason, outcome.rounds, outcome.report)
+    return outcome.checkpoint, LowRankSearch(outcome.held, outcome.reason, outcome.steps, outcome.report)
 
 
 # -- rounding ----------------------------------------------------------------------------------------
 
 
 def _round(
-    checkpoint: Checkpoint, settings: RoundSettings, material: Material, folder: Path
-) -> tuple[Checkpoint, RoundReport]:
-    found = material.labeled(checkpoint.vocabulary, settings.clips)
-    return round_weights(checkpoint, settings, labeled.token_batches(found, checkpoint.vocabulary), material.zeros_stay)
+    checkpoint: Checkpoint, settings: GptqSettings, data: TrainingData, folder: Path
+) -> tuple[Checkpoint, GptqReport]:
+    found = data.calibration_clips(checkpoint.vocabulary, settings.clips)
+    return apply_gptq(checkpoint, settings, calibration.token_batches(found, checkpoint.vocabulary), data.zeros_stay)
 
 
 # -- training ----------------------------------------------------------------------------------------
 
 
 def _distill(
-    checkpoint: Checkpoint, settings: DistillRecipe, material: Material, folder: Path
+    checkpoint: Checkpoint, settings: DistillRecipe, data: TrainingData, folder: Path
 ) -> tuple[Checkpoint, TrainingReport]:
     def report(values: dict[str, Any]) -> None:
-        material.progress(
+        data.progress(
             "distill",
             values["step"] / values["of"],
             f"loss {values['loss']}, {values['speed']:.1f} s of audio and {values['words']:.1f} words a "
@@ -216,25 +216,25 @@ def _distill(
     judge = None
     if settings.evaluate is not None:
         judge = Judge(
-            material.measured(settings.evaluate, settings.evaluate_clips),
+            data.evaluation_clips(settings.evaluate, settings.evaluate_clips),
             settings.wer_budget,
             settings.patience,
             settings.epochs,
             folder,
             lambda student: simulate(student, settings.qat) if settings.qat else student.network(),
-            lambda verdict: material.progress("distill", 1.0, verdict),
+            lambda verdict: data.progress("distill", 1.0, verdict),
         )
     student = distill(
-        material.teacher,
+        data.teacher,
         checkpoint,
-        material.clips,
-        material.noises,
+        data.clips,
+        data.noises,
         settings,
         folder,
         report,
         judge=judge,
-        labels=material.labels,
-        masks=prune.masks(checkpoint) if material.zeros_stay else None,
+        labels=data.labels,
+        masks=prune.masks(checkpoint) if data.zeros_stay else None,
     )
     done = training_report(folder)
     if judge is not None:
@@ -257,7 +257,7 @@ TECHNIQUES = {
     "layers": Technique(LayerSettings, _structured(structured.prune_layers), _taylor),
     "narrow": Technique(NarrowSettings, _structured(structured.narrow), _taylor),
     "lowrank": Technique(LowRankStage, _lowrank, lambda s: s.activations or s.wer_budget is not None),
-    "round": Technique(RoundSettings, _round, lambda settings: True),
+    "round": Technique(GptqSettings, _round, lambda settings: True),
     "distill": Technique(DistillRecipe, _distill, lambda settings: True),
 }
 

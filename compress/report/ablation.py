@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.checkpoints.load import load_checkpoint
-from compress.data.training_data import Material, Progress
+from compress.data.training_data import Progress, TrainingData
 from compress.networks.checkpoint import Checkpoint
 from compress.paths import ABLATION
 from compress.recipe.build import beginning, build
@@ -145,10 +145,10 @@ class Maker:
         checkpoint, key = beginning(point.shared, teacher)
         zeros_stay = False
         for recipe in (point.shared, point.recipe):
-            material = Material(teacher, recipe.corpus, self.corpus, self.noise, self.work / "labels", progress)
-            material.zeros_stay = zeros_stay
-            checkpoint, key = stages.walk(recipe.stages, recipe.corpus, material, checkpoint, key)
-            zeros_stay = material.zeros_stay
+            data = TrainingData(teacher, recipe.corpus, self.corpus, self.noise, self.work / "labels", progress)
+            data.zeros_stay = zeros_stay
+            checkpoint, key = stages.walk(recipe.stages, recipe.corpus, data, checkpoint, key)
+            zeros_stay = data.zeros_stay
         return checkpoint, key
 
 

@@ -24,7 +24,7 @@ from compress.data.training_data import Progress
 from compress.export.export import export_stream
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
-from compress.quantize.quantize import QuantizationPlan
+from compress.quantize.plan import QuantizationPlan
 from compress.tables import figure
 from device_asr.bench.report import counts
 from device_asr.bench.run import ClipResult, Corpus, read_audio, recognize

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.network import Whisper
+from compress.quantize.plan import EMBEDDING, FLOAT, QuantizationPlan, Width
 from compress.quantize.qat import simulate
-from compress.quantize.quantize import EMBEDDING, FLOAT, QuantizationPlan, Width
 from device_asr.errors import UsageError
 
 

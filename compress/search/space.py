@@ -16,7 +16,7 @@ from compress.networks.checkpoint import learned
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.programs import Sines
-from compress.quantize.quantize import EMBEDDING, QuantizationPlan, Width
+from compress.quantize.plan import EMBEDDING, QuantizationPlan, Width
 from device_asr.errors import UsageError
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from compress.checkpoints.load import load_checkpoint
 from compress.data.corpus import CorpusError, read_clip
-from compress.data.training_data import Material, Progress, choose_clips
+from compress.data.training_data import Progress, TrainingData, choose_clips
 from compress.networks.bpe import encoder
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
@@ -164,7 +164,7 @@ class Trials:
 
     def _loss(self, recipe: Recipe) -> float:
         """fp32 loss of the network as pruned, before it is trained."""
-        material = Material(
+        data = TrainingData(
             self.teacher, recipe.corpus, self.corpus, self.noise, self.work / "build" / "labels", self.progress
         )
         checkpoint = self.first
@@ -172,7 +172,7 @@ class Trials:
             technique, settings = settings_of(table)
             if table["do"] == "distill":
                 break
-            checkpoint, _ = technique.run(checkpoint, settings, material, self.work / "look")
+            checkpoint, _ = technique.run(checkpoint, settings, data, self.work / "look")
         return text_loss(checkpoint, [clip for clip in self.clips if clip.text][:LOSS_CLIPS])
 
 

@@ -14,7 +14,7 @@ from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.stream import DELAY
-from compress.quantize.quantize import EXACT
+from compress.quantize.plan import EXACT
 from compress.recipe.bundle import write_bundle
 from compress.recipe.recipe import Recipe
 from device_asr.bundle.symbols import BLANK, SYMBOLS, spell

@@ -20,7 +20,7 @@ from compress.networks.embedding import lookup
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
 from compress.prune.structured import NarrowSettings, narrow
-from compress.quantize.quantize import Width
+from compress.quantize.plan import Width
 from compress.recipe.cache import origin
 from compress.recipe.card import write_card
 from compress.recipe.recipe import Recipe

@@ -14,7 +14,7 @@ from compress.export.export import SpeechProgram, export_speech
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
-from compress.quantize.quantize import is_quantized, quantize_linears
+from compress.quantize.apply import is_quantized, quantize_linears
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 from device_asr.runtime.session import Session, open_session

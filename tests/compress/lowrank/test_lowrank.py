@@ -18,7 +18,7 @@ from compress.checkpoints.load import load_checkpoint
 from compress.checkpoints.openai import save_openai
 from compress.export.export import export_speech
 from compress.lowrank.decomposition import Batch, decompose_weight, linear_layers
-from compress.lowrank.lowrank import LowRankSettings, Outcome, Round, cut, decompose, factorize, within_budget
+from compress.lowrank.lowrank import LowRankSettings, Outcome, Step, cut, decompose, factorize, within_budget
 from compress.networks.checkpoint import (
     Checkpoint,
     CheckpointError,
@@ -27,7 +27,7 @@ from compress.networks.checkpoint import (
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.programs import DecodeProgram, EncodeProgram
-from compress.quantize.quantize import is_quantized, quantize_linears
+from compress.quantize.apply import is_quantized, quantize_linears
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import DeviceAsrError, UsageError
 
@@ -261,10 +261,10 @@ def wer_by_size(whole: Checkpoint) -> Callable[[Checkpoint], float]:
     return lambda checkpoint: 0.1 + 0.1 * (1 - checkpoint.parameters / whole.parameters)
 
 
-def search(checkpoint: Checkpoint, budget: float, rounds: int = 8, energy: float = 0.95) -> tuple[Outcome, list[Round]]:
-    told: list[Round] = []
+def search(checkpoint: Checkpoint, budget: float, steps: int = 8, energy: float = 0.95) -> tuple[Outcome, list[Step]]:
+    told: list[Step] = []
     settings = replace(PLAIN, energy=energy)
-    return within_budget(checkpoint, (), settings, wer_by_size(checkpoint), budget, rounds, told.append), told
+    return within_budget(checkpoint, (), settings, wer_by_size(checkpoint), budget, steps, told.append), told
 
 
 @pytest.mark.parametrize("energy", [0.99, 0.9, 0.6])
@@ -273,8 +273,8 @@ def test_the_search_ends_at_the_smallest_network_within_the_budget(checkpoint: C
     ends = sorted(cut(checkpoint, parts, replace(PLAIN, energy=e / 200))[0].parameters for e in range(100, 200))
     limit = ends[len(ends) // 3]
     budget = 0.1 + 0.1 * (1 - limit / checkpoint.parameters) + 1e-9
-    outcome, told = search(checkpoint, budget, rounds=12, energy=energy)
-    assert outcome.held and outcome.rounds == tuple(told)
+    outcome, told = search(checkpoint, budget, steps=12, energy=energy)
+    assert outcome.held and outcome.steps == tuple(told)
     assert wer_by_size(checkpoint)(outcome.checkpoint) <= budget
     assert outcome.checkpoint.parameters == min(r.parameters for r in told if r.holds)
     assert outcome.checkpoint.parameters <= 1.01 * limit
@@ -283,11 +283,11 @@ def test_the_search_ends_at_the_smallest_network_within_the_budget(checkpoint: C
 
 
 def test_each_cut_is_evaluated_once_and_the_rounds_are_bounded(checkpoint: Checkpoint) -> None:
-    outcome, told = search(checkpoint, 0.12, rounds=3)
+    outcome, told = search(checkpoint, 0.12, steps=3)
     assert len(told) <= 4  # and the whole network
     assert len({r.parameters for r in told}) == len(told)
     assert told[0].parameters == checkpoint.parameters
-    assert f"in {len(told) - 1} rounds" in outcome.reason
+    assert f"in {len(told) - 1} steps" in outcome.reason
 
 
 def test_a_generous_budget_is_used_up(checkpoint: Checkpoint) -> None:
@@ -313,7 +313,7 @@ def test_a_budget_that_no_cut_holds_is_said(checkpoint: Checkpoint, wer: float) 
 def test_layers_that_never_get_smaller_are_said(checkpoint: Checkpoint) -> None:
     settings = replace(PLAIN, multiple=128)
     outcome = within_budget(checkpoint, (), settings, lambda _: 0.1, 0.1)
-    assert not outcome.held and len(outcome.rounds) == 1
+    assert not outcome.held and len(outcome.steps) == 1
     assert outcome.reason.startswith("No chosen layer gets smaller")
 
 
@@ -427,20 +427,20 @@ def test_activations_without_clips_are_refused(checkpoint: Checkpoint, clips: li
 
 
 @pytest.mark.parametrize(
-    ("settings", "budget", "rounds", "told"),
+    ("settings", "budget", "steps", "told"),
     [
         (PLAIN, -0.1, 8, r"WER budget: wanted a share of 0 or more, such as 0\.15, found -0\.1"),
         (PLAIN, math.nan, 8, "WER budget: .* found nan"),
-        (PLAIN, 0.1, 0, "wanted 1 round or more, found 0"),
+        (PLAIN, 0.1, 0, "wanted 1 step or more, found 0"),
         (LowRankSettings(rank=8), 0.1, 8, "wanted an energy below 1 to begin with, found a rank"),
         (LowRankSettings(energy=1.0), 0.1, 8, r"wanted an energy below 1 to begin with, found 1\.0"),
     ],
 )
 def test_an_impossible_search_is_refused(
-    checkpoint: Checkpoint, settings: LowRankSettings, budget: float, rounds: int, told: str
+    checkpoint: Checkpoint, settings: LowRankSettings, budget: float, steps: int, told: str
 ) -> None:
     with pytest.raises(UsageError, match=told):
-        within_budget(checkpoint, (), settings, lambda _: 0.0, budget, rounds)
+        within_budget(checkpoint, (), settings, lambda _: 0.0, budget, steps)
 
 
 def test_ranks_that_do_not_fit_the_network_are_told(checkpoint: Checkpoint) -> None:

@@ -378,7 +378,7 @@ def test_every_size_can_be_cut_at_once(whole: Checkpoint) -> None:
 def test_a_network_of_uneven_layers_becomes_a_program() -> None:
     pytest.importorskip("torchao")
     from compress.export.export import export_speech
-    from compress.quantize.quantize import FLOAT, QuantizationPlan
+    from compress.quantize.plan import FLOAT, QuantizationPlan
 
     pieces = tuple(bytes([b]) for b in range(256))
     special = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}

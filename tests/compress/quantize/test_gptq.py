@@ -12,9 +12,10 @@ from compress.lowrank.decomposition import Batch
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
-from compress.quantize.gptq import RoundSettings, compensated, nearest, round_weights
+from compress.quantize.apply import quantize, quantize_linears
+from compress.quantize.gptq import GptqSettings, apply_gptq, compensated, nearest
 from compress.quantize.grid import on_grid
-from compress.quantize.quantize import QuantizationPlan, Width, quantize, quantize_linears
+from compress.quantize.plan import QuantizationPlan, Width
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 
@@ -102,7 +103,7 @@ def test_inputs_that_never_vary_leave_rounding_to_nearest_scales_apart() -> None
 
 def test_a_network_keeps_what_is_not_of_4_bits_and_loses_less(checkpoint: Checkpoint) -> None:
     plan = replace(PLAN, layers=(("encoder.layers.0.ffn.*", Width(8)),))
-    rounded, report = round_weights(checkpoint, RoundSettings(plan), batches())
+    rounded, report = apply_gptq(checkpoint, GptqSettings(plan), batches())
     assert {row.name for row in report.layers} == {
         name for name, width in plan.widths(checkpoint.network()).items() if width.bits == 4
     }
@@ -123,7 +124,7 @@ def test_a_network_keeps_what_is_not_of_4_bits_and_loses_less(checkpoint: Checkp
 
 
 def test_without_layers_of_4_bits_nothing_changes(checkpoint: Checkpoint) -> None:
-    same, report = round_weights(checkpoint, RoundSettings(QuantizationPlan()), [])
+    same, report = apply_gptq(checkpoint, GptqSettings(QuantizationPlan()), [])
     assert same is checkpoint and report.layers == ()
 
 
@@ -132,18 +133,18 @@ def test_zeros_stay_where_single_weights_were_pruned(checkpoint: Checkpoint) -> 
     torch.manual_seed(3)
     holes = torch.rand(checkpoint.weights[name].shape) < 0.5
     pruned = replace(checkpoint, weights={**checkpoint.weights, name: checkpoint.weights[name].masked_fill(holes, 0.0)})
-    kept, _ = round_weights(pruned, RoundSettings(PLAN), batches(), zeros_stay=True)
+    kept, _ = apply_gptq(pruned, GptqSettings(PLAN), batches(), zeros_stay=True)
     assert (kept.weights[name][holes] == 0).all()
-    filled, _ = round_weights(pruned, RoundSettings(PLAN), batches())
+    filled, _ = apply_gptq(pruned, GptqSettings(PLAN), batches())
     assert (filled.weights[name][holes] != 0).any()
 
 
 def test_bad_settings_are_one_sentence(checkpoint: Checkpoint) -> None:
     with pytest.raises(UsageError, match=r"wanted calibration clips with audio and text, found none"):
-        round_weights(checkpoint, RoundSettings(PLAN), [])
-    with pytest.raises(UsageError, match=r"round\.clips: wanted a whole number of at least 1, found 0"):
-        RoundSettings(PLAN, clips=0)
-    with pytest.raises(UsageError, match=r"round\.ridge: wanted a number above 0, found 0"):
-        RoundSettings(PLAN, ridge=0)
+        apply_gptq(checkpoint, GptqSettings(PLAN), [])
+    with pytest.raises(UsageError, match=r"gptq\.clips: wanted a whole number of at least 1, found 0"):
+        GptqSettings(PLAN, clips=0)
+    with pytest.raises(UsageError, match=r"gptq\.ridge: wanted a number above 0, found 0"):
+        GptqSettings(PLAN, ridge=0)
     with pytest.raises(UsageError, match=r"Weight bits: wanted 4, 8 or 32, found 3"):
-        RoundSettings({"bits": 3})  # type: ignore[arg-type]
+        GptqSettings({"bits": 3})  # type: ignore[arg-type]

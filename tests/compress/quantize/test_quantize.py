@@ -18,8 +18,9 @@ from compress.networks.checkpoint import Checkpoint, add_ctc
 from compress.networks.embedding import lookup, stored_form
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
+from compress.quantize.apply import is_quantized, quantize, quantize_linears
+from compress.quantize.plan import EXACT, QuantizationPlan, Width, report
 from compress.quantize.qat import convert_qat, prepare_qat, simulate
-from compress.quantize.quantize import EXACT, QuantizationPlan, Width, is_quantized, quantize, quantize_linears, report
 from compress.report.sensitivity import block, mixed_plan, sensitivity
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError

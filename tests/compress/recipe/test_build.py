@@ -28,8 +28,8 @@ from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
 from compress.networks.whisper.dims import Dims, LayerDims
-from compress.quantize.quantize import QuantizationPlan
-from compress.quantize.quantize import report as quantized
+from compress.quantize.plan import QuantizationPlan
+from compress.quantize.plan import report as quantized
 from compress.recipe.build import build
 from compress.recipe.bundle import write_bundle
 from compress.recipe.card import write_card
@@ -225,7 +225,7 @@ def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
         ({"do": "round", "plan": "quantise"}, "wanted plan to be a table, found 'quantise'"),
         (
             {"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 0},
-            "round.clips: wanted a whole number of at least 1",
+            "gptq.clips: wanted a whole number of at least 1",
         ),
         ({"do": "distil"}, "did you mean 'distill'"),
         ({"do": "distill", "epoch": 3}, "found 'epoch'; did you mean 'epochs'"),

@@ -13,7 +13,7 @@ import soundfile
 import torch
 
 from compress.checkpoints import own
-from compress.data.training_data import Material
+from compress.data.training_data import TrainingData
 from compress.distill.early_stopping import decide, earlier_wers
 from compress.distill.settings import DistillRecipe
 from compress.networks.checkpoint import Checkpoint
@@ -70,18 +70,18 @@ def told() -> list[tuple[str, float | None, str]]:
 
 
 @pytest.fixture
-def material(teacher: Checkpoint, corpus: Path, tmp_path: Path, told: list[Any]) -> Material:
-    return Material(teacher, {"train": "all"}, corpus, None, tmp_path / "labels", lambda *line: told.append(line))
+def data(teacher: Checkpoint, corpus: Path, tmp_path: Path, told: list[Any]) -> TrainingData:
+    return TrainingData(teacher, {"train": "all"}, corpus, None, tmp_path / "labels", lambda *line: told.append(line))
 
 
-def stage(table: dict[str, Any], checkpoint: Checkpoint, material: Material, folder: Path) -> tuple[Checkpoint, Any]:
+def stage(table: dict[str, Any], checkpoint: Checkpoint, data: TrainingData, folder: Path) -> tuple[Checkpoint, Any]:
     technique, settings = settings_of(table)
-    return technique.run(checkpoint, settings, material, folder)
+    return technique.run(checkpoint, settings, data, folder)
 
 
-def walk(tables: list[dict[str, Any]], checkpoint: Checkpoint, material: Material, work: Path) -> Checkpoint:
-    stages = Stages(work, material.progress)
-    return stages.walk(tables, {"train": "all"}, material, checkpoint, "start")[0]
+def walk(tables: list[dict[str, Any]], checkpoint: Checkpoint, data: TrainingData, work: Path) -> Checkpoint:
+    stages = Stages(work, data.progress)
+    return stages.walk(tables, {"train": "all"}, data, checkpoint, "start")[0]
 
 
 def zeros(checkpoint: Checkpoint) -> int:
@@ -115,9 +115,9 @@ def zeros(checkpoint: Checkpoint) -> int:
     ids=lambda table: "-".join(map(str, list(table.values())[:2])),
 )
 def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
-    teacher: Checkpoint, material: Material, tmp_path: Path, table: dict[str, Any]
+    teacher: Checkpoint, data: TrainingData, tmp_path: Path, table: dict[str, Any]
 ) -> None:
-    result, removed = stage(table, teacher, material, tmp_path)
+    result, removed = stage(table, teacher, data, tmp_path)
     result.network()
     smaller = table["do"] not in ("vocabulary", "magnitude", "ctc", "adapters", "round")
     assert (result.parameters < teacher.parameters) is smaller
@@ -141,9 +141,9 @@ def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
     ids=lambda table: table["do"],
 )
 def test_amount_0_changes_nothing(
-    teacher: Checkpoint, material: Material, tmp_path: Path, table: dict[str, Any]
+    teacher: Checkpoint, data: TrainingData, tmp_path: Path, table: dict[str, Any]
 ) -> None:
-    assert stage(table, teacher, material, tmp_path)[0] is teacher
+    assert stage(table, teacher, data, tmp_path)[0] is teacher
 
 
 def test_which_settings_learn_from_clips() -> None:
@@ -162,39 +162,39 @@ def test_which_settings_learn_from_clips() -> None:
     assert list(learns.values()) == [False, True, True, True, False, False, True]
 
 
-def test_low_rank_goes_as_far_as_the_wer_budget_holds(teacher: Checkpoint, material: Material, tmp_path: Path) -> None:
+def test_low_rank_goes_as_far_as_the_wer_budget_holds(teacher: Checkpoint, data: TrainingData, tmp_path: Path) -> None:
     table = {
         "do": "lowrank",
         "energy": 0.8,
         "wer_budget": 0.0,
-        "rounds": 2,
+        "steps": 2,
         "clips": 2,
         "layers": "encoder.*",
         "activations": False,
     }
-    result, search = stage(table, teacher, material, tmp_path)
-    assert search.held and result.parameters == min(one.parameters for one in search.rounds if one.holds)
-    assert len(json.loads(json.dumps(plain(search)))["rounds"]) == len(search.rounds) > 1
+    result, search = stage(table, teacher, data, tmp_path)
+    assert search.held and result.parameters == min(one.parameters for one in search.steps if one.holds)
+    assert len(json.loads(json.dumps(plain(search)))["steps"]) == len(search.steps) > 1
     with pytest.raises(BudgetError, match=r"the budget of 0\.00%: nothing can be cut"):
-        stage(table, untrained(1), material, tmp_path)
+        stage(table, untrained(1), data, tmp_path)
 
 
 # -- zeros stay through training ---------------------------------------------------------------------------
 
 
 def test_pruned_weights_stay_zero_through_later_training_also_where_the_pruning_is_found_on_disk(
-    teacher: Checkpoint, corpus: Path, material: Material, tmp_path: Path
+    teacher: Checkpoint, corpus: Path, data: TrainingData, tmp_path: Path
 ) -> None:
     tables = [{"do": "magnitude", "amount": 0.5, "scope": "layer"}, TRAINING]
-    pruned = walk(tables[:1], untrained(1), material, tmp_path)
-    trained = walk(tables, untrained(1), material, tmp_path)
+    pruned = walk(tables[:1], untrained(1), data, tmp_path)
+    trained = walk(tables, untrained(1), data, tmp_path)
     for name, tensor in pruned.weights.items():
         if tensor.dim() == 2 and name.endswith(".weight") and ".layers." in name:
             assert torch.equal(trained.weights[name] == 0, tensor == 0), name
     assert not torch.equal(trained.weights["encoder.conv1.weight"], pruned.weights["encoder.conv1.weight"])
     assert "zeros kept in" in trained.provenance[-1]
 
-    again = Material(teacher, {"train": "all"}, corpus, None, tmp_path / "labels", lambda *line: None)
+    again = TrainingData(teacher, {"train": "all"}, corpus, None, tmp_path / "labels", lambda *line: None)
     (folder,) = tmp_path.glob("distill-*")
     folder.rename(tmp_path / "former")
     resumed = walk(tables, untrained(1), again, tmp_path)
@@ -211,27 +211,27 @@ def test_the_same_seed_makes_the_same_weights_in_another_folder(
     ]
     made = []
     for name in ("first", "second"):
-        own = Material(teacher, {"train": "all"}, corpus, None, tmp_path / name / "labels", lambda *line: None)
+        own = TrainingData(teacher, {"train": "all"}, corpus, None, tmp_path / name / "labels", lambda *line: None)
         made.append(walk(tables, teacher, own, tmp_path / name))
     assert made[0].provenance == made[1].provenance and made[0].dims == made[1].dims
     assert all(torch.equal(value, made[1].weights[name]) for name, value in made[0].weights.items())
 
 
-def test_training_alone_keeps_no_zeros(material: Material, tmp_path: Path) -> None:
+def test_training_alone_keeps_no_zeros(data: TrainingData, tmp_path: Path) -> None:
     weights = {**untrained(1).weights}
     weights["decoder.layers.0.ffn.up.weight"] = weights["decoder.layers.0.ffn.up.weight"].clone()
     weights["decoder.layers.0.ffn.up.weight"][0, :3] = 0
-    trained = walk([TRAINING], replace(untrained(1), weights=weights), material, tmp_path)
+    trained = walk([TRAINING], replace(untrained(1), weights=weights), data, tmp_path)
     assert zeros(trained) == 0
 
 
 # -- training through rounding -----------------------------------------------------------------------------
 
 
-def test_training_through_rounding_gives_plain_weights(material: Material, tmp_path: Path) -> None:
+def test_training_through_rounding_gives_plain_weights(data: TrainingData, tmp_path: Path) -> None:
     plan = {"bits": 4, "group": 32, "embedding": 8}
-    rounded = walk([{**TRAINING, "qat": plan}], untrained(1), material, tmp_path)
-    straight = walk([TRAINING], untrained(1), material, tmp_path)
+    rounded = walk([{**TRAINING, "qat": plan}], untrained(1), data, tmp_path)
+    straight = walk([TRAINING], untrained(1), data, tmp_path)
     assert list(rounded.weights) == list(untrained(1).weights)
     assert not torch.equal(rounded.weights["decoder.embedding.weight"], straight.weights["decoder.embedding.weight"])
     assert "4-bit rounding" in rounded.provenance[-1] and "rounding" not in straight.provenance[-1]
@@ -293,10 +293,10 @@ def test_the_verdict_by_the_wers_so_far(wers: list[float], budget: float | None,
 
 
 def test_a_student_that_qualifies_ends_the_training(
-    teacher: Checkpoint, material: Material, tmp_path: Path, told: list[Any]
+    teacher: Checkpoint, data: TrainingData, tmp_path: Path, told: list[Any]
 ) -> None:
     table = {**TRAINING, "epochs": 30, "evaluate": "dev", "wer_budget": 0.0, "patience": 30}
-    result = walk([table], untrained(1), material, tmp_path)
+    result = walk([table], untrained(1), data, tmp_path)
     (folder,) = tmp_path.glob("distill-*")
     verdicts = [row for row in map(json.loads, (folder / "metrics.jsonl").open()) if "decision" in row]
     assert [row["decision"] for row in verdicts] == ["train on"] * (len(verdicts) - 1) + ["qualify"]
@@ -308,10 +308,10 @@ def test_a_student_that_qualifies_ends_the_training(
 
 
 def test_a_student_that_gains_nothing_is_given_up_and_its_best_weights_are_kept(
-    material: Material, tmp_path: Path
+    data: TrainingData, tmp_path: Path
 ) -> None:
     table = {**TRAINING, "epochs": 9, "rate": 1e-9, "evaluate": "dev", "patience": 2, "evaluate_clips": 1}
-    result = walk([table], untrained(1), material, tmp_path)
+    result = walk([table], untrained(1), data, tmp_path)
     (folder,) = tmp_path.glob("distill-*")
     verdicts = [row for row in map(json.loads, (folder / "metrics.jsonl").open()) if "decision" in row]
     assert [row["decision"] for row in verdicts] == ["train on", "train on", "stop"]
@@ -352,10 +352,10 @@ def test_a_stage_that_is_misspelled_is_told(table: dict[str, Any], said: str) ->
         settings_of(table)
 
 
-def test_each_stage_tells_what_it_removed(teacher: Checkpoint, material: Material, tmp_path: Path) -> None:
-    walk([{"do": "heads", "heads": 2}, {"do": "magnitude", "amount": 0.5}], teacher, material, tmp_path)
+def test_each_stage_tells_what_it_removed(teacher: Checkpoint, data: TrainingData, tmp_path: Path) -> None:
+    walk([{"do": "heads", "heads": 2}, {"do": "magnitude", "amount": 0.5}], teacher, data, tmp_path)
     first = report.gather(tmp_path, None, None).stages
-    walk([{"do": "heads", "heads": 2}, {"do": "magnitude", "amount": 0.5}], teacher, material, tmp_path)
+    walk([{"do": "heads", "heads": 2}, {"do": "magnitude", "amount": 0.5}], teacher, data, tmp_path)
     again = json.loads((tmp_path / "stages.json").read_text())
     assert first == again and [row["name"] for row in again] == ["heads", "magnitude"]
     assert {"part": "encoder.layers.0.attention", "before": 4, "after": 2} in again[0]["report"]["removed"]

@@ -22,7 +22,7 @@ from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
 from compress.paths import RECIPES
-from compress.quantize.quantize import EXACT, QuantizationPlan
+from compress.quantize.plan import EXACT, QuantizationPlan
 from compress.recipe import build as building
 from compress.recipe import export as exporting
 from compress.recipe.recipe import Recipe, read_recipe

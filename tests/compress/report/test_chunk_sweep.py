@@ -14,7 +14,7 @@ from compress.checkpoints import own
 from compress.cli import group
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
-from compress.quantize.quantize import EXACT
+from compress.quantize.plan import EXACT
 from compress.report import chunk_sweep as chunk_points
 from compress.report import cost_by_length as growth
 from compress.report.chunk_sweep import LEDGER, Chunks, Point, Row, points, read_rows, table

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from compress.networks.whisper.dims import Dims, LayerDims
-from compress.quantize.quantize import QuantizationPlan
+from compress.quantize.plan import QuantizationPlan
 from compress.search import ledger
 from compress.search.device_profile import DeviceProfile, Measured
 from compress.search.ledger import LedgerError, Row

@@ -13,7 +13,7 @@ from compress.networks.checkpoint import Checkpoint, add_ctc
 from compress.networks.chunking import Chunking
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
-from compress.quantize.quantize import EXACT
+from compress.quantize.plan import EXACT
 from device_asr.bundle.symbols import SYMBOLS, spell, spoken
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.decoding.ctc import GreedyCtc, greedy_text

@@ -1,7 +1,7 @@
-"""Quantization: which weights get how many bits, done for good, simulated, or trained through.
+"""The plan of a quantization: which weights get how many bits, and how activations are quantized.
 
-Weights are symmetric integers; activations are int8, quantized per token as they come ("dynamic") or
-with ranges measured beforehand ("static", see `calibration.py`).
+Weights are symmetric integers; activations are int8, quantized per token at run time ("dynamic") or
+with ranges that are measured beforehand ("static", see `export/static.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
-import torch
 from torch import nn
 
 from compress.networks.patterns import choose
@@ -191,70 +190,3 @@ def report(network: Whisper, plan: QuantizationPlan) -> QuantizationReport:
     return QuantizationReport(
         counts, sum(4 * rows * columns for rows, columns in sizes.values()), sum(stored.values()), stored
     )
-
-
-# -- for good --------------------------------------------------------------------------------------
-
-
-def quantize(network: Whisper, plan: QuantizationPlan) -> Whisper:
-    """Quantizes the linear layers with dynamic activations in place.
-
-    Static ones are left to `calibration.fix_ranges`, the embedding to the exporter.
-
-    Raises:
-        UsageError: see `QuantizationPlan.widths`.
-    """
-    by_width: dict[Width, list[str]] = {}
-    static = set(plan.static_layers(network))
-    for name, width in plan.widths(network).items():
-        if name not in static:
-            by_width.setdefault(width, []).append(name)
-    for width, names in by_width.items():
-        quantize_linears(network, width.bits, width.group, tuple(names))
-    return network
-
-
-def quantize_linears(
-    module: nn.Module, bits: int = 8, group: int | None = None, only: tuple[str, ...] | None = None
-) -> nn.Module:
-    """Replaces the weights of every linear layer that is still float, in place.
-
-    One scale per output channel, or per `group` input columns. Activations are int8, asymmetric, per
-    token, quantized on the fly. One scale a tensor instead ruins speech models (published: 4.5 -> 7.6 %
-    WER); per channel costs 0.1-0.3 %.
-
-    Args:
-        bits, group: see `Width`; 32 leaves the module as it is.
-        only: names of the layers to quantize; None: all.
-
-    Raises:
-        UsageError: another bit width or group.
-    """
-    width = Width(bits, group)
-    if width.bits == FLOAT:
-        return module
-    from torchao.quantization import (
-        Int8DynamicActivationIntxWeightConfig,
-        MappingType,
-        PerAxis,
-        PerGroup,
-        quantize_,
-    )
-
-    config = Int8DynamicActivationIntxWeightConfig(
-        weight_dtype=torch.int8 if bits == 8 else torch.int4,
-        weight_granularity=PerAxis(0) if group is None else PerGroup(group),
-        weight_scale_dtype=torch.bfloat16 if bits == 4 else None,  # as XNNPACK keeps them
-        weight_mapping_type=MappingType.SYMMETRIC,
-    )
-
-    def chosen(child: nn.Module, name: str) -> bool:
-        return isinstance(child, nn.Linear) and not is_quantized(child) and (only is None or name in only)
-
-    quantize_(module, config, chosen)
-    return module
-
-
-def is_quantized(linear: nn.Linear) -> bool:
-    """Whether `quantize_linears` has been here."""
-    return hasattr(linear.weight, "qdata")
