@@ -3,7 +3,7 @@
 Real time, real callbacks, real unplugging: `paplay` plays into the sink, PortAudio reads the sink's
 monitor through ALSA's pulse plugin. Debian: pulseaudio, pulseaudio-utils, libasound2-plugins.
 
-By hand: `python tests/virtual_microphone.py COMMAND...` runs a command that hears it and may play into it
+By hand: `python -m tests.support.virtual_microphone COMMAND...` runs a command that hears it and may play into it
 with `paplay --device=vmic`.
 """
 
