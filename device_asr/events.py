@@ -1,12 +1,12 @@
-"""What a recognizer says: frozen events, all times in seconds of the audio fed so far (audio clock).
+"""The events of a recognizer: frozen, with all times in seconds of the audio fed so far (audio clock).
 
-Events compare equal when what was heard is equal: compute times, which depend on the machine, are
-left out of the comparison, so that "the same events whatever the chunking" can be tested with `==`.
+The comparison of two events leaves out their compute times, which depend on the machine, so that a test
+can state with `==` that the events do not depend on how the audio was cut.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 Seconds = float
@@ -24,7 +24,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class SpeechStarted:
-    """The voice activity detector heard speech begin at `time`; `utterance` counts from 0."""
+    """The voice activity detector found speech from `time` on; `utterance` counts from 0."""
 
     utterance: int
     time: Seconds
@@ -34,7 +34,7 @@ class SpeechStarted:
 class Partial:
     """The utterance so far: `text` begins with `committed`, which later Partials of the utterance keep.
 
-    `start` is the utterance's onset, `end` the audio it covers, `time` when on the audio clock it was due.
+    start: onset of the utterance. end: end of the audio it covers. time: when it was due on the audio clock.
     """
 
     utterance: int
@@ -48,7 +48,7 @@ class Partial:
 
 @dataclass(frozen=True, slots=True)
 class Final:
-    """A finished utterance. `time` is when on the audio clock it was due (hang-over included)."""
+    """A finished utterance; `time` is when it was due on the audio clock, hang-over included."""
 
     utterance: int
     text: str
@@ -62,7 +62,7 @@ class Final:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """Speech of `utterance` ended at `time`; follows its Final, or stands alone where none was made."""
+    """Speech of `utterance` ended at `time`; it follows the Final, or stands alone where the utterance has no text."""
 
     utterance: int
     time: Seconds
@@ -87,7 +87,7 @@ class Failed:
 
 Event = SpeechStarted | Partial | Final | SpeechEnded | AudioGap | Failed
 
-_KINDS: dict[type, str] = {
+_KINDS: dict[type[Event], str] = {
     SpeechStarted: "speech_started",
     Partial: "partial",
     Final: "final",
@@ -95,7 +95,19 @@ _KINDS: dict[type, str] = {
     AudioGap: "audio_gap",
     Failed: "failed",
 }
-_CLASSES = {kind: cls for cls, kind in _KINDS.items()}
+_CLASSES: dict[str, type[Event]] = {kind: cls for cls, kind in _KINDS.items()}
+
+
+def shifted(final: Final, by: Seconds) -> Final:
+    """`final` with all times moved by `by` seconds, none below 0."""
+    if not by:
+        return final
+
+    def move(time: Seconds) -> Seconds:
+        return round(max(0.0, time + by), 3)
+
+    words = tuple(replace(w, start=move(w.start), end=move(w.end)) for w in final.words)
+    return replace(final, start=move(final.start), end=move(final.end), time=move(final.time), words=words)
 
 
 def to_record(event: Event) -> dict[str, Any]:
@@ -112,7 +124,7 @@ def from_record(record: dict[str, Any]) -> Event:
     cls = _CLASSES.get(record.get("event", ""))
     if cls is None:
         raise ValueError(f"wanted an event of {sorted(_CLASSES)}, found {record.get('event')!r}")
-    values = {name: record[name] for name in cls.__dataclass_fields__ if name in record}
+    values = {f.name: record[f.name] for f in fields(cls) if f.name in record}
     if "utterance" not in values and "phrase" in record:  # the field's name in sessions of the first version
         values["utterance"] = record["phrase"]
     if cls is Final:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -14,7 +14,10 @@ from device_asr.audio.resample import Converter
 from device_asr.audio.source import AudioChunk
 from device_asr.errors import AudioError, UsageError
 
-ENCODINGS = {"s16le": (np.dtype("<i2"), 32768.0), "f32le": (np.dtype("<f4"), 1.0)}
+ENCODINGS: dict[str, tuple[np.dtype[Any], float]] = {
+    "s16le": (np.dtype("<i2"), 32768.0),
+    "f32le": (np.dtype("<f4"), 1.0),
+}
 CONTAINERS = {
     b"RIFF": "a WAV file",
     b"fLaC": "a FLAC file",

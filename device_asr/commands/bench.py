@@ -2,37 +2,86 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from device_asr.audio.devices import silenced_libraries
-from device_asr.commands.options import configured
+from device_asr.commands.parts.options import as_options, configured
+from device_asr.commands.parts.progress import progress_bars
 from device_asr.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
-    from device_asr.config import LoadedConfig
+    from device_asr.config import Config, LoadedConfig
 
 TAIL_BEYOND_HANGOVER = 0.4  # seconds; the voice activity detector lags behind the end of speech
 
 
-@contextlib.contextmanager
-def progress_bars() -> Iterator[Progress]:
-    """Bars on standard error where it is a terminal, else nothing."""
-    from rich.console import Console
-    from rich.progress import Progress
+@dataclass(frozen=True)
+class BenchOptions:
+    """The options of `device-asr bench`; combinations that mean nothing are refused before any work.
 
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        yield progress
+    Raises:
+        UsageError: such a combination was found.
+    """
+
+    manifests: tuple[str, ...]
+    peer: str | None
+    teacher: tuple[Path, ...]
+    noise: float | None
+    limit: int | None
+    partials: bool | None
+    guards: str | None
+    tail: float | None
+    realtime: bool
+    device: str | None
+    player: str | None
+    seconds: float | None
+    detail: Path | None
+    as_json: bool
+
+    def __post_init__(self) -> None:
+        if self.realtime and (self.peer or self.noise):
+            raise UsageError("--peer and --noise are measured as fast as possible; leave out --realtime.")
+        if not self.realtime and (self.device or self.player or self.seconds):
+            raise UsageError("--device, --player and --seconds want --realtime.")
+        if self.device or self.player or self.seconds:
+            self._check_microphone()
+        if self.teacher and len(self.teacher) != len(self.manifests):
+            raise UsageError(
+                f"--teacher: wanted a FILE for each MANIFEST in the same order, found {len(self.teacher)} files for "
+                f"{len(self.manifests)} manifests."
+            )
+        if len(set(self.manifests)) != len(self.manifests):
+            raise UsageError("A manifest was given twice; give each once.")
+        if not self.manifests and not self.noise and not self.device:
+            raise UsageError("Nothing to measure: wanted a MANIFEST (a JSONL file) or --noise SECONDS, found neither.")
+
+    def _check_microphone(self) -> None:
+        if (self.player or self.seconds) and not self.device:
+            raise UsageError(
+                "--player and --seconds want a microphone: --device NAME (`device-asr devices` lists them)."
+            )
+        if self.manifests and not self.player:
+            raise UsageError(
+                "A microphone records a MANIFEST only where --player COMMAND plays it, such as --player paplay."
+            )
+        if not self.manifests and (self.player or self.teacher):
+            raise UsageError("--player and --teacher want a MANIFEST (a JSONL file).")
+
+    def applied(self, config: Config) -> Config:
+        """`config` with the settings that these options change."""
+        if self.partials is not None:
+            config = replace(config, partial=replace(config.partial, enabled=self.partials))
+        if self.guards is not None:
+            config = replace(config, decoding=replace(config.decoding, guards=self.guards == "on"))
+        if self.device is not None:
+            config = replace(config, audio=replace(config.audio, devices=(self.device,)))
+        return config
 
 
 @click.command(name="bench")
@@ -42,12 +91,19 @@ def progress_bars() -> Iterator[Progress]:
     type=click.Choice(["faster-whisper"]),
     help="Run it beside, int8 with the teacher's weights, on the same clips.",
 )
-@click.option("--teacher", is_flag=True, help="Also the teacher's WER: 30 s of context, greedy, fp32.")
+@click.option(
+    "--teacher",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="The teacher's texts, for its WER beside ours: `device-asr-compress evaluate tiny.en MANIFEST --json > FILE` "
+    "writes them. With several manifests give one for each, in the same order.",
+)
 @click.option(
     "--noise",
     type=click.FloatRange(min=1),
     metavar="SECONDS",
-    help="Hear this long of white, pink, hum, clicks and silence, and count the words made of it.",
+    help="Recognize this long of white, pink, hum, clicks and silence, and count the words made of it.",
 )
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N clips of each manifest.")
 @click.option("--partials/--no-partials", default=None, help="Text while an utterance goes on, or finals alone.")
@@ -58,93 +114,32 @@ def progress_bars() -> Iterator[Progress]:
     metavar="SECONDS",
     help="Silence after each clip, so that utterances end by themselves.  [default: hang-over + 0.4]",
 )
-@click.option("--realtime", is_flag=True, help="At the speed of sound, latencies on the wall clock.")
-@click.option("--device", metavar="NAME", help="With --realtime: hear this microphone, not the files.")
+@click.option("--realtime", is_flag=True, help="In real time, latencies on the wall clock.")
+@click.option("--device", metavar="NAME", help="With --realtime: this microphone instead of the files.")
 @click.option("--player", metavar="COMMAND", help="With --device: plays a clip into it, such as `paplay`.")
 @click.option("--seconds", type=click.FloatRange(min=1), help="With --device and no manifest: end after this time.")
 @click.option(
     "--detail", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write one JSON object a clip."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@as_options(BenchOptions)
 @configured
-def command(
-    loaded: LoadedConfig,
-    manifests: tuple[str, ...],
-    peer: str | None,
-    teacher: bool,
-    noise: float | None,
-    limit: int | None,
-    partials: bool | None,
-    guards: str | None,
-    tail: float | None,
-    realtime: bool,
-    device: str | None,
-    player: str | None,
-    seconds: float | None,
-    detail: Path | None,
-    as_json: bool,
-) -> None:
+def command(loaded: LoadedConfig, options: BenchOptions) -> None:
     """Measure accuracy, latency and computation over corpora (JSONL manifests of audio and text)."""
     from device_asr.bench.report import table
     from device_asr.bench.suite import Microphone, Plan, as_fast_as_possible, in_real_time, read_test_sets
 
-    _check_usage(
-        manifests,
-        realtime=realtime,
-        device=device,
-        player=player,
-        seconds=seconds,
-        noise=noise,
-        peer=peer,
-        teacher=teacher,
-    )
-    config = loaded.config
-    if partials is not None:
-        config = replace(config, partial=replace(config.partial, enabled=partials))
-    if guards is not None:
-        config = replace(config, decoding=replace(config.decoding, guards=guards == "on"))
-    if device is not None:
-        config = replace(config, audio=replace(config.audio, devices=(device,)))
+    config = options.applied(loaded.config)
+    tail = options.tail
     if tail is None:
         tail = config.endpoint.hangover_ms / 1000 + TAIL_BEYOND_HANGOVER
-    test_sets = read_test_sets([Path(path) for path in manifests], limit)
-    plan = Plan(test_sets, tail, noise, peer is not None, teacher, detail)
+    test_sets = read_test_sets([Path(path) for path in options.manifests], options.limit)
+    plan = Plan(test_sets, tail, options.noise, options.peer is not None, options.teacher, options.detail)
     with silenced_libraries(), progress_bars() as progress:  # libmpg123, ALSA, JACK and PortAudio write there
-        if realtime:
-            microphone = Microphone(shlex.split(player or ""), seconds) if device is not None else None
+        if options.realtime:
+            player = shlex.split(options.player or "")
+            microphone = Microphone(player, options.seconds) if options.device is not None else None
             found = in_real_time(config, plan, microphone, progress)
         else:
             found = as_fast_as_possible(config, plan, progress)
-    click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else table(found))
-
-
-def _check_usage(
-    manifests: tuple[str, ...],
-    *,
-    realtime: bool,
-    device: str | None,
-    player: str | None,
-    seconds: float | None,
-    noise: float | None,
-    peer: str | None,
-    teacher: bool,
-) -> None:
-    """Combinations that mean nothing are told before any work.
-
-    Raises:
-        UsageError: one of them was found.
-    """
-    if realtime and (peer or noise):
-        raise UsageError("--peer and --noise are measured as fast as possible; leave out --realtime.")
-    if not realtime and (device or player or seconds):
-        raise UsageError("--device, --player and --seconds want --realtime.")
-    if (player or seconds) and not device:
-        raise UsageError("--player and --seconds want a microphone: --device NAME (`device-asr devices` lists them).")
-    if device and manifests and not player:
-        raise UsageError("A microphone hears a MANIFEST only where --player COMMAND plays it, such as --player paplay.")
-    if device and not manifests and (player or teacher):
-        raise UsageError("--player and --teacher want a MANIFEST (a JSONL file).")
-    if len(set(manifests)) != len(manifests):
-        raise UsageError("A manifest was given twice; give each once.")
-    if not manifests and not noise and not device:
-        raise UsageError("Nothing to measure: wanted a MANIFEST (a JSONL file) or --noise SECONDS, found neither.")
+    click.echo(json.dumps(found, ensure_ascii=False, indent=2) if options.as_json else table(found))

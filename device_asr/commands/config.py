@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from device_asr.commands.options import configured
+from device_asr.commands.parts.options import configured
 from device_asr.errors import OutputError
 from device_asr.files import write_whole
 
@@ -16,20 +17,26 @@ if TYPE_CHECKING:
     from device_asr.config import LoadedConfig
 
 
+COLUMNS = 100  # of the sentences in the commented file
+
+
 def commented_file() -> str:
     """A TOML file with every setting at its default, commented out, with unit and range."""
     from device_asr.config import describe
 
-    lines, section = ["# Settings of device-asr. Take away a # to change one."], ""
+    lines, section = ["# Settings of device-asr with their defaults. To change one, take away the # before it."], ""
     for setting in describe():
         head, name = setting.key.split(".")
         if head != section:
             lines += ["", f"[{head}]"]
             section = head
+        else:
+            lines.append("")
         unit = f" {setting.unit}" if setting.unit else ""
         limits = f" ({setting.low:g} to {setting.high:g}{unit})" if setting.low is not None else ""
         limits = f" (one of {', '.join(setting.choices)})" if setting.choices else limits
-        lines += [f"# {setting.help}{limits}", f"# {name} = {_toml(setting.default)}"]
+        lines += textwrap.wrap(f"{setting.help}{limits}", COLUMNS, initial_indent="# ", subsequent_indent="# ")
+        lines.append(f"# {name} = {_toml(setting.default)}")
     return "\n".join(lines) + "\n"
 
 
@@ -57,7 +64,7 @@ def write_commented_file(path: Path) -> None:
 
 
 def _init(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
-    """Before any settings are read: the file need not be there yet."""
+    """Writes the file before any settings are read, as the file need not exist yet."""
     if not wanted or ctx.resilient_parsing:
         return
     from device_asr.config import config_path
@@ -83,7 +90,7 @@ def command(loaded: LoadedConfig, as_json: bool) -> None:
     """Show every setting with its value and where it came from."""
     from device_asr.tui.keys import keymap
 
-    keymap(loaded.config.interface.keys)  # a mistake is told here too, not only when the interface starts
+    keymap(loaded.config.interface.keys)  # reports a mistake here too, not only when the interface starts
     values = {key: getattr(getattr(loaded.config, key.split(".")[0]), key.split(".")[1]) for key in loaded.origins}
     if as_json:
         click.echo(json.dumps({key: {"value": values[key], "from": loaded.origins[key]} for key in sorted(values)}))

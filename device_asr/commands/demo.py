@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device_asr.commands.options import configured
+from device_asr.commands.parts.options import configured
 from device_asr.errors import AudioError
 
 if TYPE_CHECKING:

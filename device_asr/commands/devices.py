@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from device_asr.commands.microphone_option import with_microphone
+from device_asr.commands.parts.microphone import with_microphone
+from device_asr.commands.parts.progress import progress_bars
 from device_asr.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, Leve
     Raises:
         DeviceError: no microphone, or it was unplugged meanwhile.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
 
     from device_asr.audio.level import FLOOR_DB
     from device_asr.audio.microphone import MicrophoneSource
@@ -90,14 +90,10 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, Leve
     source = MicrophoneSource(audio)
     source.start()
     test = LevelTest()
-    console = Console(stderr=True)
-    meter = Progress(
+    meter = progress_bars(
         TextColumn("{task.description}"),
         BarColumn(None),
         TextColumn("{task.fields[level]} {task.fields[verdict]}"),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
     )
     end = time.monotonic() + seconds if seconds else float("inf")
     try:

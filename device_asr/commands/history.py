@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device_asr.commands.options import configured
+from device_asr.commands.parts.options import configured
 from device_asr.errors import OutputError
 from device_asr.files import write_whole
 from device_asr.writers import FORMATS

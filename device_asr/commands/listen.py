@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import os
 import queue
-import shutil
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from device_asr.commands.microphone_option import with_microphone
-from device_asr.commands.termination import termination_as_interrupt
+from device_asr.commands.parts.microphone import with_microphone
+from device_asr.commands.parts.progress import LiveLine
+from device_asr.commands.parts.termination import termination_as_interrupt
 from device_asr.errors import DeviceAsrError, OutputError
 from device_asr.events import AudioGap, Failed, Final, Partial, to_record
 from device_asr.writers import make_writer
@@ -22,13 +21,11 @@ if TYPE_CHECKING:
     from device_asr.audio.live_source import LiveSource
     from device_asr.config import Config
     from device_asr.dictation.handover import Handover
-    from device_asr.dictation.session import LiveSession
+    from device_asr.dictation.session import LiveSession, RecognizerFactory
     from device_asr.dictation.state import Delivery
-    from device_asr.recognition.protocol import Recognizer
 
 POLL = 0.1  # seconds between two looks at whether the session has ended
-QUIET_NOTICES = ("device_opened", "model_ready", "source_ended")  # told on a terminal only
-CLEAR_LINE = "\r\x1b[2K"
+QUIET_NOTICES = ("device_opened", "model_ready", "source_ended")  # shown on a terminal only
 
 
 class Printer:
@@ -40,8 +37,7 @@ class Printer:
     def __init__(self, format: str, out: TextIO, err: TextIO, handovers: list[Handover]) -> None:
         self._writer = make_writer(format)
         self._format, self._out, self._err, self._handovers = format, out, err, handovers
-        self._terminal = err.isatty()
-        self._drawn = False
+        self._line = LiveLine(err)
 
     def show(self, delivery: Delivery) -> None:
         """Writes one delivery.
@@ -54,7 +50,7 @@ class Printer:
 
         event = delivery.event
         if isinstance(event, Partial):
-            self._draw(event.text)
+            self._line.draw(event.text)
         elif isinstance(event, Final):
             self._print(self._writer.final(event))
             for handover in self._handovers:
@@ -68,16 +64,16 @@ class Printer:
 
     def tell(self, message: str) -> None:
         """A line for the person, beside the text."""
-        self._clear()
+        self._line.clear()
         click.echo(message, file=self._err)
 
     def hint(self, message: str) -> None:
         """As `tell`, but on a terminal only."""
-        if self._terminal:
+        if self._line.terminal:
             self.tell(message)
 
     def _print(self, text: str) -> None:
-        self._clear()
+        self._line.clear()
         try:
             self._out.write(text)
             self._out.flush()
@@ -88,23 +84,8 @@ class Printer:
                 f"The text could not be written: {error.strerror}; free the disk or change where standard output goes."
             ) from None
 
-    def _draw(self, text: str) -> None:
-        if not self._terminal:
-            return
-        width = shutil.get_terminal_size().columns - 1
-        line = text if len(text) <= width else "…" + text[-(width - 1) :]
-        self._err.write(CLEAR_LINE + click.style(line, dim=True))
-        self._err.flush()
-        self._drawn = True
 
-    def _clear(self) -> None:
-        if self._drawn:
-            self._err.write(CLEAR_LINE)
-            self._err.flush()
-            self._drawn = False
-
-
-def listen(source: LiveSource, make_recognizer: Callable[[], Recognizer], config: Config, printer: Printer) -> None:
+def listen(source: LiveSource, make_recognizer: RecognizerFactory, config: Config, printer: Printer) -> None:
     """Listens until the source ends or Ctrl-C, which finishes the utterance in progress.
 
     Raises:
@@ -148,7 +129,7 @@ def _drop_standard_output() -> None:
 
 
 def run(config: Config, format: str, command: str | None, type_text: bool) -> None:
-    """What `device-asr listen` does."""
+    """Listens to the microphone until Ctrl-C; prints, and hands each utterance to `command` or to the window."""
     from device_asr.audio.devices import silenced_libraries
     from device_asr.audio.microphone import MicrophoneSource
     from device_asr.dictation import remote
@@ -190,5 +171,5 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
 @click.option("--type", "type_text", is_flag=True, help="Type into the focused window, with wtype, xdotool or ydotool.")
 @with_microphone
 def command(format: str, command: str | None, type_text: bool, config: Config) -> None:
-    """Print what the microphone hears, one utterance a line, until Ctrl-C."""
+    """Print what is said into the microphone, one utterance a line, until Ctrl-C."""
     run(config, format, command, type_text)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device_asr.commands.microphone_option import with_microphone
+from device_asr.commands.parts.microphone import with_microphone
 from device_asr.errors import DeviceAsrError, UsageError
 
 if TYPE_CHECKING:

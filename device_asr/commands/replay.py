@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from device_asr.commands.options import configured
+from device_asr.commands.parts.options import configured
 from device_asr.errors import UsageError
 from device_asr.events import Event, Final
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from device_asr.commands.microphone_option import with_microphone
+from device_asr.commands.parts.microphone import with_microphone
+from device_asr.commands.parts.progress import progress_bars
 from device_asr.errors import AudioError, DeviceAsrError, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +67,6 @@ def command(
         found = _fed(config, fed, minutes)
         click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else fed_table(found))
         return
-    from device_asr.commands.bench import progress_bars
     from device_asr.commands.demo import shipped_audio
 
     try:
@@ -98,7 +98,6 @@ def _fed(config: Config, manifest: Path, minutes: float) -> dict[str, Any]:
     from device_asr.bench.suite import read_test_sets
     from device_asr.bench.timed import timed_recognizer
     from device_asr.bundle.bundle import load
-    from device_asr.commands.bench import progress_bars
 
     (test_set,) = read_test_sets([manifest], None)
     timed = timed_recognizer(load(config.model.name), without_pauses(config))

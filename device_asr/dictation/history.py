@@ -22,7 +22,7 @@ from device_asr.audio.recording import Recording
 from device_asr.config import APP_NAME, SessionConfig
 from device_asr.dictation.transcript import Line
 from device_asr.errors import OutputError, UsageError
-from device_asr.events import Final, Seconds, from_record, to_record
+from device_asr.events import Final, Seconds, from_record, shifted, to_record
 
 VERSION = 1
 
@@ -155,18 +155,6 @@ def _lock(descriptor: int) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
-
-
-def shifted(final: Final, by: Seconds) -> Final:
-    """`final` with all times moved by `by` seconds, none below 0."""
-    if not by:
-        return final
-
-    def move(time: Seconds) -> Seconds:
-        return round(max(0.0, time + by), 3)
-
-    words = tuple(replace(w, start=move(w.start), end=move(w.end)) for w in final.words)
-    return replace(final, start=move(final.start), end=move(final.end), time=move(final.time), words=words)
 
 
 @dataclass(frozen=True)

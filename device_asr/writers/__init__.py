@@ -1,7 +1,8 @@
-"""Finals to text formats; every writer is told one Final at a time and returns what to append."""
+"""Finals to text formats: a writer takes one Final at a time and returns the text to append."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from device_asr.events import Final
@@ -13,11 +14,11 @@ class Writer(Protocol):
     """Turns Finals into text to append to an output."""
 
     def header(self) -> str:
-        """What the output begins with."""
+        """The beginning of the output."""
         ...
 
     def final(self, final: Final) -> str:
-        """What to append for `final`."""
+        """The text to append for `final`."""
         ...
 
 
@@ -26,4 +27,10 @@ def make_writer(format: str) -> Writer:
     from device_asr.writers.plain import JsonlWriter, TextWriter
     from device_asr.writers.subtitles import SrtWriter, VttWriter
 
-    return {"txt": TextWriter, "jsonl": JsonlWriter, "srt": SrtWriter, "vtt": VttWriter}[format]()
+    writers: dict[str, Callable[[], Writer]] = {
+        "txt": TextWriter,
+        "jsonl": JsonlWriter,
+        "srt": SrtWriter,
+        "vtt": VttWriter,
+    }
+    return writers[format]()

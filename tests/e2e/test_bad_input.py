@@ -23,7 +23,7 @@ import soundfile
 from device_asr.audio.file import FileSource
 from device_asr.bundle.bundle import load
 from device_asr.bundle.schema import problem
-from device_asr.commands.transcribe import Output, output_paths
+from device_asr.commands.parts.output import Output, output_paths
 from device_asr.errors import AudioError, BundleError, OutputError, UsageError
 from device_asr.events import Final
 from tests.support.paths import ASSETS, MODEL

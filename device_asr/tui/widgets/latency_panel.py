@@ -17,8 +17,8 @@ ROOMY = 30  # lines from which on each figure has its meaning below it
 class LatencyPanel(Readout):
     """Latencies, then what the machine bears; with what each figure means where there is room."""
 
-    def __init__(self, **kwargs: str) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self._processes: dict[int, psutil.Process] = {}
         self._cpu, self._memory = 0.0, 0
         self._latest: tuple[LiveState, LatencyMeter] | None = None

@@ -16,8 +16,8 @@ CLIP_S = 3.0
 class LevelMeter(Readout):
     """Level with held peak, clip mark and speech indicator."""
 
-    def __init__(self, **kwargs: str) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self._hold, self._held_at, self._clipped_at = FLOOR_DB, 0.0, float("-inf")
 
     def refresh_level(self, state: LiveState) -> None:

@@ -10,8 +10,8 @@ from device_asr.tui.widgets.readout import Readout
 class NoticeLine(Readout):
     """What happened last; being behind goes before it, an alarm before that."""
 
-    def __init__(self, **kwargs: str) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self._message, self.alarm = "", False
 
     def tell(self, message: str, *, alarm: bool = False) -> None:

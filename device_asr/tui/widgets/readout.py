@@ -9,8 +9,8 @@ from textual.widgets import Static
 class Readout(Static):
     """One or more lines; `text` is what they say, without color."""
 
-    def __init__(self, **kwargs: str) -> None:
-        super().__init__("", markup=False, **kwargs)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__("", markup=False, id=id)
         self._content = Content("")
 
     @property

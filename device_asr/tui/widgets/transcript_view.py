@@ -50,8 +50,8 @@ class TranscriptView(VerticalScroll, can_focus=True):
             super().__init__()
             self.index = index
 
-    def __init__(self, transcript: Transcript, **kwargs: str) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, transcript: Transcript, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self.transcript = transcript
         self.chosen: int | None = None
         self._shown: list[Content] = []

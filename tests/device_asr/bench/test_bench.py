@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from device_asr.audio.format import SAMPLE_RATE, STEP
-from device_asr.bench import suite
 from device_asr.bench.custom import Recall, occurrences, recall
 from device_asr.bench.live import files_live, microphone_live, share_out
 from device_asr.bench.memory import peak_memory
@@ -250,7 +249,7 @@ def test_custom_words_that_cannot_be_used_are_told_before_any_work(tmp_path: Pat
         (["x.jsonl", "--realtime", "--peer", "faster-whisper"], "leave out --realtime"),
         (["x.jsonl", "--realtime", "--player", "paplay"], "want a microphone"),
         (["x.jsonl", "--realtime", "--device", "y"], "only where --player"),
-        (["--realtime", "--device", "y", "--teacher"], "want a MANIFEST"),
+        (["--realtime", "--device", "y", "--teacher", "t.jsonl"], "want a MANIFEST"),
     ],
 )
 def test_combinations_that_mean_nothing_are_usage_errors(
@@ -386,38 +385,47 @@ def test_a_missing_peer_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -
         Peer(threads=1)
 
 
-def test_a_missing_teacher_names_what_to_install_before_anything_is_measured(
-    tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+def teacher_file(folder: Path, *texts: str) -> Path:
+    file = folder / "teacher.jsonl"
+    records = ({"audio": f"{number}.wav", "text": text} for number, text in enumerate(texts))
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "does not exist"),
+        ('{"audio": "0.wav", "text": "Hello"}\n', r"no text for 1 of 2 clips of .*, the first being .*1\.wav"),
+        ('{"audio": "0.wav"}\n', "line 1: wanted a JSON object with audio and text"),
+        ("Hello\n", "line 1: wanted a JSON object with audio and text"),
+    ],
+)
+def test_a_mistake_in_the_teachers_file_names_the_command_before_anything_is_measured(
+    tmp_path: Path, bench: Callable[..., Result], content: str | None, problem: str
 ) -> None:
-    manifest = corpus(tmp_path, "a")
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "compress" else found(name))
-    with pytest.raises(DeviceAsrError, match=r"pip install 'device-asr\[compress\]'"):
-        bench(Scripted(), manifest, "--teacher")
-
-
-def test_the_teacher_is_asked_first_so_that_its_failing_costs_no_measurement(
-    tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(manifest: Path, clips: int, threads: int) -> Iterator[str]:
-        raise DeviceAsrError("The teacher transcribed 0 of 1 clips.")
-        yield
-
-    monkeypatch.setattr(suite, "check_installed", lambda: None)
-    monkeypatch.setattr(suite, "teacher_texts", fail)
-    with pytest.raises(DeviceAsrError, match="0 of 1 clips"):
-        bench(never_made := Scripted([]), corpus(tmp_path, "a"), "--teacher")
+    manifest = corpus(tmp_path, "hello", "two words")
+    file = tmp_path / "teacher.jsonl"
+    if content is not None:
+        file.write_text(content)
+    command = f"device-asr-compress evaluate tiny.en {manifest} --json > {file}"
+    with pytest.raises(DeviceAsrError, match=rf"{problem}.*{re.escape(command)}"):
+        bench(never_made := Scripted([]), manifest, "--teacher", file)
     assert never_made.chunks == []
 
 
-def test_the_teachers_texts_stand_beside_ours(
-    tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(suite, "check_installed", lambda: None)
-    monkeypatch.setattr(suite, "teacher_texts", lambda manifest, clips, threads: iter(["Hello two", "words"]))
+def test_each_manifest_wants_a_teachers_file_of_its_own(tmp_path: Path, bench: Callable[..., Result]) -> None:
+    with pytest.raises(UsageError, match="1 files for 2 manifests"):
+        bench(Scripted([]), "a.jsonl", "b.jsonl", "--teacher", tmp_path / "teacher.jsonl")
+
+
+def test_the_teachers_texts_stand_beside_ours(tmp_path: Path, bench: Callable[..., Result]) -> None:
+    file = teacher_file(tmp_path, "Hello two", "words")
     script = utterance(("Hello", 1.1), at=2.2)
     found = json.loads(
-        bench(Scripted(script, script, script), corpus(tmp_path, "hello", "two words"), "--teacher", "--json").stdout
+        bench(
+            Scripted(script, script, script), corpus(tmp_path, "hello", "two words"), "--teacher", file, "--json"
+        ).stdout
     )
     (measured,) = found["corpora"]
     assert (measured["teacher"]["insertions"], measured["teacher"]["deletions"]) == (1, 1)

@@ -89,3 +89,28 @@ def test_debug_may_stand_before_and_after_the_verb(
     with pytest.raises(SystemExit):
         main([argument for argument in arguments if argument != "--debug"])
     assert "--debug history show nobody" in capsys.readouterr().err
+
+
+RENAMED = {
+    "endpoint.longest_phrase_s": "endpoint.longest_utterance_s",
+    "partial.guard_ms": "partial.holdback_ms",
+    "partial.first_guard_ms": "partial.first_holdback_ms",
+    "final.favour_shown": "final.partial_bias_nats",
+}
+
+
+@pytest.mark.parametrize(("former", "now"), RENAMED.items())
+def test_a_former_name_of_a_setting_is_answered_with_the_new_one(former: str, now: str, tmp_path: Path) -> None:
+    """In the file, in the environment and behind --set."""
+    section, name = former.split(".")
+    path = tmp_path / "config.toml"
+    path.write_text(f"[{section}]\n{name} = 10\n")
+    variable = f"DEVICE_ASR_{section}_{name}".upper()
+    sentence = re.escape(f"the setting {former!r} is called {now!r} now")
+    with pytest.raises(UsageError, match=re.escape(str(path)) + ": " + sentence):
+        config.load(path, environ={})
+    path.write_text("")
+    with pytest.raises(UsageError, match=f"environment {variable}: {sentence}.*DEVICE_ASR_{now.split('.')[0].upper()}"):
+        config.load(path, environ={variable: "10"})
+    done = CliRunner().invoke(command, ["--config", str(path), "--set", f"{former}=10"])
+    assert isinstance(done.exception, UsageError) and re.search("flag: " + sentence, str(done.exception))

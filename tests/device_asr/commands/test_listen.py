@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from device_asr.audio.realtime import RealtimeSource
-from device_asr.commands.listen import CLEAR_LINE, Printer, listen
+from device_asr.commands.listen import Printer, listen
+from device_asr.commands.parts.progress import CLEAR_LINE
 from device_asr.config import Config
 from device_asr.dictation.handover import Handover, typing_command
 from device_asr.dictation.state import Delivery, Notice

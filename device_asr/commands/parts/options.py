@@ -1,9 +1,10 @@
-"""Options that verbs share: the config file, the model, threads, and any setting."""
+"""Options that verbs share, and the options of a verb as one object."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,23 @@ import click
 from device_asr.errors import UsageError
 
 
+def as_options(options: type) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Gives a verb its own options as one `options` object; its fields are named like the options."""
+    names = [f.name for f in fields(options)]
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            own = options(**{name: kwargs.pop(name) for name in names})
+            return function(*args, options=own, **kwargs)
+
+        return wrapped
+
+    return decorate
+
+
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --config, --model, --threads, --hotwords and --set; the verb is given `loaded: config.LoadedConfig`."""
+    """Adds --config, --model, --threads, --hotwords and --set; the verb gets `loaded: config.LoadedConfig`."""
 
     @click.option(
         "--config", "config_file", metavar="FILE", is_eager=True, help="Config file instead of the usual one."

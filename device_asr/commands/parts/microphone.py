@@ -1,4 +1,4 @@
-"""The option by which verbs choose a microphone."""
+"""The option that chooses a microphone."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from device_asr.commands.options import configured
+from device_asr.commands.parts.options import configured
 
 if TYPE_CHECKING:
     from device_asr.config import LoadedConfig
 
 
 def with_microphone(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds --device to the options of `configured`; the verb is given `config: config.Config`."""
+    """Adds --device to the options of `configured`; the verb gets `config: config.Config`."""
 
     @click.option(
         "--device",

@@ -1,0 +1,1 @@
+"""Parts of which verbs are made: options, progress on a terminal, outputs."""
