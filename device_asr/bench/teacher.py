@@ -1,7 +1,7 @@
 """The teacher's text of each clip, as `device-asr-compress evaluate` wrote it.
 
 The teacher belongs to the offline stage, which this package never runs. The file has one JSON object a
-clip: {"audio": its path as the manifest names it, "text": the teacher's text}.
+clip: {"audio": its path relative to the manifest's folder, "text": the teacher's text}.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ def read_teacher(file: Path, manifest: Path, clips: Sequence[Clip]) -> list[str]
         try:
             record = json.loads(line)
             audio, text = record["audio"], record["text"]
-            texts[manifest.parent / audio] = text.strip()
+            texts[(manifest.parent / audio).resolve()] = text.strip()
         except (ValueError, KeyError, TypeError, AttributeError):
             raise DeviceAsrError(
                 f"{file}, line {number}: wanted a JSON object with audio and text, found {line[:60]!r}; "
                 f"write the file with: {command}"
             ) from None
-    missing = [clip.audio for clip in clips if clip.audio not in texts]
+    found = [texts.get(clip.audio.resolve()) for clip in clips]
+    missing = [clip.audio for clip, text in zip(clips, found, strict=True) if text is None]
     if missing:
         raise DeviceAsrError(
             f"--teacher: {file} has no text for {len(missing)} of {len(clips)} clips of {manifest}, the first being "
             f"{missing[0]}; write it with: {command}"
         )
-    return [texts[clip.audio] for clip in clips]
+    return [text for text in found if text is not None]
