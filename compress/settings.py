@@ -56,7 +56,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is Sequence:
         return isinstance(value, list | tuple) and all(_fits(each, args[0]) for each in value)
     if origin is Mapping or is_dataclass(hint):
-        return isinstance(value, Mapping) or (is_dataclass(hint) and isinstance(value, hint))
+        return isinstance(value, Mapping) or (isinstance(hint, type) and isinstance(value, hint))
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if hint is int:

@@ -166,6 +166,11 @@ class TrainingFrontend(nn.Module):
         return torch.where(torch.rand(len(mel), 1, 1, device=mel.device) < self.masked, spec_augment(mel), mel)
 
 
+def prepare_frontend(network: nn.Module, masked: float = 0.0) -> None:
+    """Puts a `TrainingFrontend` around the network's own frontend, in place."""
+    network.set_submodule("frontend", TrainingFrontend(network.get_submodule("frontend"), masked))
+
+
 def spec_augment(mel: Tensor) -> Tensor:
     """Two bands of up to 15 mels and two spans of up to 0.4 s hidden; (batch, frames, n_mels), torch's generator."""
     functional: Any = torchaudio().functional

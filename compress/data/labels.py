@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from compress.data.augment import TrainingFrontend
+from compress.data.augment import prepare_frontend
 from compress.data.corpus import pad
 from compress.data.references import corrected
 from compress.networks.checkpoint import Checkpoint, fingerprint
@@ -84,7 +84,7 @@ class LabelCache:
         """The teacher's network, built once."""
         if self._network is None:
             self._network = self._teacher.network().to(self._device)
-            self._network.frontend = TrainingFrontend(self._network.frontend)
+            prepare_frontend(self._network)
         return self._network
 
     def _make(self, clips: Sequence[np.ndarray], given: Sequence[str | None]) -> list[Label]:

@@ -1,41 +1,41 @@
-"""After each epoch: the student's WER decides whether it qualifies, trains on, or the training stops."""
+"""Early stopping: after each epoch the student's WER decides whether it qualifies, trains on, or the training stops."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from compress.checkpoints import own
-from compress.distill.trainer import Verdict
+from compress.distill.training_log import earlier_wers
 from compress.evaluate.accuracy import accuracy
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.network import Whisper
 from device_asr.metrics.clips import Clip
 
 BEST = "best"  # folder of the weights with the lowest WER so far
+Decision = Literal["qualify", "train on", "stop"]
 
 
 @dataclass(frozen=True)
-class TrainingReport:
-    """What a training did: steps, loss of the first and the last of them, and the verdicts of its epochs."""
+class Verdict:
+    """What an evaluation after an epoch decides, with its figures and the reason."""
 
-    steps: int
-    first_loss: float | None
-    last_loss: float | None
-    verdicts: tuple[Mapping[str, Any], ...]
+    decision: Decision
+    reason: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
-class Judge:
-    """Measures greedy WER of the student as it ships: short context, no guards, rounded where it trained so.
+class EarlyStopping:
+    """Measures greedy WER of the student as it ships: short context, no guards, quantized where it trained so.
 
-    The best weights so far are kept in `work`; what was measured before a cut is read from its metrics.
+    The best weights so far are kept in `work`; what was measured before a cut is read from the log there.
 
     Args:
         clips: with texts. budget: the WER that qualifies; None: none does.
-        epochs: of the whole run. network: what of a checkpoint is measured.
+        patience: epochs without a lower WER after which the training stops. epochs: of the whole run.
+        network: makes of a checkpoint the network that is measured.
         tell: called with each verdict in one line.
     """
 
@@ -70,9 +70,7 @@ class Judge:
         return own.load(self._work / BEST)
 
 
-def decide(
-    wers: Sequence[float], budget: float | None, patience: int, epochs: int
-) -> tuple[Literal["qualify", "train on", "stop"], str]:
+def decide(wers: Sequence[float], budget: float | None, patience: int, epochs: int) -> tuple[Decision, str]:
     """The decision after an epoch, and its reason.
 
     Args:
@@ -88,27 +86,3 @@ def decide(
     if len(wers) >= epochs:
         return "stop", f"the last of {epochs} epochs; the best was {best:.2%}{above}"
     return "train on", "the lowest so far" if idle == 0 else f"no gain for {idle} of {patience} epochs"
-
-
-def earlier_wers(work: Path) -> list[float]:
-    """WER after each epoch before the present step; a verdict on this step, cut before it was saved, is not one."""
-    rows = _rows(work)
-    now = max((row["step"] for row in rows), default=0)
-    return [row["wer"] for row in rows if "decision" in row and row["step"] < now]
-
-
-def training_report(work: Path) -> TrainingReport:
-    """What metrics.jsonl of a finished run says of it."""
-    rows = _rows(work)
-    losses = [row["loss"] for row in rows if isinstance(row.get("loss"), int | float)]
-    return TrainingReport(
-        max((row["step"] for row in rows), default=0),
-        losses[0] if losses else None,
-        losses[-1] if losses else None,
-        tuple(row for row in rows if "decision" in row),
-    )
-
-
-def _rows(work: Path) -> list[dict[str, Any]]:
-    path = work / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []

@@ -1,7 +1,7 @@
-"""What a student learns from, step by step: clips with the teacher's labels, augmented, in batches of like length.
+"""Batches of a training run: augmented clips of like length with the teacher's labels, for every step.
 
 The randomness of a step depends on the seed and its number alone, so that a training that was cut goes on
-with what it would have been given.
+with the batches that it would have had.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from compress.data.corpus import LONGEST_CLIP_S, batches, pad, read_clip
 from compress.data.labels import CONTEXT, LabelCache, trusted
 from compress.data.targets import Targets, targets
 from compress.data.translate import translator
-from compress.distill.settings import DistillRecipe
+from compress.distill.settings import DistillSettings
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
 from compress.networks.label import Label
-from compress.networks.whisper.frontend import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.symbols import spell
 from device_asr.metrics.clips import Clip
 
 CUT_FROM = 2.0  # seconds: shorter clips are never cut
 CUT_EVERY = 3  # one of so many clips has a cut version: each needs a label of its own
-AHEAD = 2  # steps whose batches are prepared in advance
+PREFETCHED = 2  # steps whose batches are prepared in advance
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What a student learns from at once: (batch, samples), (batch,) true lengths, and how it is heard.
+    """Clips that are computed together: pcm (batch, samples), lengths (batch,) in samples, and the teacher's labels.
 
     spoken: symbols of each clip for CTC. chunking, start: see `Whisper.encode`.
     """
@@ -59,28 +59,28 @@ class Loader:
         student: Checkpoint,
         clips: Sequence[Clip],
         noises: Sequence[np.ndarray],
-        recipe: DistillRecipe,
+        settings: DistillSettings,
         labels: LabelCache,
     ) -> None:
-        self.clips, self.noises, self.recipe = clips, noises, recipe
+        self.clips, self.noises, self.settings = clips, noises, settings
         self._student, self._teacher_vocabulary, self._labels = student, teacher.vocabulary, labels
         same = student.vocabulary == teacher.vocabulary
         self._translate = (lambda label: label) if same else translator(teacher.vocabulary, student.vocabulary)
 
     def steps(self, epoch: int) -> list[list[list[int]]]:
         """The batches of every step of an epoch."""
-        rng = np.random.default_rng((self.recipe.seed, 0, epoch))
-        groups = list(batches([clip.duration or 0.0 for clip in self.clips], self.recipe.batch, rng))
-        return [groups[i : i + self.recipe.accumulate] for i in range(0, len(groups), self.recipe.accumulate)]
+        rng = np.random.default_rng((self.settings.seed, 0, epoch))
+        groups = list(batches([clip.duration or 0.0 for clip in self.clips], self.settings.batch, rng))
+        return [groups[i : i + self.settings.accumulate] for i in range(0, len(groups), self.settings.accumulate)]
 
-    def ahead(self, steps: Iterable[tuple[int, list[list[int]]]]) -> Iterator[tuple[int, list[Batch]]]:
-        """Each step's number and batches, prepared on a thread of their own while the step before is learned."""
+    def prefetch(self, steps: Iterable[tuple[int, list[list[int]]]]) -> Iterator[tuple[int, list[Batch]]]:
+        """Each step's number and batches, prepared on a thread of their own while the step before is computed."""
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
             waiting: deque[tuple[int, Future[list[Batch]]]] = deque()
             try:
                 for number, groups in steps:
                     waiting.append((number, pool.submit(self._batches, groups, number)))
-                    if len(waiting) > AHEAD:
+                    if len(waiting) > PREFETCHED:
                         done, future = waiting.popleft()
                         yield done, future.result()
                 for done, future in waiting:
@@ -89,7 +89,7 @@ class Loader:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def _batches(self, groups: list[list[int]], number: int) -> list[Batch]:
-        rng = np.random.default_rng((self.recipe.seed, 1, number))
+        rng = np.random.default_rng((self.settings.seed, 1, number))
         return [batch for batch in (self._prepare(group, rng) for group in groups) if batch is not None]
 
     def _prepare(self, group: list[int], rng: np.random.Generator) -> Batch | None:
@@ -97,24 +97,24 @@ class Loader:
         recordings, given = [], []
         for index in group:
             audio, text = read_clip(self.clips[index])[: int(LONGEST_CLIP_S * SAMPLE_RATE)], self.clips[index].text
-            if rng.random() < self.recipe.cut:
-                audio, text = cut_clip(audio, text, index, self.recipe.seed)
+            if rng.random() < self.settings.cut:
+                audio, text = cut_clip(audio, text, index, self.settings.seed)
             recordings.append(audio)
             given.append(text)
-        heard: list[np.ndarray] = []
+        augmented: list[np.ndarray] = []
         kept: list[Label] = []
         spoken: list[list[int]] = []
         for audio, text, label in zip(recordings, given, self._labels.labels(recordings, given), strict=True):
             if trusted(label, self._teacher_vocabulary, text):
-                heard.append(self.recipe.augment.apply(audio, self.noises, rng, CONTEXT))
+                augmented.append(self.settings.augment.apply(audio, self.noises, rng, CONTEXT))
                 kept.append(self._translate(label))
                 spoken.append(spell(text or self._teacher_vocabulary.decode(label.tokens.tolist())))
         if not kept:
             return None
-        streaming = self.recipe.streaming
+        streaming = self.settings.streaming
         chunking = None if streaming is None else streaming.draw(rng)
         start = 0 if chunking is None else int(rng.integers(self._student.dims.audio_ctx))
-        pcm, lengths = pad(heard)
+        pcm, lengths = pad(augmented)
         return Batch(
             torch.from_numpy(pcm),
             torch.from_numpy(lengths),

@@ -21,7 +21,7 @@ class Streaming:
     sizes: positions of a chunk, left_context: fewest and most positions before it, look_ahead: chunks after it,
     drawn for each batch (dynamic chunk training, Zhang et al. 2020). ctc: weight of the CTC term
     on the spoken text, in all batches. hidden: weight of the mean square distance to the encoder states with
-    which the training began, heard whole; of all batches where `steady` is, else of those heard in chunks.
+    which the training began, of whole clips; of batches encoded in chunks, and with `regularize_whole` of all batches.
     """
 
     share: float = 0.67
@@ -30,7 +30,7 @@ class Streaming:
     look_ahead: tuple[int, ...] = (0,)
     ctc: float = 0.3
     hidden: float = 0.0
-    steady: bool = False
+    regularize_whole: bool = False
 
     def __post_init__(self) -> None:
         for name in ("sizes", "left_context", "look_ahead"):
@@ -60,22 +60,22 @@ class Streaming:
 
 
 @dataclass(frozen=True)
-class DistillRecipe:
+class DistillSettings:
     """Settings of a training run.
 
     batch: clips computed together; accumulate: batches to one step of the optimizer.
     warmup: steps. soft, hard: weights of the KL term on the teacher's best tokens, softened by
     `temperature`, and of the cross-entropy on its text. hidden: weight of the mean square distance of the
-    encoder's states to the teacher's, who hears 30 s at once. cut: how often a clip that has a version cut in
+    encoder's states to the teacher's of 30 s at once. cut: how often a clip that has a version cut in
     mid-speech (every third) is shown so.
     average: decay of the averaged weights a step. save_every: seconds.
     qat: the plan whose rounding the student trains through, as a table of the recipe; its weights stay float.
     evaluate: name of a manifest of the corpus folder; after each epoch WER is measured on its first
-    `evaluate_clips` clips that have a text, see `judge.Judge`. wer_budget: a share; the run ends when it
+    `evaluate_clips` clips that have a text, see `EarlyStopping`. wer_budget: a share; the run ends when it
     holds. patience: epochs without a lower WER after which the run ends.
     only: patterns of the weights that are trained, such as "ctc.*"; none: all.
-    keep: share of the weights with which the training began in those that it ends with: their mean knows the new
-    and forgets less of the old (WiSE-FT, Wortsman et al. 2022).
+    keep: share of the first weights in the last ones, which are then the mean of both: it learns what is new and
+    forgets less (WiSE-FT, Wortsman et al. 2022).
     """
 
     epochs: int = 1
@@ -125,9 +125,9 @@ class DistillRecipe:
         for name in ("epochs", "batch", "accumulate", "rate", "temperature", "clip_norm", "save_every"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"distill.{name}: wanted more than 0, found {getattr(self, name)}.")
-        letters = 0.0 if self.streaming is None else self.streaming.ctc
+        symbols = 0.0 if self.streaming is None else self.streaming.ctc
         weights = (self.soft, self.hard, self.hidden)
-        if min(*weights, self.warmup) < 0 or sum(weights) + letters == 0:
+        if min(*weights, self.warmup) < 0 or sum(weights) + symbols == 0:
             raise UsageError(
                 "distill: wanted soft, hard, hidden, warmup of at least 0 and one of soft, hard, hidden, "
                 f"streaming.ctc above it, found soft {self.soft}, hard {self.hard}, hidden {self.hidden}, "

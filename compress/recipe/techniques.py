@@ -10,9 +10,10 @@ from typing import Any
 
 from compress.data import calibration
 from compress.data.training_data import TrainingData
-from compress.distill.early_stopping import Judge, TrainingReport, training_report
-from compress.distill.settings import DistillRecipe
+from compress.distill.early_stopping import EarlyStopping
+from compress.distill.settings import DistillSettings
 from compress.distill.trainer import distill
+from compress.distill.training_log import TrainingReport, training_report
 from compress.evaluate.accuracy import accuracy
 from compress.lowrank import lowrank
 from compress.lowrank.lowrank import LowRankReport, LowRankSettings, Step
@@ -203,7 +204,7 @@ def _round(
 
 
 def _distill(
-    checkpoint: Checkpoint, settings: DistillRecipe, data: TrainingData, folder: Path
+    checkpoint: Checkpoint, settings: DistillSettings, data: TrainingData, folder: Path
 ) -> tuple[Checkpoint, TrainingReport]:
     def report(values: dict[str, Any]) -> None:
         data.progress(
@@ -213,9 +214,9 @@ def _distill(
             f"second, {values['left'] / 60:.0f} min left",
         )
 
-    judge = None
+    early_stopping = None
     if settings.evaluate is not None:
-        judge = Judge(
+        early_stopping = EarlyStopping(
             data.evaluation_clips(settings.evaluate, settings.evaluate_clips),
             settings.wer_budget,
             settings.patience,
@@ -232,15 +233,15 @@ def _distill(
         settings,
         folder,
         report,
-        judge=judge,
+        early_stopping=early_stopping,
         labels=data.labels,
         masks=prune.masks(checkpoint) if data.zeros_stay else None,
     )
     done = training_report(folder)
-    if judge is not None:
-        student, last = judge.best(), done.verdicts[-1]
+    if early_stopping is not None:
+        student, last = early_stopping.best(), done.verdicts[-1]
         note = (
-            f"judged on {last['clips']} clips of {settings.evaluate}, short context, no guards: "
+            f"evaluated on {last['clips']} clips of {settings.evaluate}, short context, no guards: "
             f"{last['decision']}, {last['reason']}"
         )
         student = replace(student, provenance=(*student.provenance, note))
@@ -258,7 +259,7 @@ TECHNIQUES = {
     "narrow": Technique(NarrowSettings, _structured(structured.narrow), _taylor),
     "lowrank": Technique(LowRankStage, _lowrank, lambda s: s.activations or s.wer_budget is not None),
     "round": Technique(GptqSettings, _round, lambda settings: True),
-    "distill": Technique(DistillRecipe, _distill, lambda settings: True),
+    "distill": Technique(DistillSettings, _distill, lambda settings: True),
 }
 
 

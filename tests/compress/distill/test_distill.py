@@ -17,8 +17,9 @@ from compress.data.corpus import CorpusError, pad, read_clip
 from compress.data.labels import CONTEXT, LabelCache, full_context, trusted
 from compress.data.targets import NOTHING, Targets, distance, distillation_loss, targets
 from compress.data.translate import translator
-from compress.distill.settings import DistillRecipe, Streaming
-from compress.distill.trainer import TrainingError, Verdict, distill, schedule
+from compress.distill.early_stopping import Verdict
+from compress.distill.settings import DistillSettings, Streaming
+from compress.distill.trainer import TrainingError, distill, schedule
 from compress.networks.checkpoint import (
     Checkpoint,
     add_adapters,
@@ -47,7 +48,7 @@ DIMS = Dims(
     encoder=(LayerDims(2, 32),),
     decoder=(LayerDims(2, 32, 2),),
 )
-RECIPE = DistillRecipe(epochs=2, batch=2, rate=3e-3, warmup=1, cut=0.3, average=0.5, save_every=1e-6)
+RECIPE = DistillSettings(epochs=2, batch=2, rate=3e-3, warmup=1, cut=0.3, average=0.5, save_every=1e-6)
 
 
 def untrained(seed: int) -> Checkpoint:
@@ -71,7 +72,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 
 def run(
-    teacher: Checkpoint, clips: list[Clip], work: Path, recipe: DistillRecipe = RECIPE, **options: Any
+    teacher: Checkpoint, clips: list[Clip], work: Path, recipe: DistillSettings = RECIPE, **options: Any
 ) -> tuple[Checkpoint, list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     noises = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
@@ -241,15 +242,17 @@ def test_another_recipe_or_corpus_does_not_go_on_from_this_state(
 def test_the_run_ends_when_the_student_qualifies(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
     asked: list[Checkpoint] = []
 
-    def judge(student: Checkpoint) -> Verdict:
+    def evaluate(student: Checkpoint) -> Verdict:
         asked.append(student)
         return Verdict("train on" if len(asked) == 1 else "qualify", "the budget holds", {"wer": 0.1})
 
     recipe = replace(RECIPE, epochs=5)
-    _, rows = run(teacher, clips, tmp_path, recipe, judge=judge)
+    _, rows = run(teacher, clips, tmp_path, recipe, early_stopping=evaluate)
     assert rows[-1]["step"] == 8 and rows[-1]["of"] == 20
     assert logged(tmp_path)[-1] == {"step": 8, "decision": "qualify", "reason": "the budget holds", "wer": 0.1}
-    assert run(teacher, clips, tmp_path, recipe, judge=judge)[1] == [] and len(asked) == 2, "not asked again"
+    assert run(teacher, clips, tmp_path, recipe, early_stopping=evaluate)[1] == [] and len(asked) == 2, (
+        "not asked again"
+    )
 
 
 def test_bfloat16_learns_with_float32_weights_and_frontend(
@@ -309,13 +312,13 @@ def test_a_loss_that_is_not_finite_ends_the_run(teacher: Checkpoint, clips: list
 )
 def test_an_impossible_setting_is_refused(values: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=next(iter(values))):
-        DistillRecipe(**values)
+        DistillSettings(**values)
 
 
 def test_a_table_of_a_recipe_becomes_an_augmentation() -> None:
-    assert DistillRecipe(augment={"noise": 0.5}).augment == Augmentation(noise=0.5)
+    assert DistillSettings(augment={"noise": 0.5}).augment == Augmentation(noise=0.5)
     with pytest.raises(UsageError, match=r"distill\.augment"):
-        DistillRecipe(augment={"loudness": 1})
+        DistillSettings(augment={"loudness": 1})
 
 
 # -- hidden states -----------------------------------------------------------------------------------------
@@ -383,21 +386,19 @@ def test_adapters_are_trained_alone(teacher: Checkpoint, clips: list[Clip], tmp_
     assert all("hidden" in row for row in rows), "led to what the same weights hear of the whole"
 
 
-@pytest.mark.parametrize("steady", [False, True])
+@pytest.mark.parametrize("whole", [False, True])
 def test_states_are_led_to_those_of_the_beginning(
-    teacher: Checkpoint, clips: list[Clip], tmp_path: Path, steady: bool
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path, whole: bool
 ) -> None:
     """Those of batches in chunks always, of clips heard whole where the training is to keep them."""
     recipe = replace(
         RECIPE,
         epochs=1,
-        streaming=Streaming(
-            share=0.5, sizes=(4,), left_context=(8, 20), look_ahead=(1,), ctc=0.0, hidden=1.0, steady=steady
-        ),
+        streaming=Streaming(0.5, (4,), (8, 20), (1,), ctc=0.0, hidden=1.0, regularize_whole=whole),
     )
     rows = run(teacher, clips, tmp_path, recipe)[1]
     assert 0 < sum("hidden" in row for row in rows) <= len(rows)
-    assert all("hidden" in row for row in rows) is steady
+    assert all("hidden" in row for row in rows) is whole
 
 
 def test_a_share_of_the_weights_before_is_kept(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ import torch
 
 from compress.checkpoints import own
 from compress.data.training_data import TrainingData
-from compress.distill.early_stopping import decide, earlier_wers
-from compress.distill.settings import DistillRecipe
+from compress.distill.early_stopping import decide
+from compress.distill.settings import DistillSettings
+from compress.distill.training_log import earlier_wers
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.recipe import cache
@@ -242,14 +243,15 @@ def test_training_through_rounding_gives_plain_weights(data: TrainingData, tmp_p
 def test_a_result_depends_on_every_setting_and_on_the_version_of_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert set(key(DistillRecipe())) == {field.name for field in fields(DistillRecipe)}
-    assert key(DistillRecipe(evaluate="dev", patience=3)).items() >= {"evaluate": "dev", "patience": 3}.items()
-    assert key(DistillRecipe(qat={"bits": 4}))["qat"]["bits"] == 4
+    assert set(key(DistillSettings())) == {field.name for field in fields(DistillSettings)}
+    assert key(DistillSettings(evaluate="dev", patience=3)).items() >= {"evaluate": "dev", "patience": 3}.items()
+    assert key(DistillSettings(qat={"bits": 4}))["qat"]["bits"] == 4
     stages = Stages(tmp_path, lambda *line: None)
-    folder = stages.folder("distill", key(DistillRecipe()))
-    assert folder == stages.folder("distill", key(DistillRecipe())) != stages.folder("distill", key(DistillRecipe(2)))
+    folder = stages.folder("distill", key(DistillSettings()))
+    assert folder == stages.folder("distill", key(DistillSettings()))
+    assert folder != stages.folder("distill", key(DistillSettings(2)))
     monkeypatch.setattr(cache, "CACHE_VERSION", cache.CACHE_VERSION + 1)
-    assert stages.folder("distill", key(DistillRecipe())) != folder
+    assert stages.folder("distill", key(DistillSettings())) != folder
 
 
 @pytest.mark.parametrize(
@@ -263,9 +265,9 @@ def test_a_result_depends_on_every_setting_and_on_the_version_of_the_cache(
         ({"evaluate_clips": 1.5}, "whole number"),
     ],
 )
-def test_impossible_settings_of_rounding_and_judging_are_refused(values: dict[str, Any], said: str) -> None:
+def test_impossible_settings_of_rounding_and_early_stopping_are_refused(values: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        DistillRecipe(**values)
+        DistillSettings(**values)
 
 
 # -- the verdict after an epoch ------------------------------------------------------------------------------

@@ -1,0 +1,116 @@
+"""The loss of a batch: the teacher's text, symbols for CTC, and hidden states, each term weighted by its setting."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from compress.data.augment import prepare_frontend
+from compress.data.labels import CONTEXT, precision
+from compress.data.targets import ctc_loss, distance, distillation_loss
+from compress.distill.loader import Batch
+from compress.distill.settings import DistillSettings
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.chunking import without_look_ahead
+from compress.networks.masks import padding
+from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
+from compress.networks.whisper.network import Whisper
+from device_asr.errors import UsageError
+
+
+class BatchLoss:
+    """Computes the terms of the loss of a batch.
+
+    Args:
+        network: what is trained. student: the checkpoint with which the training begins. teacher: its teacher's.
+        bfloat16: computes the networks in it; the terms are float32.
+
+    Raises:
+        UsageError: the student's states are to follow the teacher's, and are of another width.
+    """
+
+    def __init__(
+        self,
+        network: Whisper,
+        student: Checkpoint,
+        teacher: Checkpoint,
+        settings: DistillSettings,
+        device: str,
+        bfloat16: bool,
+    ) -> None:
+        self.network, self.settings, self.device, self.bfloat16 = network, settings, device, bfloat16
+        self._initial = self._initial_network(student)
+        self._teacher = self._teacher_network(teacher, student)
+
+    def _initial_network(self, student: Checkpoint) -> Whisper | None:
+        """The network as the training begins, where states follow its own of whole clips."""
+        streaming = self.settings.streaming
+        if streaming is None or streaming.hidden == 0:
+            return None
+        initial = student.network().to(self.device).requires_grad_(False)
+        prepare_frontend(initial)
+        return initial
+
+    def _teacher_network(self, teacher: Checkpoint, student: Checkpoint) -> Whisper | None:
+        """The teacher's network, where states follow its own of 30 s."""
+        if self.settings.hidden == 0:
+            return None
+        wide, narrow = teacher.dims.state, student.dims.state
+        if wide != narrow:
+            raise UsageError(
+                f"distill.hidden: wanted a student whose states are as wide as the teacher's, {wide}, "
+                f"found {narrow}; leave it at 0."
+            )
+        return teacher.network().to(self.device).requires_grad_(False)
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """The terms by name, weighted: of "text", "ctc", "hidden" and "states" those that the settings ask for."""
+        settings, network = self.settings, self.network
+        pcm, lengths = batch.pcm.to(self.device), batch.lengths.to(self.device)
+        wanted = batch.wanted.to(self.device)
+        with precision(self.device, self.bfloat16):
+            states, at = self._encode(batch, pcm, lengths)
+            count = pcm.shape[1] // SAMPLES_PER_POSITION
+            audio = states if batch.chunking is None else without_look_ahead(states, batch.chunking)[:, :count]
+            mask = padding(torch.arange(count, device=self.device), lengths, SAMPLES_PER_POSITION)
+            writes = settings.soft + settings.hard > 0
+            logits = network.decoder(wanted.tokens, audio, mask)[0] if writes else None
+            symbols = None if network.ctc is None else network.ctc(audio)
+            with torch.no_grad():
+                before = self._initial_states(batch, pcm, lengths)
+                taught = self._teacher_states(pcm, audio.shape[1])
+        terms = {}
+        if logits is not None:
+            terms["text"] = distillation_loss(
+                logits.float(), wanted, settings.soft, settings.hard, settings.temperature
+            )
+        streaming = settings.streaming
+        if streaming is not None and streaming.ctc > 0 and symbols is not None:
+            terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), lengths, batch.spoken)
+        if before is not None and streaming is not None:
+            block_mask = padding(at, lengths, SAMPLES_PER_POSITION)
+            terms["hidden"] = streaming.hidden * distance(states, before[:, at.clamp(max=count - 1)], block_mask)
+        if taught is not None:
+            terms["states"] = settings.hidden * distance(audio, taught, mask)
+        return terms
+
+    def _encode(self, batch: Batch, pcm: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """States and their positions, see `Whisper.encode_chunks`; of whole clips (batch, n, state) and (n,)."""
+        if batch.chunking is not None:
+            return self.network.encode_chunks(pcm, lengths, batch.chunking, batch.start)
+        states, _ = self.network.encode(pcm, lengths)
+        return states, torch.arange(states.shape[1], device=self.device)
+
+    def _initial_states(self, batch: Batch, pcm: Tensor, lengths: Tensor) -> Tensor | None:
+        """(batch, n, state) of the initial network for whole clips; None where the batch does not follow them."""
+        streaming = self.settings.streaming
+        if self._initial is None or streaming is None or (batch.chunking is None and not streaming.regularize_whole):
+            return None
+        return self._initial.encode(pcm, lengths)[0]
+
+    def _teacher_states(self, pcm: Tensor, count: int) -> Tensor | None:
+        """The teacher's first `count` states of the clips in 30 s of silence; None where none follow them."""
+        if self._teacher is None:
+            return None
+        return self._teacher.encode(F.pad(pcm, (0, CONTEXT - pcm.shape[1])))[0][:, :count]
