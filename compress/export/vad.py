@@ -11,12 +11,13 @@ from compress.networks.silero import (
     STATE,
     SileroStep,
 )
-from device_asr.recognition.vad import CONTEXT, FRAME
+from device_asr.audio.format import STEP
+from device_asr.recognition.vad import CONTEXT
 
 
 def export_vad(step: SileroStep) -> bytes:
     """The program with the method `step`, fp32: 1.2 MB and about 0.1 ms a step."""
-    example = (torch.zeros(1, FRAME), torch.zeros(1, CONTEXT), torch.zeros(1, STATE), torch.zeros(1, STATE))
+    example = (torch.zeros(1, STEP), torch.zeros(1, CONTEXT), torch.zeros(1, STATE), torch.zeros(1, STATE))
     with torch.no_grad():
         return lower({"step": torch.export.export(step, example)})
 
@@ -28,4 +29,4 @@ def describe() -> dict:
         return [{"name": name, "shape": [1, width], "dtype": "float32"} for name, width in entries]
 
     state = [("context", CONTEXT), ("hidden", STATE), ("cell", STATE)]
-    return {"step": {"inputs": tensors([("pcm", FRAME), *state]), "outputs": tensors([("probability", 1), *state])}}
+    return {"step": {"inputs": tensors([("pcm", STEP), *state]), "outputs": tensors([("probability", 1), *state])}}

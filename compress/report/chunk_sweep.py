@@ -29,7 +29,7 @@ from compress.tables import figure
 from device_asr.bench.report import counts
 from device_asr.bench.run import ClipResult, Corpus, read_audio, recognize
 from device_asr.bench.suite import TestSet
-from device_asr.bench.timed import TimedRecognizer, timed_recognizer, with_partials
+from device_asr.bench.timed import StreamProgram, TimedRecognizer, timed_recognizer, with_partials
 from device_asr.bundle.bundle import Bundle
 from device_asr.config import Config
 from device_asr.config import load as load_config
@@ -198,7 +198,7 @@ class Chunks:
             path = Path(folder) / "stream.pte"
             path.write_bytes(program.data)
             session = open_session(path, {"stream": [i["name"] for i in method["inputs"]]}, threads=self.threads)
-            yield timed_recognizer(self.bundle, self.config(point), (method, session))
+            yield timed_recognizer(self.bundle, self.config(point), StreamProgram(method, session))
 
     def _measure(self, timed: TimedRecognizer, point: Point, test_set: TestSet, key: str) -> Row:
         corpus = Corpus(test_set.name)
@@ -224,7 +224,7 @@ class Chunks:
             (latency.word_emission.p50, latency.word_emission.p95),
             latency.first_partial.p50,
             latency.flicker,
-            timed.partials.seconds / corpus.audio,
+            timed.partial_seconds / corpus.audio,
             float(np.median(timed.chunks)) if timed.chunks else None,
         )
 

@@ -82,7 +82,7 @@ def feed(timed: TimedRecognizer, clips: Sequence[Clip], seconds: Seconds, every:
                 words += len(event.text.split()) if isinstance(event, Final) else 0
             fed += len(chunk)
             if fed / SAMPLE_RATE >= due:
-                yield Mark(due, timed.partials.seconds, timed.stream_seconds, process.memory_info().rss, words)
+                yield Mark(due, timed.partial_seconds, timed.stream_seconds, process.memory_info().rss, words)
                 due += every
         rest = audio[whole:]
     timed.recognizer.finish()

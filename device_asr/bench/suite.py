@@ -81,14 +81,14 @@ def read_test_sets(paths: Sequence[Path], limit: int | None) -> list[TestSet]:
 
 def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[str, Any]:
     """Everything on the audio clock, the peer and noise too; with custom words, all clips without them again."""
-    from device_asr.recognition.recognizer import StreamingRecognizer
+    from device_asr.recognition.assemble import assemble
 
     custom = configured_hotwords(config.decoding)
     teacher = teacher_texts(plan)
     with contextlib.ExitStack() as stack:
         peer = stack.enter_context(Peer(config.model.threads)) if plan.peer else None
         began = perf_counter()
-        recognizer = StreamingRecognizer.from_config(config)
+        recognizer = assemble(config)
         load = perf_counter() - began
         corpora = []
         for test_set in plan.test_sets:
@@ -184,9 +184,9 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
 
 def recognize_without(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
     """Every clip once more without custom words, so that one sees what they bought; after all that is timed."""
-    from device_asr.recognition.recognizer import StreamingRecognizer
+    from device_asr.recognition.assemble import assemble
 
-    recognizer = StreamingRecognizer.from_config(replace(config, decoding=replace(config.decoding, hotwords=None)))
+    recognizer = assemble(replace(config, decoding=replace(config.decoding, hotwords=None)))
     for test_set, corpus in zip(plan.test_sets, corpora, strict=True):
         for clip in progress.track(test_set.clips, description=f"{test_set.name}, without custom words"):
             corpus.plain.append(recognize(recognizer, read_audio(clip.audio), plan.tail))

@@ -68,12 +68,12 @@ def command(session: str, loaded: LoadedConfig) -> None:
     The same words as kept, [-words that were kept-] and {+words heard now+}; edits do not count.
     """
     from device_asr.commands.history import find
-    from device_asr.recognition.recognizer import StreamingRecognizer
+    from device_asr.recognition.assemble import assemble
 
     found = find(loaded, session)
     if found.recording is None:
         raise UsageError(f"Session {found.id} has no recording; `device-asr --record` keeps the audio.")
-    finals = replay(found, found.recording, StreamingRecognizer.from_config(loaded.config))
+    finals = replay(found, found.recording, assemble(loaded.config))
     after = [word for final in finals for word in final.text.split()]
     before = [word for line in found.lines for word in line.final.text.split()]
     text, changed = word_diff(before, after)

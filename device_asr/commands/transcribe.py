@@ -113,10 +113,10 @@ def _open(file: str, options: TranscribeOptions) -> FileSource | StdinSource:
 
 
 def _load(config: Config, timer: Timing) -> Recognizer:
-    from device_asr.recognition.recognizer import StreamingRecognizer
+    from device_asr.recognition.assemble import assemble
 
     timer.imported = timer.since_start()
-    recognizer = StreamingRecognizer.from_config(config)
+    recognizer = assemble(config)
     timer.loaded = timer.since_start() - timer.imported
     return recognizer
 

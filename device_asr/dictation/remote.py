@@ -26,14 +26,14 @@ CLOSE_TIMEOUT: Seconds = 5.0
 
 
 def load(config: Config) -> RemoteRecognizer:
-    """`StreamingRecognizer.from_config(config)` in a process of its own; BundleError as there."""
+    """`assemble(config)` in a process of its own; BundleError as there."""
     return RemoteRecognizer(functools.partial(_streaming_recognizer, config))
 
 
 def _streaming_recognizer(config: Config) -> Recognizer:
-    from device_asr.recognition.recognizer import StreamingRecognizer
+    from device_asr.recognition.assemble import assemble
 
-    return StreamingRecognizer.from_config(config)
+    return assemble(config)
 
 
 class RemoteRecognizer:

@@ -15,14 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from device_asr.bundle.symbols import BLANK, SYMBOLS, spell, spoken
-from device_asr.events import Word
+from device_asr.events import Seconds, Word
 from device_asr.hotwords.words import Hotword
 
 BONUS = 0.7  # nats a letter for a word of weight 1
 OVERLAP = 0.5  # share of a written word within a spotted one that makes it give way
 SHARED = 0.4  # share of the shorter of two spotted words that may lie in the other
 NEVER = -1e30
-SECONDS_PER_FRAME = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +169,18 @@ def lies_within(word: Word, start: float, end: float) -> bool:
     return min(end, word.end) - max(start, word.start) >= OVERLAP * max(word.end - word.start, 1e-3)
 
 
-def replacements(words: Sequence[Word], spotted: Sequence[Spotted], origin: float) -> list[Replacement]:
-    """Where spotted words take the place of written ones that lie within them; signs at the edges stay.
+def replacements(
+    words: Sequence[Word], spotted: Sequence[Spotted], origin: Seconds, frame: Seconds
+) -> list[Replacement]:
+    """Where spotted words replace the written ones that lie within them; punctuation at the edges stays.
 
     Args:
-        origin: seconds of the words' clock at frame 0.
+        origin: seconds of the words' clock at frame 0. frame: seconds from one frame to the next.
     """
     found: list[Replacement] = []
     taken = 0
     for one in spotted:
-        start, end = origin + one.start * SECONDS_PER_FRAME, origin + one.end * SECONDS_PER_FRAME
+        start, end = origin + one.start * frame, origin + one.end * frame
         within = [k for k, word in enumerate(words) if lies_within(word, start, end)]
         if not within or within[0] < taken:
             continue
@@ -196,9 +197,9 @@ def replacements(words: Sequence[Word], spotted: Sequence[Spotted], origin: floa
     return found
 
 
-def put_in(words: Sequence[Word], spotted: Sequence[Spotted], origin: float) -> tuple[Word, ...]:
+def put_in(words: Sequence[Word], spotted: Sequence[Spotted], origin: Seconds, frame: Seconds) -> tuple[Word, ...]:
     """The words with spotted ones in place; see `replacements`."""
     out = list(words)
-    for one in reversed(replacements(words, spotted, origin)):
+    for one in reversed(replacements(words, spotted, origin, frame)):
         out[one.first : one.last] = [one.word]
     return tuple(out)

@@ -7,11 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from device_asr.audio.format import STEP_MS
 from device_asr.config import EndpointConfig
+from device_asr.events import Seconds
 
-FRAME_MS = 32
+SPARE: Seconds = 1.0  # an utterance may be a little longer than the longest: frames are whole, and so are chunks
 CUT_SEARCH_S = 6.0  # a cut is sought in the last seconds of an utterance that grew too long
 CUT_SMOOTH = 5  # frames (160 ms): a dip must last to be a pause between words
+
+
+def longest_utterance(config: EndpointConfig) -> Seconds:
+    """Seconds of audio that an utterance has at most, pre-roll included."""
+    return config.longest_utterance_s + config.preroll_ms / 1000 + SPARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +46,12 @@ class Endpointer:
 
     def __init__(self, config: EndpointConfig) -> None:
         self._config = config
-        self._hangover = max(1, round(config.hangover_ms / FRAME_MS))
-        self._preroll = -(-config.preroll_ms // FRAME_MS)
-        self._min_speech = max(1, -(-config.min_speech_ms // FRAME_MS))
-        self._longest = int(config.longest_utterance_s * 1000 / FRAME_MS)
+        self._hangover = max(1, round(config.hangover_ms / STEP_MS))
+        self._preroll = -(-config.preroll_ms // STEP_MS)
+        self._min_speech = max(1, -(-config.min_speech_ms // STEP_MS))
+        self._longest = int(config.longest_utterance_s * 1000 / STEP_MS)
         self.frame = 0
-        self._history: deque[float] = deque(maxlen=int(CUT_SEARCH_S * 1000 / FRAME_MS))
+        self._history: deque[float] = deque(maxlen=int(CUT_SEARCH_S * 1000 / STEP_MS))
         self._floor = 0  # pre-roll does not reach into the previous utterance
         self._clear()
 

@@ -2,73 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
 
-from device_asr.audio.format import SAMPLE_RATE
-from device_asr.bundle.bundle import load
+from device_asr.audio.format import SAMPLE_RATE, STEP, STEP_S
 from device_asr.config import Config
 from device_asr.decoding.alignment import align_words
 from device_asr.decoding.decoder import Decoder
-from device_asr.events import AudioGap, Event, Final, Partial, SpeechEnded, SpeechStarted
-from device_asr.hotwords.biasing import Biasing, biasing
-from device_asr.recognition.align_att import Partials, Reencoding, longest, policy
-from device_asr.recognition.endpoint import Closed, Endpointer, Opened
-from device_asr.recognition.vad import FRAME, VoiceActivityDetector
-from device_asr.recognition.window import _Window
-
-FRAME_S = FRAME / SAMPLE_RATE
+from device_asr.decoding.hypothesis import Hypothesis
+from device_asr.events import AudioGap, Event, Final, Partial, Seconds, SpeechEnded, SpeechStarted, Word
+from device_asr.hotwords.biasing import Biasing
+from device_asr.recognition.endpoint import Closed, Endpointer, Opened, longest_utterance
+from device_asr.recognition.protocol import PartialPolicy, Shown, UtteranceEncoder
+from device_asr.recognition.vad import VoiceActivityDetector
+from device_asr.recognition.window import Window
 
 
 class StreamingRecognizer:
-    """Voice activity, endpointing, partials while an utterance goes on, a final at its end."""
+    """Voice activity, endpointing, partials while an utterance goes on, a final at its end.
+
+    `device_asr.recognition.assemble` builds it from the settings.
+
+    partial_compute: seconds spent on partials so far: encoding while an utterance goes on, and the policy's decisions
+        and updates. What finals cost is not in it.
+
+    Args:
+        encoder: encodes each utterance while it goes on.
+        policy: decides when a partial is shown, and which.
+        custom: custom words; None: there are none.
+    """
 
     def __init__(
         self,
         detector: VoiceActivityDetector,
         decoder: Decoder,
+        encoder: UtteranceEncoder,
+        policy: PartialPolicy,
         config: Config,
-        partials: Partials | None = None,
         custom: Biasing | None = None,
     ) -> None:
-        self._custom = custom
-        self._partials = partials or Reencoding(decoder, config.partial)
         self._detector, self._decoder, self._config = detector, decoder, config
+        self._encoder, self._policy, self._custom = encoder, policy, custom
         self._endpointer = Endpointer(config.endpoint)
-        self.partial_interval: float | None = config.partial.interval_ms / 1000 if config.partial.enabled else None
+        self.partial_interval: Seconds | None = config.partial.interval_ms / 1000 if config.partial.enabled else None
         self.speech_probability = 0.0
+        self.partial_compute: Seconds = 0.0
         self._utterance = -1
         self._pending = np.zeros(0, np.float32)
         self._fed = 0  # samples
         self._offset = 0  # samples fed that finish() rounded up to whole frames
-        self._window = _Window(int(longest(config) / FRAME_S) + 2)
-        self._onset = self._start = 0
+        self._window = Window(int(longest_utterance(config.endpoint) / STEP_S) + 2)
+        self._onset = self._start = 0  # frames
         self._shown = ("", "")
         self._updated = 0.0  # when the last partial was sought
 
-    @classmethod
-    def from_config(cls, config: Config) -> StreamingRecognizer:
-        """Loads the bundle named in `config.model`.
-
-        Raises:
-            BundleError: missing, damaged, incomplete, or of a newer format.
-            UsageError: the settings ask for what the model has not.
-        """
-        bundle = load(config.model.name, verify=not config.model.fast)
-        threads = config.model.threads
-        detector = VoiceActivityDetector(bundle.session("vad", threads))
-        session = bundle.session("speech", threads)
-        decoder = Decoder(bundle, session, config.decoding)
-        partials = policy(bundle, session, decoder, config)
-        return cls(detector, decoder, config, partials, biasing(bundle, session, partials, config))
-
     @property
-    def time(self) -> float:
+    def time(self) -> Seconds:
         """Seconds of audio fed so far."""
         return self._fed / SAMPLE_RATE
 
-    def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
+    def feed(self, pcm: np.ndarray, *, backlog: Seconds = 0.0) -> list[Event]:
         """See `Recognizer.feed`.
 
         Raises:
@@ -77,14 +73,14 @@ class StreamingRecognizer:
         samples = _as_float(pcm)
         self._fed += len(samples)
         data = np.concatenate([self._pending, samples]) if len(self._pending) else samples
-        whole = len(data) // FRAME * FRAME
+        whole = len(data) // STEP * STEP
         events: list[Event] = []
-        for at in range(0, whole, FRAME):
-            events += self._frame(data[at : at + FRAME], backlog)
+        for at in range(0, whole, STEP):
+            events += self._frame(data[at : at + STEP], backlog)
         self._pending = data[whole:].copy()
         return events
 
-    def gap(self, lost: float, reason: str = "overflow") -> list[Event]:
+    def gap(self, lost: Seconds, reason: str = "overflow") -> list[Event]:
         """See `Recognizer.gap`."""
         return [AudioGap(round(self.time, 3), lost, reason)]
 
@@ -93,8 +89,8 @@ class StreamingRecognizer:
         events: list[Event] = []
         if len(self._pending):
             rest = len(self._pending)
-            events += self._frame(np.pad(self._pending, (0, FRAME - rest)), 0.0)
-            self._offset += FRAME - rest
+            events += self._frame(np.pad(self._pending, (0, STEP - rest)), 0.0)
+            self._offset += STEP - rest
             self._pending = np.zeros(0, np.float32)
         if self._endpointer.open:
             end = self._endpointer.frame
@@ -103,11 +99,19 @@ class StreamingRecognizer:
         self._detector.reset()
         return events
 
-    def _seconds(self, frame: int) -> float:
+    def _seconds(self, frame: int) -> Seconds:
         """Audio clock of a frame's start."""
-        return round(min((frame * FRAME - self._offset) / SAMPLE_RATE, self.time), 3)
+        return round(min((frame * STEP - self._offset) / SAMPLE_RATE, self.time), 3)
 
-    def _frame(self, frame: np.ndarray, backlog: float) -> list[Event]:
+    @contextmanager
+    def _partial_time(self) -> Iterator[None]:
+        """Adds the time spent within to `partial_compute`."""
+        began = perf_counter()
+        yield
+        self.partial_compute += perf_counter() - began
+
+    def _frame(self, frame: np.ndarray, backlog: Seconds) -> list[Event]:
+        """Takes one frame: voice activity first, then the utterance opens, closes, or goes on."""
         self.speech_probability = probability = self._detector(frame)
         number = self._endpointer.frame
         self._window.push(frame, probability >= self._config.endpoint.off)
@@ -122,85 +126,117 @@ class StreamingRecognizer:
         if not self._endpointer.open:
             return []
         began = perf_counter()
-        self._partials.hear(frame)  # without a gap, also while nothing is shown: evidence and finals come from it
-        if (heard := self._partials.last_heard()) is not None:
-            self._endpointer.spoke(self._start + int(heard / FRAME_S))
-        return self._maybe_partial(number + 1, backlog, began)
+        self._encode(frame)
+        return self._partial(number + 1, backlog, began)
 
     def _open(self, onset: int, start: int) -> list[Event]:
+        """An utterance begins at the frame `start`, its speech at the frame `onset`."""
         self._utterance += 1
         self._onset, self._start = onset, start
         self._shown = ("", "")
         if self._custom:
             self._custom.begin()
-        self._partials.begin(self._window.audio(start, self._endpointer.frame))
+        with self._partial_time():
+            self._encoder.begin(self._window.audio(start, self._endpointer.frame))
+            self._policy.begin()
         self._updated = self._seconds(onset)
         return [SpeechStarted(self._utterance, self._seconds(onset))]
 
-    def _maybe_partial(self, end: int, backlog: float, began: float) -> list[Event]:
+    def _encode(self, frame: np.ndarray) -> None:
+        """The utterance goes on; every frame is encoded, also while no partials are shown: finals need them all.
+
+        Evidence of speech in the encoded audio keeps the utterance open.
+        """
+        with self._partial_time():
+            self._encoder.feed(frame)
+        voice = self._encoder.last_voice()
+        if voice is not None:
+            self._endpointer.spoke(self._start + int(voice / STEP_S))
+
+    def _partial(self, end: int, backlog: Seconds, began: float) -> list[Event]:
+        """A partial of the utterance up to the frame `end`, if one is due, in time, and other than the last."""
         now = self._seconds(end)
-        since = round(now - self._updated, 3)
-        if self.partial_interval is None or not self._partials.due(since, self.partial_interval):
+        if not self._due(now):
             return []
         self._updated = now
         if backlog * 1000 > self._config.partial.late_ms:
             return []  # late: skipped, the next one covers this audio too
-        update = self._partials.update(lambda: self._window.audio(self._start, end), self._endpointer.pause * FRAME_S)
+        update = self._update(end)
         if update is None:
             return []
-        if self._custom:
-            shown = self._custom.shown(update, self._window.activity(self._start, end), FRAME_S)
-        else:
-            decode = self._decoder.vocabulary.decode
-            shown = decode(update.hypothesis.tokens).strip(), decode(update.committed).strip()
+        shown = self._text(update, end)
         if shown == self._shown:
             return []
         self._shown = shown
         return [Partial(self._utterance, *shown, self._seconds(self._onset), now, now, perf_counter() - began)]
 
+    def _due(self, now: Seconds) -> bool:
+        if self.partial_interval is None:
+            return False
+        with self._partial_time():
+            return self._policy.due(round(now - self._updated, 3), self.partial_interval)
+
+    def _update(self, end: int) -> Shown | None:
+        with self._partial_time():
+            return self._policy.update(
+                lambda: self._window.audio(self._start, end),
+                self._endpointer.pause * STEP_S,
+            )
+
+    def _text(self, update: Shown, end: int) -> tuple[str, str]:
+        """The text of a partial, and its committed beginning."""
+        if self._custom:
+            activity = self._window.activity(self._start, end)
+            return self._custom.shown(update.hypothesis, update.committed, activity)
+        decode = self._decoder.vocabulary.decode
+        return decode(update.hypothesis.tokens).strip(), decode(update.committed).strip()
+
     def _final(self, closed: Closed) -> list[Event]:
+        """Ends the utterance: its Final, unless it holds no words, and SpeechEnded."""
         began = perf_counter()
         time = self._seconds(self._endpointer.frame)
         ended = SpeechEnded(self._utterance, self._seconds(closed.speech_end))
-        self._partials.end()
-        if self._partials.heard_nothing():
+        self._encoder.end()
+        if self._encoder.no_voice():
             return [ended]
         audio = self._window.audio(self._start, closed.end)
+        hypothesis = self._decode(audio)
+        if not self._decoder.is_speech(hypothesis):
+            return [ended]
+        text, words = self._written(hypothesis, audio, closed.end)
+        final = Final(
+            self._utterance,
+            text,
+            self._seconds(self._onset),
+            self._seconds(closed.speech_end),
+            time,
+            words,
+            round(float(np.exp(hypothesis.mean_logprob)), 4),
+            perf_counter() - began,
+        )
+        return [final, ended]
+
+    def _decode(self, audio: np.ndarray) -> Hypothesis:
+        """The finished utterance's text: of the stream or encoded with full context, near its partials or by a beam."""
         final = self._config.final
-        encoded = self._partials.frames(len(audio)) if final.mode == "stream" else None
-        bias = final.partial_bias_nats if self._partials.favored else 0.0
+        encoded = self._encoder.encoded(len(audio)) if final.mode == "stream" else None
+        bias = final.partial_bias_nats if self._policy.biased else 0.0
         # with partials a beam wins 3 words of 1050 and changes 4 % of those that were shown
         beam = 1 if self._config.partial.enabled else final.beam
         _, hypothesis = self._decoder.decode_final(
-            audio, encoded or self._decoder.encode(audio), self._partials.draft, bias, beam
+            audio, encoded or self._decoder.encode(audio), self._policy.draft, bias, beam
         )
-        if not self._decoder.is_speech(hypothesis):
-            return [ended]
-        words = align_words(
-            hypothesis,
-            self._decoder.vocabulary,
-            self._decoder.position_s,
-            self._seconds(self._start),
-            self._window.activity(self._start, closed.end),
-        )
-        confidence = round(float(np.exp(hypothesis.mean_logprob)), 4)
-        text = self._decoder.vocabulary.decode(hypothesis.tokens).strip()
-        if self._custom:
-            words = self._custom.final(words, audio, self._seconds(self._start))
-            text = " ".join(word.text for word in words)
-        return [
-            Final(
-                self._utterance,
-                text,
-                self._seconds(self._onset),
-                self._seconds(closed.speech_end),
-                time,
-                words,
-                confidence,
-                perf_counter() - began,
-            ),
-            ended,
-        ]
+        return hypothesis
+
+    def _written(self, hypothesis: Hypothesis, audio: np.ndarray, end: int) -> tuple[str, tuple[Word, ...]]:
+        """The final's text and its words with their times, custom words in place."""
+        start, vocabulary = self._seconds(self._start), self._decoder.vocabulary
+        activity = self._window.activity(self._start, end)
+        words = align_words(hypothesis, vocabulary, self._decoder.position_s, start, activity)
+        if not self._custom:
+            return vocabulary.decode(hypothesis.tokens).strip(), words
+        words = self._custom.final(words, audio, start)
+        return " ".join(word.text for word in words), words
 
 
 def _as_float(pcm: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import numpy as np
 
 from device_asr.runtime.session import Session
 
-FRAME = 512  # samples: 32 ms
 CONTEXT = 64  # samples of the previous frame that the network also sees
 
 

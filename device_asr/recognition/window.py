@@ -1,21 +1,22 @@
-"""The last frames of audio, and whether speech was in them."""
+"""The last frames of audio, and whether the voice activity detector found speech in them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from device_asr.recognition.vad import FRAME
+from device_asr.audio.format import STEP
 
 
-class _Window:
-    """The last frames of audio and whether speech was heard in them; frames are counted from 0."""
+class Window:
+    """A ring of the last frames of 32 ms, each with its voice activity; frames are counted from 0."""
 
     def __init__(self, frames: int) -> None:
-        self._audio = np.zeros((frames, FRAME), np.float32)
+        self._audio = np.zeros((frames, STEP), np.float32)
         self._active = np.zeros(frames, bool)
         self._next = 0
 
     def push(self, frame: np.ndarray, active: bool) -> None:
+        """Appends a frame, (512,) float32, and whether it is speech; the oldest one is dropped."""
         slot = self._next % len(self._audio)
         self._audio[slot], self._active[slot] = frame, active
         self._next += 1
@@ -24,9 +25,9 @@ class _Window:
         return np.arange(max(start, self._next - len(self._audio)), min(end, self._next)) % len(self._audio)
 
     def audio(self, start: int, end: int) -> np.ndarray:
-        """(n,) float32 of frames start..end."""
+        """(n,) float32: the frames from `start` up to `end`, those excluded that are no longer kept."""
         return self._audio[self._slots(start, end)].reshape(-1)
 
     def activity(self, start: int, end: int) -> list[bool]:
-        """One value a frame."""
+        """For each of these frames whether it is speech."""
         return self._active[self._slots(start, end)].tolist()

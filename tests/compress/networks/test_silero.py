@@ -7,7 +7,8 @@ import pytest
 import silero_vad
 import soundfile
 
-from device_asr.recognition.vad import FRAME, VoiceActivityDetector
+from device_asr.audio.format import STEP
+from device_asr.recognition.vad import VoiceActivityDetector
 from device_asr.runtime.session import Session, open_session
 from tests.support.paths import ASSETS
 
@@ -30,7 +31,7 @@ def test_equals_the_original_on_speech(program: Session, name: str) -> None:
     original = silero_vad.load_silero_vad(onnx=False)
     original.reset_states()
     ours = VoiceActivityDetector(program)
-    frames = [pcm[k : k + FRAME] for k in range(0, len(pcm) - FRAME, FRAME)]
+    frames = [pcm[k : k + STEP] for k in range(0, len(pcm) - STEP, STEP)]
     wanted = [original(torch.from_numpy(frame), 16000).item() for frame in frames]
     found = [ours(frame) for frame in frames]
     assert max(wanted) > 0.9 > 0.1 > min(wanted)
@@ -40,7 +41,7 @@ def test_equals_the_original_on_speech(program: Session, name: str) -> None:
 def test_reset_forgets_the_past(program: Session) -> None:
     pcm, _ = soundfile.read(ASSETS / "timer.flac", dtype="float32")
     detector = VoiceActivityDetector(program)
-    frames = pcm[: len(pcm) // FRAME * FRAME].reshape(-1, FRAME)
+    frames = pcm[: len(pcm) // STEP * STEP].reshape(-1, STEP)
     first = [detector(frame) for frame in frames]
     detector.reset()
     assert [detector(frame) for frame in frames] == first

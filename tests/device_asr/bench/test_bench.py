@@ -37,7 +37,8 @@ from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from device_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted, Word
 from device_asr.hotwords.words import Hotword
 from device_asr.metrics.clips import Clip, ManifestError
-from device_asr.recognition.recognizer import StreamingRecognizer
+from device_asr.recognition import assemble as assembly
+from device_asr.recognition.assemble import assemble
 from tests.support.paths import ASSETS
 from tests.support.utterance_counter import UtteranceCounter, silence, speech
 from tests.support.virtual_microphone import VirtualMicrophone, missing
@@ -107,7 +108,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """`device-asr bench`, its recognizer scripted."""
 
     def run(recognizer: Any, *arguments: object) -> Result:
-        monkeypatch.setattr(StreamingRecognizer, "from_config", lambda config: recognizer)
+        monkeypatch.setattr(assembly, "assemble", lambda config: recognizer)
         return CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
 
     return run
@@ -211,11 +212,11 @@ def test_custom_words_are_measured_with_and_without_the_list(tmp_path: Path, mon
     plain = utterance(("Prea", 1.1), ("said.", 1.5), at=2.2)
     custom = utterance(("Pria", 1.1), ("Zurich.", 1.5), at=2.2)
 
-    def from_config(config: Config) -> Scripted:
+    def scripted(config: Config) -> Scripted:
         # the first clip is heard twice where it is measured: warm-up
         return Scripted(custom, custom, []) if config.decoding.hotwords else Scripted(plain, [])
 
-    monkeypatch.setattr(StreamingRecognizer, "from_config", from_config)
+    monkeypatch.setattr(assembly, "assemble", scripted)
     (tmp_path / "words.txt").write_text("Pria\nZurich\n")
     arguments = [str(corpus(tmp_path, "pria said", "pria", seconds=18.0)), "--hotwords", str(tmp_path / "words.txt")]
     found = json.loads(CliRunner().invoke(command, [*arguments, "--json"], catch_exceptions=False).stdout)
@@ -314,7 +315,7 @@ def test_words_made_of_noise_are_counted_in_finals_and_while_they_are_shown() ->
 
 @needs_model
 def test_the_shipped_model_makes_no_word_of_noise() -> None:
-    recognizer = StreamingRecognizer.from_config(Config())
+    recognizer = assemble(Config())
     assert [recognize_noise(recognizer, kind, 10).words for kind in KINDS] == [0] * len(KINDS)
 
 
@@ -571,7 +572,7 @@ def test_finals_alone_make_no_partials(
         seen.append(config)
         return Scripted([], [])
 
-    monkeypatch.setattr(StreamingRecognizer, "from_config", make)
+    monkeypatch.setattr(assembly, "assemble", make)
     CliRunner().invoke(
         command,
         [str(corpus(tmp_path, "a")), "--no-partials", "--guards", "off", "--threads", "1"],

@@ -12,13 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from device_asr import config
-from device_asr.bench.timed import TimedPartials
 from device_asr.bundle.bundle import load
 from device_asr.config import DecodingConfig
 from device_asr.decoding.beam import CUT_SHORT_S, beam_search
 from device_asr.decoding.decoder import Decoder
 from device_asr.decoding.hypothesis import Encoded, Hypothesis
-from device_asr.recognition.recognizer import StreamingRecognizer
+from device_asr.recognition.assemble import assemble
 from device_asr.recognition.vad import VoiceActivityDetector
 from tests.support.token_chain import chained
 
@@ -111,7 +110,7 @@ def test_texts_do_not_disturb_one_another(bundle: Path, seed: int, width: int) -
 def test_a_final_stays_near_what_the_stream_has_shown(
     bundle: Path, flags: dict[str, Any], bias: float, beam: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A beam is for finals alone; words that were heard without their end are not favored, timed or not."""
+    """A beam is for finals alone; words that were heard without their end have no bias."""
     asked: list[tuple[float, int]] = []
     decode_final = Decoder.decode_final
 
@@ -123,11 +122,8 @@ def test_a_final_stays_near_what_the_stream_has_shown(
 
     monkeypatch.setattr(Decoder, "decode_final", noted)
     monkeypatch.setattr(VoiceActivityDetector, "__call__", lambda self, frame: 0.9)
-    recognizer = StreamingRecognizer.from_config(
-        config.load(environ={}, flags={"model.name": str(bundle), **flags}).config
-    )
-    recognizer._partials = TimedPartials(recognizer._partials)
-    recognizer._partials.heard_nothing = lambda: False  # type: ignore[method-assign]
+    recognizer = assemble(config.load(environ={}, flags={"model.name": str(bundle), **flags}).config)
+    recognizer._encoder.no_voice = lambda: False  # type: ignore[method-assign]
     recognizer.feed(np.random.default_rng(0).normal(0, 0.1, 16_000).astype(np.float32))
     recognizer.finish()
     assert asked == [(bias, beam)]

@@ -15,13 +15,13 @@ from device_asr.events import Word
 from device_asr.hotwords.biasing import Biasing
 from device_asr.hotwords.spotter import Spotter
 from device_asr.hotwords.words import Hotword
-from device_asr.recognition.align_att import Shown
+from device_asr.recognition.protocol import Shown
 from device_asr.recognition.stream_encoder import StreamEncoder
 
 POSITION = 320
 CHUNK = 4  # positions
 LETTER = 4  # positions from one letter to the next: 80 ms
-ACTIVE = [True] * 1000, 0.032  # the detector hears speech throughout
+ACTIVE = [True] * 1000  # the detector hears speech throughout
 
 
 class Scripted:
@@ -107,18 +107,23 @@ def biasing(speech: Speech, *words: Hotword, shared: bool = True) -> tuple[Biasi
     return Biasing(Spotter(words), encoder, speech.vocabulary, shared=shared), encoder
 
 
+def shown(custom: Biasing, update: Shown) -> tuple[str, str]:
+    """Text and committed text of a partial, the detector hearing speech throughout."""
+    return custom.shown(update.hypothesis, update.committed, ACTIVE)
+
+
 def partials(
     speech: Speech, *words: Hotword, cuts: list[int] | None = None, guard: int = 2, drifts: tuple[int, ...] = (0,)
 ) -> list[tuple[str, str]]:
     """Text and committed text after every chunk, or where the cuts are."""
     custom, encoder = biasing(speech, *words)
-    shown = []
+    texts: list[tuple[str, str]] = []
     for at in cuts or range(CHUNK, speech.length + 1, CHUNK):
         encoder.feed(np.zeros(max(0, at * POSITION - encoder.samples), np.float32))
         if encoder.positions:
-            update = speech.written(encoder.positions, guard, drifts[len(shown) % len(drifts)])
-            shown.append(custom.shown(update, *ACTIVE))
-    return shown
+            update = speech.written(encoder.positions, guard, drifts[len(texts) % len(drifts)])
+            texts.append(shown(custom, update))
+    return texts
 
 
 PRIYA, NEW_YORK_CITY = Hotword("Priya"), Hotword("New York City")
@@ -153,8 +158,8 @@ def test_a_word_that_was_committed_is_not_put_in_again_where_attention_drifts() 
     speech = Speech("Dear Prea, I thank you", "dear priya i thank you")
     custom, encoder = biasing(speech, PRIYA)
     encoder.feed(np.zeros(60 * POSITION, np.float32))
-    assert custom.shown(speech.written(60, 16), *ACTIVE) == ("Dear Priya, I thank", "Dear Priya,")
-    text, _ = custom.shown(speech.written(60, 16, drift=-8), *ACTIVE)  # `I` seems to be at the end of `Priya`
+    assert shown(custom, speech.written(60, 16)) == ("Dear Priya, I thank", "Dear Priya,")
+    text, _ = shown(custom, speech.written(60, 16, drift=-8))  # `I` seems to be at the end of `Priya`
     assert text == "Dear Priya, I thank"
 
 
@@ -195,7 +200,7 @@ def test_the_final_has_them_with_the_confidence_of_what_they_replace() -> None:
     custom, encoder = biasing(LETTER_TO_PRIYA, PRIYA)
     audio = LETTER_TO_PRIYA.audio()
     encoder.feed(audio)
-    encoder.flush()
+    encoder.end()
     words = custom.final(LETTER_TO_PRIYA.final(7.0), audio, 7.0)
     assert [word.text for word in words] == ["Dear", "Priya,", "thank", "you", "for", "all"]
     assert words[1].confidence == 0.5 and words[1].start == 7 + LETTER_TO_PRIYA.spans[1][0] * 0.02

@@ -15,6 +15,8 @@ from device_asr.events import Word
 from device_asr.hotwords.spotter import Spotter, put_in
 from device_asr.hotwords.words import Hotword, read_hotwords
 
+POSITION = 0.02  # seconds
+
 
 def heard(text: str, doubts: dict[int, tuple[str, float]] | None = None) -> np.ndarray:
     """Scores of a head that hears `text`, a blank after every letter; doubts: letter index -> (also, its score)."""
@@ -108,12 +110,12 @@ def test_a_word_is_in_progress_from_the_space_before_it_until_it_cannot_be_any_m
 def test_written_words_give_way_and_signs_stay() -> None:
     words = (Word("Dear", 10.0, 10.16, 0.9), Word("Prea,", 10.2, 10.4, 0.4), Word("thank", 10.44, 10.64, 0.9))
     spotted = Spotter([Hotword("Priya")]).find(heard("dear priya thank"))
-    assert [word.text for word in put_in(words, spotted, 10.0)] == ["Dear", "Priya,", "thank"]
+    assert [word.text for word in put_in(words, spotted, 10.0, POSITION)] == ["Dear", "Priya,", "thank"]
 
 
 def test_what_is_written_right_already_stays() -> None:
     words = (Word("it's", 0.0, 0.1, 0.9), Word("Pria.", 0.1, 0.3, 0.9))
-    assert put_in(words, Spotter([Hotword("PRIA")]).find(heard("its pria")), 0.0) == words
+    assert put_in(words, Spotter([Hotword("PRIA")]).find(heard("its pria")), 0.0, POSITION) == words
 
 
 def test_a_file_of_words(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.config import PartialConfig
 from device_asr.decoding.ctc import CtcSymbol
 from device_asr.decoding.hypothesis import Hypothesis
-from device_asr.recognition.align_att import WINDOW, Streaming, heard_tokens, heard_until
+from device_asr.recognition.align_att import LONGEST_DECODED, AlignAtt, attended_tokens, attended_until
 
 PIECES = (b" the", b" lett", b"er", b".", b" ar", b"rived", b"!")
 VOCABULARY = Vocabulary(PIECES, {"end": 7, "start": 8, "no_speech": 9, "no_timestamps": 10})
@@ -41,14 +41,14 @@ def attended(tokens: tuple[int, ...], at: tuple[int, ...], positions: int = 50, 
 )
 def test_whole_words_are_shown_and_the_sign_behind_the_last_waits(before: int, text: str) -> None:
     said = attended((0, 1, 2, 3, 4, 5, 6), (10, 20, 30, 35, 40, 45, 48))
-    count = heard_tokens(said, VOCABULARY, heard_until(said), before)
+    count = attended_tokens(said, VOCABULARY, attended_until(said), before)
     assert VOCABULARY.decode(said.tokens[:count]).strip() == text
 
 
 def test_a_token_is_heard_where_most_of_its_attention_is_over() -> None:
     said = attended((0,), (30,), wide=10)  # positions 21 to 30
-    until = heard_until(said)
-    assert until == 27 and [heard_tokens(said, VOCABULARY, until, at) for at in (26, 27, 28, 29)] == [0, 0, 1, 1]
+    until = attended_until(said)
+    assert until == 27 and [attended_tokens(said, VOCABULARY, until, at) for at in (26, 27, 28, 29)] == [0, 0, 1, 1]
 
 
 def test_the_first_tokens_keep_the_row_behind_them() -> None:
@@ -56,20 +56,19 @@ def test_the_first_tokens_keep_the_row_behind_them() -> None:
     first = said.first(1)
     assert first.tokens == (0,) and len(first.logprobs) == 1
     assert np.array_equal(first.alignment, said.alignment[:, :2])
-    assert heard_tokens(said.first(0), VOCABULARY, heard_until(said.first(0)), 50) == 0
+    assert attended_tokens(said.first(0), VOCABULARY, attended_until(said.first(0)), 50) == 0
 
 
 def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
     said = Hypothesis((0, 1, 2), (-0.1,) * 3, 0.0, np.zeros((0, 4, 50), np.float32), False)
     encoder = SimpleNamespace(
-        reset=lambda: None,
-        feed=lambda audio: 0,
+        samples_per_position=320,
         last_symbol=None,
         settled=50,
         encoded=lambda first: SimpleNamespace(positions=50),
     )
     decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given, **more: said, is_speech=lambda found: True)
-    shown = Streaming(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32), 0.0)
+    shown = AlignAtt(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32), 0.0)
     assert shown.hypothesis.tokens == (0, 1, 2) and shown.committed == ()
 
 
@@ -86,14 +85,8 @@ class Speech:
         )
         self.positions = self.settled = 0
         self.last_symbol: CtcSymbol | None = None
-        self.frames = 16
+        self.chunk_positions, self.samples_per_position = 16, 320
         self.asked: list[tuple[int, int]] = []  # the first position and how many
-
-    def reset(self) -> None:
-        pass
-
-    def feed(self, audio: np.ndarray) -> int:
-        return 0
 
     def encoded(self, first: int = 0) -> SimpleNamespace:
         self.asked.append((first, self.positions - first))
@@ -122,7 +115,7 @@ class Speech:
 
 def test_what_is_decoded_does_not_grow_with_the_utterance() -> None:
     speech = Speech()
-    partials = Streaming(speech, speech, PartialConfig())
+    partials = AlignAtt(speech, speech, PartialConfig())
     for speech.positions in range(16, 3000, 16):  # a minute
         speech.settled = max(0, speech.positions - 32)
         shown = partials.update(lambda: np.zeros(0, np.float32), 0.0)
@@ -130,11 +123,11 @@ def test_what_is_decoded_does_not_grow_with_the_utterance() -> None:
             said = max(1, (speech.positions - PartialConfig().holdback_ms // 20) // 20)
             assert shown.hypothesis.tokens == tuple(range(said)), "nothing that was shown is lost"
             assert shown.committed == shown.hypothesis.tokens[: len(shown.committed)]
-            until = heard_until(shown.hypothesis).tolist()
+            until = attended_until(shown.hypothesis).tolist()
             assert all(at in (0, 20 * i + 18) for i, at in enumerate(until)) and until[-3:].count(0) == 0
-    assert max(count for _, count in speech.asked) <= WINDOW + 16
+    assert max(count for _, count in speech.asked) <= LONGEST_DECODED + 16
     assert partials.draft == tuple(range(said + 1)), "the first word that is held back is the last that is sought"
-    partials.begin(np.zeros(0, np.float32))
+    partials.begin()
     speech.positions = 64
     partials.update(lambda: np.zeros(0, np.float32), 0.0)
     assert speech.asked[-1] == (0, 64), "a new utterance is decoded from its beginning"
@@ -143,7 +136,7 @@ def test_what_is_decoded_does_not_grow_with_the_utterance() -> None:
 def test_in_a_pause_the_last_word_is_shown() -> None:
     """Its audio is over: what is held back is what may still go on."""
     speech = Speech()
-    partials = Streaming(speech, speech, PartialConfig())
+    partials = AlignAtt(speech, speech, PartialConfig())
     speech.positions, speech.settled = 64, 32
     shown = [partials.update(lambda: np.zeros(0, np.float32), pause) for pause in (0.0, 0.2, 0.4)]
     assert [one and len(one.hypothesis.tokens) for one in shown] == [2, 2, 3]
@@ -159,7 +152,7 @@ class Ending(Speech):
 
 def test_where_the_decoder_ends_too_soon_it_goes_on_behind_the_last_word() -> None:
     speech = Ending()
-    partials = Streaming(speech, speech, PartialConfig())
+    partials = AlignAtt(speech, speech, PartialConfig())
     shown = []
     for speech.positions in range(16, 320, 16):
         speech.settled = max(0, speech.positions - 32)

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from device_asr.audio.format import STEP_MS
 from device_asr.config import EndpointConfig
-from device_asr.recognition.endpoint import FRAME_MS, Closed, Endpointer, Opened
+from device_asr.recognition.endpoint import Closed, Endpointer, Opened
 
 CONFIG = EndpointConfig()
 
@@ -22,7 +23,7 @@ def run(probabilities: list[float], config: EndpointConfig = CONFIG, levels: lis
 def test_a_utterance_opens_with_preroll_and_closes_after_the_hangover() -> None:
     changes = run([0.0] * 50 + [0.9] * 30 + [0.0] * 50)
     assert changes == [Opened(50, 50 - 10), Closed(50 + 30 + 19, 80)]
-    assert CONFIG.hangover_ms <= 19 * FRAME_MS
+    assert CONFIG.hangover_ms <= 19 * STEP_MS
 
 
 def test_a_click_is_not_speech() -> None:
@@ -58,7 +59,7 @@ def test_preroll_does_not_reach_into_the_utterance_before() -> None:
 
 def test_a_long_utterance_is_cut_at_its_quietest_point() -> None:
     config = EndpointConfig(longest_utterance_s=5.0)
-    frames = int(5.0 * 1000 / FRAME_MS)
+    frames = int(5.0 * 1000 / STEP_MS)
     probabilities = [0.9] * (2 * frames)
     quiet = frames - 40
     for k in range(quiet - 4, quiet + 5):
@@ -79,6 +80,6 @@ def test_utterances_are_in_order_without_overlap_and_cuts_lose_no_frame(seed: in
             assert start is None and change.start >= end
             start = change.start
         else:
-            assert start is not None and start < change.end <= start + int(5000 / FRAME_MS) + 20
+            assert start is not None and start < change.end <= start + int(5000 / STEP_MS) + 20
             end = change.end
             start = end if change.forced else None

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device_asr.bundle.vocabulary import Vocabulary
-from device_asr.recognition.agreement import Agreement
+from device_asr.recognition.local_agreement import Agreement
 
 PIECES = (b" a", b"b", b" c", b"d", b" e", b"f")
 VOCABULARY = Vocabulary(PIECES, {"end": 6, "start": 7, "no_speech": 8, "no_timestamps": 9})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from device_asr import config
 from device_asr.events import Final, Partial, SpeechEnded, SpeechStarted, from_record, to_record
 from device_asr.metrics.wer import word_errors
-from device_asr.recognition.recognizer import StreamingRecognizer
+from device_asr.recognition.assemble import assemble
 from tests.support.paths import ASSETS
 
 CONFIG = config.load(environ={}).config
@@ -22,7 +22,7 @@ def read(name: str) -> np.ndarray:
 
 
 def hear(pcm: np.ndarray, cuts: list[int], settings_: config.Config = CONFIG) -> list:
-    recognizer = StreamingRecognizer.from_config(settings_)
+    recognizer = assemble(settings_)
     events = []
     for piece in np.split(pcm, sorted(cuts)):
         events += recognizer.feed(piece)
@@ -113,7 +113,7 @@ def test_silence_and_nothing_give_no_events() -> None:
 
 def test_feeding_goes_on_after_finish() -> None:
     pcm = read("timer.flac")
-    recognizer = StreamingRecognizer.from_config(CONFIG)
+    recognizer = assemble(CONFIG)
     first = [e.text for e in recognizer.feed(pcm) + recognizer.finish() if isinstance(e, Final)]
     again = [e for e in recognizer.feed(pcm) + recognizer.finish() if isinstance(e, Final)]
     assert [e.text for e in again] == first
@@ -121,7 +121,7 @@ def test_feeding_goes_on_after_finish() -> None:
 
 
 def test_late_partials_are_skipped_and_finals_are_not() -> None:
-    recognizer = StreamingRecognizer.from_config(CONFIG)
+    recognizer = assemble(CONFIG)
     events = recognizer.feed(read("timer.flac"), backlog=5.0) + recognizer.finish()
     assert not any(isinstance(e, Partial) for e in events)
     assert any(isinstance(e, Final) for e in events)
@@ -130,7 +130,7 @@ def test_late_partials_are_skipped_and_finals_are_not() -> None:
 @pytest.mark.parametrize("pcm", [np.array([np.nan], np.float32), np.zeros((2, 2), np.float32), np.zeros(4, np.int32)])
 def test_what_is_not_pcm_is_refused(pcm: np.ndarray) -> None:
     with pytest.raises(ValueError, match="wanted"):
-        StreamingRecognizer.from_config(CONFIG).feed(pcm)
+        assemble(CONFIG).feed(pcm)
 
 
 def test_events_survive_json(letter: list) -> None:

@@ -21,7 +21,7 @@ from device_asr.commands.transcribe import command
 from device_asr.config import load as load_config
 from device_asr.errors import UsageError
 from device_asr.events import Event, Final, Partial
-from device_asr.recognition.recognizer import StreamingRecognizer
+from device_asr.recognition.assemble import assemble
 from tests.support.paths import ASSETS
 from tests.support.tiny_network import SECOND
 
@@ -92,7 +92,7 @@ def hear(bundle: Path, words: Path | None, cuts: Sequence[int] = (), **flags: ob
             **named,
         },
     ).config
-    recognizer = StreamingRecognizer.from_config(config)
+    recognizer = assemble(config)
     events = [event for piece in np.split(said(), sorted(cuts)) for event in recognizer.feed(piece)]
     return events + recognizer.finish()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,23 +15,20 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_asr.bundle.bundle import load
+from device_asr.audio.format import STEP, STEP_S
 from device_asr.bundle.symbols import SYMBOLS
 from device_asr.config import Config
 from device_asr.config import load as load_config
-from device_asr.decoding.decoder import Decoder
 from device_asr.errors import UsageError
 from device_asr.events import Event, Final, Partial, SpeechEnded, SpeechStarted
-from device_asr.recognition.align_att import Streaming, capacity
-from device_asr.recognition.endpoint import FRAME_MS
+from device_asr.recognition.assemble import assemble
 from device_asr.recognition.recognizer import StreamingRecognizer
 from device_asr.recognition.stream_encoder import StreamEncoder
-from device_asr.recognition.vad import FRAME, VoiceActivityDetector
 from tests.support.paths import ASSETS
 from tests.support.tiny_network import CHUNKING, SECOND
 
 TIMER = ASSETS / "timer.flac"
-PREROLL = 10 * FRAME  # 300 ms in whole frames
+PREROLL = 10 * STEP  # 300 ms in whole frames
 CHUNK = 320 * CHUNKING.size
 
 
@@ -49,21 +48,23 @@ def going_on() -> np.ndarray:
 
 
 class Noting(StreamEncoder):
-    """Remembers the audio of each stream, the silence of `flush` left out."""
+    """Remembers the audio of each stream, the silence of `end` left out."""
 
-    streams: list[list[np.ndarray]]
+    def __init__(self, method: Mapping[str, Any], session: Any, capacity: int) -> None:
+        super().__init__(method, session, capacity)
+        self.streams: list[list[np.ndarray]] = []
 
-    def reset(self) -> None:
-        super().reset()
-        self.streams = [*getattr(self, "streams", []), []]
+    def begin(self, audio: np.ndarray) -> None:
+        self.streams.append([])
+        super().begin(audio)
 
-    def feed(self, pcm: np.ndarray) -> int:
-        self.streams[-1].append(pcm.copy())
-        return super().feed(pcm)
+    def feed(self, frame: np.ndarray) -> None:
+        self.streams[-1].append(frame.copy())
+        super().feed(frame)
 
-    def flush(self) -> None:
+    def end(self) -> None:
         pieces = list(self.streams[-1])
-        super().flush()
+        super().end()
         self.streams[-1] = pieces
 
 
@@ -97,18 +98,21 @@ class Made:
                 **named,
             },
         ).config  # random words come again and again
-        opened = load(str(bundle), verify=False)
-        session = opened.session("speech", 1)
-        decoder = Decoder(opened, session, self.config.decoding)
-        method = opened.manifest["programs"]["speech"]["methods"]["stream"]
-        self.encoder = Noting(method, Scored(session, heard) if heard else session, capacity(self.config))
-        self.recognizer = StreamingRecognizer(
-            VoiceActivityDetector(opened.session("vad", 1)),
-            decoder,
+        self.recognizer = assemble(
             self.config,
-            Streaming(decoder, self.encoder, self.config.partial),
+            wrap_stream=(lambda session: Scored(session, heard)) if heard else None,
+            make_encoder=self._noting,
         )
-        self.encoder.streams.clear()
+
+    def _noting(self, method: Mapping[str, Any], session: Any, capacity: int) -> Noting:
+        self.encoder = Noting(method, session, capacity)
+        return self.encoder
+
+    def switch_partials_off(self) -> None:
+        """The same parts with the setting that shows no partials; by itself it would leave the stream out too."""
+        made, partial = self.recognizer, replace(self.config.partial, enabled=False)
+        self.config = replace(self.config, partial=partial)
+        self.recognizer = StreamingRecognizer(made._detector, made._decoder, made._encoder, made._policy, self.config)
 
     def hear(self, pcm: np.ndarray, cuts: Sequence[int] = ()) -> list[Event]:
         events = [event for piece in np.split(pcm, sorted(cuts)) for event in self.recognizer.feed(piece)]
@@ -150,21 +154,21 @@ def test_updates_come_with_the_chunk_nearest_to_the_interval(bundle: Path) -> No
     made = Made(bundle, lambda frame: "ab"[frame % 2] if frame > 20 else "", partial__interval_ms=480)
     sought: list[float] = []
     empty: list[float] = []
-    update = made.recognizer._partials.update
+    update = made.recognizer._policy.update
 
     def noted(*given: object) -> object:
         shown = update(*given)
         (sought if shown or sought else empty).append(made.encoder.positions * 0.02)
         return shown
 
-    made.recognizer._partials.update = noted
+    made.recognizer._policy.update = noted
     made.hear(said())
     chunk = CHUNKING.size * 0.02
     first = [*empty, sought[0]]
-    assert 0 <= first[0] - 0.42 <= chunk / 2 + FRAME_MS / 1000
-    assert all(0 < step <= chunk / 2 + FRAME_MS / 1000 for step in np.diff(first)), first
+    assert 0 <= first[0] - 0.42 <= chunk / 2 + STEP_S
+    assert all(0 < step <= chunk / 2 + STEP_S for step in np.diff(first)), first
     apart = np.diff(sought)
-    assert len(apart) > 3 and np.all(np.abs(apart - 0.48) <= chunk / 2 + FRAME_MS / 1000), apart
+    assert len(apart) > 3 and np.all(np.abs(apart - 0.48) <= chunk / 2 + STEP_S), apart
 
 
 def test_the_decoder_is_not_asked_where_ctc_hears_nothing_new(bundle: Path) -> None:
@@ -180,9 +184,8 @@ def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:
     (final,) = of(Final, made.hear(pcm))
     fresh = Made(bundle)
     first, last = round(final.start * SECOND) - PREROLL, round(final.time * SECOND)
-    fresh.encoder.reset()
-    fresh.encoder.feed(pcm[first:last])
-    fresh.encoder.flush()
+    fresh.encoder.begin(pcm[first:last])
+    fresh.encoder.end()
     decoder = fresh.recognizer._decoder
     wanted = decoder.decode(fresh.encoder.encoded(last - first))
     assert final.text == decoder.vocabulary.decode(wanted.tokens).strip()
@@ -199,7 +202,9 @@ def test_without_partials_the_same_finals(bundle: Path, mode: str) -> None:
     pcm = said()
     flags = {"final__mode": mode, "final__partial_bias_nats": 0}
     shown = of(Final, Made(bundle, **flags).hear(pcm))
-    silent = Made(bundle, **flags, partial__enabled=False).hear(pcm)
+    never = Made(bundle, **flags)
+    never.switch_partials_off()
+    silent = never.hear(pcm)
     assert not of(Partial, silent) and of(Final, silent) == shown
     made = Made(bundle, **flags)
     events = made.recognizer.feed(pcm[: 2 * SECOND])
@@ -252,7 +257,7 @@ def test_the_hang_over_counts_from_the_last_letter(bundle: Path) -> None:
     letter = start + last * 0.02
     hangover = longer.config.endpoint.hangover_ms / 1000
     assert later.time > final.time
-    assert letter + hangover <= later.time + 1e-6 <= letter + hangover + 3 * FRAME_MS / 1000
+    assert letter + hangover <= later.time + 1e-6 <= letter + hangover + 3 * STEP_S
 
 
 def test_finals_of_a_stream_that_is_not_there_are_refused(bundle: Path, tmp_path: Path) -> None:
@@ -263,9 +268,9 @@ def test_finals_of_a_stream_that_is_not_there_are_refused(bundle: Path, tmp_path
     path.write_text(json.dumps(manifest))
     flags = {"model.name": str(tmp_path / "plain"), "final.mode": "stream"}
     with pytest.raises(UsageError, match="wants a model with the method stream, found encode, decode in tiny"):
-        StreamingRecognizer.from_config(load_config(environ={}, flags=flags).config)
+        assemble(load_config(environ={}, flags=flags).config)
     flags = {"model.name": str(bundle), "final.mode": "stream", "partial.mode": "reencode"}
     with pytest.raises(UsageError, match=r"final.mode = stream wants partial.mode = stream, found reencode"):
-        StreamingRecognizer.from_config(load_config(environ={}, flags=flags).config)
+        assemble(load_config(environ={}, flags=flags).config)
     silent = load_config(environ={}, flags={**flags, "partial.enabled": False, "model.threads": 1}).config
-    assert of(Final, StreamingRecognizer.from_config(silent).feed(said()))
+    assert of(Final, assemble(silent).feed(said()))

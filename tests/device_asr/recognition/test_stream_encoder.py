@@ -33,6 +33,7 @@ DIMS = Dims(
 )
 CHUNKING = Chunking(4, 12, 1)
 CHUNKS = 9
+NOTHING = np.zeros(0, np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +73,8 @@ def states(checkpoint: Checkpoint, audio: np.ndarray) -> torch.Tensor:
 
 def test_what_a_call_returned_is_left_alone_by_the_next(encoder: StreamEncoder, audio: np.ndarray) -> None:
     """So that the state need not be copied: 3 MB a chunk."""
-    encoder.reset()
-    chunk = audio[None, : encoder.chunk]
+    encoder.begin(NOTHING)
+    chunk = audio[None, : encoder.chunk_samples]
     returned = encoder._session.run("stream", chunk, *encoder._state)
     before = [array.copy() for array in returned]
     encoder._session.run("stream", -2 * chunk, *returned[-len(encoder._state) :])
@@ -86,8 +87,11 @@ def test_what_a_call_returned_is_left_alone_by_the_next(encoder: StreamEncoder, 
 def test_at_any_split_it_is_the_masked_network(
     cuts: list[int], encoder: StreamEncoder, checkpoint: Checkpoint, audio: np.ndarray, states: torch.Tensor
 ) -> None:
-    encoder.reset()
-    chunks = sum(encoder.feed(piece) for piece in np.split(audio, sorted(cuts)))
+    encoder.begin(NOTHING)
+    chunks = 0
+    for piece in np.split(audio, sorted(cuts)):
+        encoder.feed(piece)
+        chunks += encoder.completed
     assert chunks == encoder.chunks == CHUNKS and encoder.positions == CHUNKS * CHUNKING.size
     assert encoder.settled == (CHUNKS - 1) * CHUNKING.size, "the last chunk has no look-ahead yet"
     cross = checkpoint.network().decoder.layers[0].cross
@@ -105,7 +109,7 @@ def test_a_preview_changes_nothing_of_what_is_heard_later(
     cuts: list[int], encoder: StreamEncoder, audio: np.ndarray
 ) -> None:
     def heard(previews: bool) -> tuple[np.ndarray, ...]:
-        encoder.reset()
+        encoder.begin(NOTHING)
         for piece in np.split(audio, sorted(cuts)):
             encoder.feed(piece)
             if previews and encoder.waiting:
@@ -118,13 +122,12 @@ def test_a_preview_changes_nothing_of_what_is_heard_later(
 
 
 def test_a_preview_is_what_silence_behind_the_sound_would_be(encoder: StreamEncoder, audio: np.ndarray) -> None:
-    encoder.reset()
-    encoder.feed(audio[: 2 * encoder.chunk + 700])
+    encoder.begin(audio[: 2 * encoder.chunk_samples + 700])
     encoder.preview()
     assert encoder.positions == 2 * CHUNKING.size + 2 and encoder.settled == CHUNKING.size, "700 samples: 2 positions"
     found = encoder.encoded()
-    encoder.flush()
-    filled = encoder.encoded(2 * encoder.chunk + 640 - encoder._delay)
+    encoder.end()
+    filled = encoder.encoded(2 * encoder.chunk_samples + 640 - encoder._delay)
     assert found.positions == filled.positions == encoder.positions - 2
     for now, later in zip(found.cross.keys + found.cross.values, filled.cross.keys + filled.cross.values, strict=True):
         np.testing.assert_array_equal(now, later)
@@ -135,17 +138,16 @@ def test_parity_is_reported(program: SpeechProgram) -> None:
 
 
 def test_what_is_left_is_heard_with_silence_behind_it(encoder: StreamEncoder, audio: np.ndarray) -> None:
-    encoder.reset()
-    assert encoder.feed(audio[:100]) == 0
-    encoder.flush()
+    encoder.begin(audio[:100])
+    assert encoder.chunks == encoder.completed == 0
+    encoder.end()
     assert encoder.chunks == 1
-    encoder.flush()
+    encoder.end()
     assert encoder.chunks == 1, "nothing is left"
 
 
 def test_a_utterance_longer_than_the_capacity_is_heard_on_and_not_gathered(encoder: StreamEncoder) -> None:
-    encoder.reset()
-    encoder.feed(np.zeros(320 * 120, np.float32))
+    encoder.begin(np.zeros(320 * 120, np.float32))
     assert encoder.positions == 100 and encoder.chunks == 30
     assert encoder.encoded().positions == 100
 

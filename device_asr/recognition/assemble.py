@@ -1,0 +1,126 @@
+"""Assembles a recognizer: the one place that chooses and connects its parts.
+
+The program, the benchmarks and the tests use it; the parts that they replace are its arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from device_asr.audio.format import SAMPLE_RATE
+from device_asr.bundle.bundle import Bundle, load
+from device_asr.config import Config
+from device_asr.decoding.decoder import Decoder
+from device_asr.errors import UsageError
+from device_asr.hotwords.biasing import Biasing
+from device_asr.hotwords.spotter import Spotter
+from device_asr.hotwords.words import configured_hotwords
+from device_asr.recognition.align_att import AlignAtt
+from device_asr.recognition.endpoint import longest_utterance
+from device_asr.recognition.local_agreement import LocalAgreement
+from device_asr.recognition.protocol import PartialPolicy, UtteranceEncoder
+from device_asr.recognition.recognizer import StreamingRecognizer
+from device_asr.recognition.stream_encoder import StreamEncoder
+from device_asr.recognition.vad import VoiceActivityDetector
+from device_asr.recognition.whole_utterance import WholeUtterance
+from device_asr.runtime.session import Session
+
+
+@dataclass(frozen=True)
+class StreamProgram:
+    """A method `stream`: its description as in a manifest, and the session that runs it."""
+
+    method: Mapping[str, Any]
+    session: Session
+
+
+def assemble(
+    config: Config,
+    *,
+    bundle: Bundle | None = None,
+    stream: StreamProgram | None = None,
+    wrap_stream: Callable[[Session], Session] | None = None,
+    make_encoder: Callable[[Mapping[str, Any], Session, int], StreamEncoder] = StreamEncoder,
+) -> StreamingRecognizer:
+    """The recognizer that the settings ask for, as far as the model can: without a method `stream` it re-encodes.
+
+    Args:
+        bundle: the model; None: the one that `config.model` names.
+        stream: takes the place of the bundle's own method `stream`.
+        wrap_stream: makes the session of `stream` from the real one; called only where utterances are streamed.
+        make_encoder: makes the streaming encoder of a method's description, its session, and the most positions of
+            an utterance.
+
+    Raises:
+        BundleError: the bundle is missing, damaged, incomplete, or of a newer format.
+        UsageError: the settings ask for what the model has not.
+    """
+    bundle = bundle or load(config.model.name, verify=not config.model.fast)
+    detector = VoiceActivityDetector(bundle.session("vad", config.model.threads))
+    session = bundle.session("speech", config.model.threads)
+    decoder = Decoder(bundle, session, config.decoding)
+    if stream is None and "stream" in _methods(bundle):
+        stream = StreamProgram(_methods(bundle)["stream"], session)
+
+    def streaming_encoder(program: StreamProgram) -> StreamEncoder:
+        wrapped = wrap_stream(program.session) if wrap_stream else program.session
+        return make_encoder(program.method, wrapped, _capacity(bundle, config))
+
+    _check_finals(config, bundle, stream)
+    streaming = streaming_encoder(stream) if stream and _wants_stream(config) else None
+    words = configured_hotwords(config.decoding)
+    custom = None
+    if words:
+        spotted = streaming or streaming_encoder(_stream_for_hotwords(stream, bundle))
+        custom = Biasing(Spotter(words), spotted, decoder.vocabulary, shared=streaming is not None)
+    encoder: UtteranceEncoder = streaming or WholeUtterance()
+    policy: PartialPolicy = (
+        AlignAtt(decoder, streaming, config.partial) if streaming else LocalAgreement(decoder, config.partial)
+    )
+    return StreamingRecognizer(detector, decoder, encoder, policy, config, custom)
+
+
+def _methods(bundle: Bundle) -> Mapping[str, Any]:
+    """The manifest's description of each method of the speech program."""
+    methods: Mapping[str, Any] = bundle.manifest["programs"]["speech"]["methods"]
+    return methods
+
+
+def _capacity(bundle: Bundle, config: Config) -> int:
+    """Positions of the longest utterance."""
+    samples = longest_utterance(config.endpoint) * SAMPLE_RATE
+    return math.ceil(samples / int(bundle.manifest["speech"]["samples_per_position"])) + 1
+
+
+def _wants_stream(config: Config) -> bool:
+    """Whether partials or finals are to come from the stream."""
+    return config.final.mode == "stream" or (config.partial.enabled and config.partial.mode == "stream")
+
+
+def _check_finals(config: Config, bundle: Bundle, stream: StreamProgram | None) -> None:
+    """UsageError where finals are to come from the stream, and there is none."""
+    if config.final.mode != "stream":
+        return
+    if config.partial.enabled and config.partial.mode != "stream":
+        raise UsageError(
+            f"final.mode = stream wants partial.mode = stream, found {config.partial.mode}; "
+            "the positions of the stream are there only where it is encoded."
+        )
+    if stream is None:
+        raise UsageError(
+            f"final.mode = stream wants a model with the method stream, found {', '.join(_methods(bundle))} in "
+            f"{bundle.name}; choose another --model, or final.mode = full."
+        )
+
+
+def _stream_for_hotwords(stream: StreamProgram | None, bundle: Bundle) -> StreamProgram:
+    """The stream, whose CTC head spots custom words; UsageError where there is none."""
+    if stream is None:
+        raise UsageError(
+            f"Hotwords want a model with the method stream, found {', '.join(_methods(bundle))} in {bundle.name}; "
+            "choose another --model, or leave out --hotwords (decoding.hotwords)."
+        )
+    return stream
