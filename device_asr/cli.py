@@ -14,11 +14,11 @@ import click
 from device_asr import __version__
 
 VERBS = {
-    "demo": "The interface over a shipped audio.",
+    "demo": "The interface over the shipped audio file.",
     "transcribe": "Audio files or raw PCM to text.",
     "listen": "The microphone to plain text or JSON lines.",
     "history": "List, show, export and delete what was dictated.",
-    "replay": "Hear a recorded session again and show what changed.",
+    "replay": "Recognize a recorded session again and show what changed.",
     "devices": "List microphones, test their level.",
     "models": "List, show and verify models.",
     "config": "Show the settings and where each came from.",
@@ -70,7 +70,7 @@ def group(debug: bool) -> None:  # `_run` has taken --debug out; here it is for 
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command; what goes wrong is one sentence on standard error and an exit code."""
+    """Runs a command; a failure is one sentence on standard error and an exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     sys.exit(_run(arguments))
 

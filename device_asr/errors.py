@@ -1,10 +1,10 @@
-"""The errors a person may see: one sentence with what was wanted, what was found, what to do next."""
+"""The errors that a person may see: one sentence says what was wanted, what was found, and what to do next."""
 
 from __future__ import annotations
 
 
 class DeviceAsrError(Exception):
-    """A failure that is told in one sentence, without a traceback; the process exits with `exit_code`."""
+    """A failure that is reported in one sentence, without a traceback; the process exits with `exit_code`."""
 
     exit_code = 1
 

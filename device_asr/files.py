@@ -1,4 +1,4 @@
-"""A text file that appears when it is whole: written beside its place and moved there at the end."""
+"""A text file that appears when it is whole: it is written beside its place and moved there at the end."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 class WholeFile:
-    """Text for `path`: what was there stays until `done`; a link stays a link, a pipe or device is written to.
+    """Text for `path`, whose former content stays until `done`; a link stays a link, a pipe or device is written to.
 
     Raises:
-        OSError: it cannot be opened, written or moved; nothing half-written is left after `abandon`.
+        OSError: it cannot be opened, written or moved; `abandon` leaves nothing half-written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -22,7 +22,7 @@ class WholeFile:
         self._file = (self._partial or path).open("w", encoding="utf-8")
 
     def write(self, text: str) -> None:
-        """Appends, and hands over to the system."""
+        """Appends `text` and hands it over to the system."""
         self._file.write(text)
         self._file.flush()
 
@@ -36,7 +36,7 @@ class WholeFile:
             self._partial = None
 
     def abandon(self) -> None:
-        """Takes a half-written file away; after `done`, nothing."""
+        """Takes a half-written file away; after `done` it does nothing."""
         with contextlib.suppress(OSError):
             self._file.close()
         if self._partial is not None:
@@ -46,7 +46,7 @@ class WholeFile:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes all of a `WholeFile` at once.
+    """Writes `text` as the whole file `path`.
 
     Raises:
         OSError: it cannot be written; nothing half-written is left.

@@ -23,7 +23,7 @@ SPEEDS = (0.95, 1.05)  # one resampling kernel each; wider ones move the pitch o
 LINE_RATE = 8_000  # samples a second of a telephone line
 LINE_BAND = (300.0, 3_400.0)  # hertz
 ROOM_DECAY = (0.15, 0.6)  # seconds to -60 dB: a furnished room to a bare hall
-ROOM_RATIO = (0.0, 15.0)  # dB of the direct audio over the reverberation
+ROOM_RATIO = (0.0, 15.0)  # dB of the direct sound over the reverberation
 SNR = (5.0, 30.0)  # dB of speech over background
 
 
@@ -102,9 +102,9 @@ def add_noise(audio: np.ndarray, noise: np.ndarray, snr: float, rng: np.random.G
 
 
 def room(rng: np.random.Generator) -> np.ndarray:
-    """A simulated impulse response: the direct audio, then noise that decays exponentially (Polack's model).
+    """A simulated impulse response: the direct sound, then noise that decays exponentially (Polack's model).
 
-    The direct audio is the first sample, so that convolving does not delay the speech.
+    The direct sound is the first sample, so that convolving does not delay the speech.
     """
     decay = rng.uniform(*ROOM_DECAY)
     n = np.arange(int(decay * SAMPLE_RATE))

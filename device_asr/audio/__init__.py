@@ -1,1 +1,1 @@
-"""Sound: where it comes from, and in what form."""
+"""Audio: its sources and its form."""

@@ -16,9 +16,10 @@ from device_asr.config import AudioConfig
 from device_asr.errors import DeviceError
 from device_asr.events import Seconds
 
-# Asked of the host: audio that survives while the callback cannot run. ExecuTorch's binding holds Python's
-# global lock for the length of a method (0.25 s for 30 s of audio), and with it every callback. An audio file
-# server keeps the audio itself (no loss with 0.3 s blocks at 0.064 s); hardware keeps what is asked here.
+# The buffer that the host is asked for: audio that survives while the callback cannot run. ExecuTorch's
+# binding holds Python's global lock for the length of a method (0.25 s for 30 s of audio), and with it every
+# callback. A sound server keeps the audio itself (no loss with 0.3 s blocks at 0.064 s); hardware keeps as
+# much as is asked here.
 BUFFER_SERVER: Seconds = 0.064  # 0.2 s delays ALSA's pulse plugin by 50 ms
 BUFFER_HARDWARE: Seconds = 0.5
 MANY_CHANNELS = 8  # a "device" with more is a sound server (ALSA's pulse: 32), which mixes by itself
@@ -32,7 +33,7 @@ TIMED_CALLBACKS = 4096
 class Capture:
     """A running stream: `device`, `rate` in Hz, `ring`; sets `wake` whenever audio or the end arrives.
 
-    callbacks: how many there were.
+    callbacks: their count.
     ended: no more audio will come, because the stream died or was closed; `reason` says which.
 
     Raises:
@@ -126,7 +127,7 @@ class Capture:
         self.callbacks += 1
 
     def _lose(self, captured: float, frames: int) -> None:
-        """PortAudio tells that audio was lost, not how much: what the clock says beyond this block."""
+        """Counts lost audio: PortAudio reports a loss without its length, so the clock gives it."""
         expected = self._last_captured + frames / self.rate if self._last_captured is not None else captured
         self.ring.lose(max(1, int((captured - expected) * self.rate)))
 

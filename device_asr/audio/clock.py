@@ -1,4 +1,4 @@
-"""From the audio clock to the wall clock: when a given sample of what was heard existed."""
+"""From the audio clock to the wall clock: when a given sample was captured."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ANCHORS = 32_768  # kept at most: 17 minutes of 32 ms chunks in 0.5 MB; more tha
 
 
 class AudioClock:
-    """Anchors (audio time, `time.monotonic()`), one per chunk; one thread adds, any thread asks."""
+    """Anchors (audio time, `time.monotonic()`), one a chunk; one thread adds them, any thread may read."""
 
     def __init__(self) -> None:
         self._audio = np.zeros(ANCHORS)
@@ -21,7 +21,7 @@ class AudioClock:
         self._lock = threading.Lock()
 
     def add(self, audio: Seconds, wall: Seconds) -> None:
-        """The sample at `audio` seconds (the end of a chunk) existed at `wall`; `audio` only grows."""
+        """Adds a chunk: its end, at `audio` seconds, existed at `wall`. `audio` only grows."""
         with self._lock:
             if self._size == ANCHORS:  # forget the older half
                 half = ANCHORS // 2
@@ -35,15 +35,14 @@ class AudioClock:
     def wall(self, audio: Seconds) -> Seconds:
         """`time.monotonic()` at which the sample at `audio` seconds existed.
 
-        Inside a chunk time runs at the speed of sound, counted back from the chunk's end; past the
-        last chunk it is counted on from there.
+        Inside a chunk the time counts back from the chunk's end; after the last chunk it counts on from there.
 
         Raises:
-            ValueError: nothing has been heard yet.
+            ValueError: no chunk was added yet.
         """
         with self._lock:
             if self._size == 0:
-                raise ValueError("wanted a time of audio that was heard, but nothing has been heard yet")
+                raise ValueError("wanted a time of audio that was captured, but nothing has been captured yet")
             at = int(np.searchsorted(self._audio[: self._size], audio - 1e-9))
             at = min(at, self._size - 1)
             return float(self._wall[at] + (audio - self._audio[at]))

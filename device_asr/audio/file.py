@@ -20,7 +20,7 @@ BLOCK_S = 0.25  # seconds read at a time: memory does not grow with the file
 RATES = (1000, 768_000)  # Hz that can be speech; outside, the header is wrong
 UNKNOWN_BYTES = 0x7FFF_0000  # a WAV written to a pipe has a size near 2 or 4 GiB for "not known"
 UNENDED = "Last page lacks an end-of-stream bit"  # libsndfile's log of an Ogg stream that was cut
-NOT_A_FILE = 7  # libsndfile's code where its MP3 decoder finds nothing; that it is a file was checked before
+NOT_A_FILE = 7  # libsndfile's code where its MP3 decoder finds nothing; `_check_readable` has found a file
 
 
 class FileSource:
@@ -85,12 +85,12 @@ class FileSource:
             )
 
     def notes(self) -> list[str]:
-        """Sentences about what was odd, after reading."""
+        """Sentences about oddities of the file; complete after reading."""
         found = self._converter.notes(self.name, cut=self.truncated)
         if self.truncated:
-            heard = self._delivered / SAMPLE_RATE
+            seconds = self._delivered / SAMPLE_RATE
             promise = "its end is missing" if self._unended else f"the header promises {self.seconds:.1f} s"
-            found.append(f"{self.name}: cut short: {promise}, {heard:.1f} s could be read and were transcribed.")
+            found.append(f"{self.name}: cut short: {promise}, {seconds:.1f} s could be read and were transcribed.")
         return found
 
     def close(self) -> None:
@@ -99,7 +99,7 @@ class FileSource:
 
 
 def _promised_frames(frames: int, log: str) -> int:
-    """Frames that the header promises; libsndfile gives what is there, and tells the difference in its log."""
+    """Frames that the header promises: libsndfile reports those in the file, and logs the difference."""
     sizes = re.search(r"(?m)^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)", log)  # riff: W64's
     if sizes is None:
         return frames
@@ -120,10 +120,10 @@ def _check_readable(path: Path) -> None:
             raise AudioError(f"{path}: a folder; wanted an audio file, so name the files in it.")
         if path.suffix.lower() == ".raw":
             raise AudioError(
-                f"{path}: raw samples have no header that tells their rate; give them to `device-asr "
+                f"{path}: raw samples have no header with their rate; give them to `device-asr "
                 f"transcribe - --encoding s16le --rate 16000 < {path.name}`."
             )
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever for who writes to it
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer for ever
             raise AudioError(f"{path}: a pipe or device; wanted an audio file, or raw PCM on standard input with -.")
         with path.open("rb") as file:
             if not file.read(1):

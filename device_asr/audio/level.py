@@ -13,7 +13,7 @@ CLIP = 0.999  # full scale; 16 bit converters stop at 32767 / 32768 = 0.99997
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Linear `peak` and `rms` in [0, 1]; `clipped` tells that a sample reached full scale."""
+    """Linear `peak` and `rms` in [0, 1]; `clipped`: a sample reached full scale."""
 
     peak: float = 0.0
     rms: float = 0.0

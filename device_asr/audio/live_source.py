@@ -1,4 +1,4 @@
-"""What the live session needs of a source: it captures by itself, can pause, and tells of its device."""
+"""The live session's view of a source: it captures by itself, can pause, and reports on its device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NoticeKind = Literal[
     "device_opened",  # audio comes from a device (first opening, switch, or return)
     "device_lost",  # unplugged or stalled; the utterance so far is finished as a Final
     "device_waiting",  # no device of the list is there; looking again every second
-    "model_ready",  # the recognizer is loaded; audio heard before is being caught up on
+    "model_ready",  # the recognizer is loaded and works off the audio captured before
     "behind",  # a step was taken because the machine is too slow (`step` went up)
     "recovered",  # a step was taken back (`step` went down)
     "paused",

@@ -52,10 +52,10 @@ class MicrophoneSource:
         self._paused = False
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._closed = False  # the last capture has ended: what is in the rings is all there is
+        self._closed = False  # the last capture has ended; the rings hold all audio that is left
         self._capture: Capture | None = None  # the running one; owned by the watch thread once that runs
         self._stuck: Capture | None = None  # one whose stream PortAudio has not let go of
-        self._captures: deque[Capture] = deque()  # those that still hold audio, oldest first
+        self._captures: deque[Capture] = deque()  # captures that still hold audio, oldest first
         self._past_overflows = 0
         self._watcher: threading.Thread | None = None
 
@@ -74,7 +74,7 @@ class MicrophoneSource:
             devices.portaudio()  # without PortAudio waiting is of no use
             if not self._wait:
                 raise
-            self._tell_waiting(error)
+            self._notify_waiting(error)
         self._watcher = threading.Thread(target=self._watch, name="microphone-watch", daemon=True)
         self._watcher.start()
 
@@ -106,7 +106,7 @@ class MicrophoneSource:
         return measure(capture.ring.latest(int(METER * capture.rate)))
 
     def pause(self) -> None:
-        """Throws audio away from now on; an empty chunk tells where."""
+        """Throws audio away from now on; an empty chunk marks the place."""
         self._set_paused(True)
 
     def resume(self) -> None:
@@ -134,7 +134,7 @@ class MicrophoneSource:
         """Ends capture and joins the watch thread; what was captured is still delivered."""
         self._closing.set()
         if self._watcher is not None:
-            self._watcher.join(CLOSING)  # a sound server that stands still may keep it for ever
+            self._watcher.join(CLOSING)  # a sound server that hangs may keep it for ever
         for capture in list(self._captures):
             capture.end()
         self._closed = True
@@ -142,13 +142,13 @@ class MicrophoneSource:
 
     # --- opening and watching ----------------------------------------------------------------------
 
-    def _tell(self, kind: str, message: str) -> None:
+    def _notify(self, kind: str, message: str) -> None:
         if self.on_notice is not None:
             self.on_notice(kind, message)
 
-    def _tell_waiting(self, error: DeviceError) -> None:
-        # what it does comes first: a line of 80 columns ends within the reason
-        self._tell("device_waiting", f"Waiting for a microphone, looking every second. {error}")
+    def _notify_waiting(self, error: DeviceError) -> None:
+        # the action comes first: a line of 80 columns ends within the reason
+        self._notify("device_waiting", f"Waiting for a microphone, looking every second. {error}")
 
     def _open(self) -> None:
         found = devices.list_devices()
@@ -168,7 +168,7 @@ class MicrophoneSource:
         self._capture = capture
         capture.paused = self._paused  # last: `pause` may have come while the device was being opened
         self._wake.set()
-        self._tell("device_opened", f"Listening to {device.name} at {capture.rate} Hz.")
+        self._notify("device_opened", f"Listening to {device.name} at {capture.rate} Hz.")
 
     def _watch(self) -> None:
         idle = retry = seen = 0
@@ -180,7 +180,7 @@ class MicrophoneSource:
                     self._reopen()
                     idle = seen = 0
                 continue
-            # counted in ticks of this thread, so that a machine that stood still is not taken for a stall
+            # counted in ticks of this thread, so that a suspended machine does not look like a stall
             idle = idle + 1 if capture.callbacks == seen else 0
             seen = capture.callbacks
             stalled = idle >= (STALLED_TICKS if seen else OPENING_TICKS)
@@ -201,9 +201,9 @@ class MicrophoneSource:
             self._switch = False
             capture.reason = "device changed"
         else:
-            capture.end()  # closing may hang with the device: the utterance is finished before
+            capture.end()  # first, because closing may hang with the device and the utterance must end
             how = "gives no more audio" if stalled else "was unplugged"
-            self._tell("device_lost", f"The microphone {capture.device.name} {how}; what was heard is kept.")
+            self._notify("device_lost", f"The microphone {capture.device.name} {how}; the audio until then is kept.")
         self._end(capture)
 
     def _reopen(self, *, first: bool = False) -> None:
@@ -215,13 +215,13 @@ class MicrophoneSource:
             self._open()
         except DeviceError as error:
             if first:
-                self._tell_waiting(error)
+                self._notify_waiting(error)
 
     # --- reading -------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[AudioChunk]:
         delivered = 0  # samples at 16 kHz
-        told_paused = False
+        marked_pause = False
         before: float | None = None  # capture time of the last sample of the former device
         end_reason = ""
         reader: CaptureReader | None = None
@@ -233,7 +233,7 @@ class MicrophoneSource:
                 self._wake.wait(TICK)
                 continue
             capture = self._captures[0]
-            ended = capture.ended  # looked at before reading: what was written before the end is read
+            ended = capture.ended  # before reading: audio that was written before the end is read
             if reader is None or reader.capture is not capture:
                 reader = CaptureReader(capture)
             piece = reader.read(last=ended)
@@ -245,7 +245,7 @@ class MicrophoneSource:
                 if before is not None and pcm.size:
                     away = captured - pcm.size / SAMPLE_RATE - before
                     lost, reason, before = max(0.0, away) + lost, end_reason, None
-                told_paused = False
+                marked_pause = False
                 yield AudioChunk(pcm, delivered / SAMPLE_RATE, captured, lost, reason)
                 delivered += pcm.size
             elif ended:
@@ -255,8 +255,8 @@ class MicrophoneSource:
                 end_reason = capture.reason
                 if not self._closing.is_set():
                     yield self._boundary(end_reason, delivered, reader.captured or time.monotonic())
-            elif self._paused and not told_paused:
-                told_paused, before = True, None
+            elif self._paused and not marked_pause:
+                marked_pause, before = True, None
                 yield self._boundary("paused", delivered, reader.captured or time.monotonic())
             else:
                 self._wake.wait(TICK)

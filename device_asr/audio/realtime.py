@@ -1,4 +1,4 @@
-"""Any source played at the speed of sound, as if it were being said now."""
+"""Any source in real time, as if someone were speaking now."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from device_asr.events import Seconds
 
 
 class RealtimeSource:
-    """A `LiveSource` over another source, such as `FileSource`; each chunk appears when it would be heard.
+    """A `LiveSource` over another source, such as `FileSource`; each chunk appears when it would be spoken.
 
-    A chunk is held back until its last sample has been "said"; where the reader is late, audio waits
-    without limit and nothing is lost, and `captured` still tells when it was said.
+    A chunk is held back until its last sample has been "spoken". Where the reader is late, audio waits
+    without limit and nothing is lost; `captured` is still the time when it was spoken.
     """
 
     def __init__(self, source: Source) -> None:
@@ -43,7 +43,7 @@ class RealtimeSource:
 
     @property
     def backlog(self) -> Seconds:
-        """Seconds "said" and not yet delivered, of a source that has not ended."""
+        """Seconds "spoken" and not yet delivered, of a source that has not ended."""
         if self._zero is None or self._ended:
             return 0.0
         return max(0.0, self._now() - self._zero - self._delivered / SAMPLE_RATE)
@@ -53,7 +53,7 @@ class RealtimeSource:
         return Level() if self._paused_at is not None or self._ended else self._level
 
     def pause(self) -> None:
-        """Stands still; an empty chunk tells where."""
+        """Stands still; an empty chunk marks the place."""
         with self._changed:
             if self._paused_at is None:
                 self._paused_at = time.monotonic()
@@ -79,7 +79,7 @@ class RealtimeSource:
         )
 
     def close(self) -> None:
-        """Stops playing; what was "said" until now is still delivered."""
+        """Stops playing; what was "spoken" until now is still delivered."""
         with self._changed:
             if self._closed_at is None:
                 self._closed_at = self._now()
@@ -113,8 +113,8 @@ class RealtimeSource:
         return (self._zero or 0.0) + (self._delivered + samples) / SAMPLE_RATE
 
     def _pauses_until(self, samples: int) -> Iterator[AudioChunk]:
-        """Waits until the next `samples` were said (or playing was closed); a boundary for each pause."""
-        told = False
+        """Waits until the next `samples` were spoken, or playing was closed; yields a boundary for each pause."""
+        marked = False
         while True:
             boundary = False
             with self._changed:
@@ -122,11 +122,11 @@ class RealtimeSource:
                 if self._closed_at is not None or self._now() >= due:
                     return
                 if self._paused_at is None:
-                    told = False
+                    marked = False
                     self._changed.wait(due - time.monotonic())
-                elif told:
+                elif marked:
                     self._changed.wait()
                 else:
-                    told = boundary = True
+                    marked = boundary = True
             if boundary:
                 yield AudioChunk(np.zeros(0, np.float32), self._delivered / SAMPLE_RATE, self._now(), reason="paused")

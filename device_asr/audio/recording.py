@@ -15,12 +15,12 @@ FLUSH_S: Seconds = 1.0  # a killed recording loses at most this much
 
 
 def _private(name: str, flags: int) -> int:
-    """For its owner alone, as the text beside it."""
+    """Opens the file for its owner alone, like the text beside it."""
     return os.open(name, flags, 0o600)
 
 
 class Recording:
-    """A WAV file whose header tells its true length after every flush, so that a kill leaves it readable."""
+    """A WAV file whose header has its true length after every flush, so that a kill leaves it readable."""
 
     def __init__(self, path: Path) -> None:
         self._file = open(path, "wb", opener=_private)  # noqa: SIM115

@@ -43,7 +43,7 @@ class Converter:
         return mono if self._resample is None else self._resample(mono, last=last)
 
     def notes(self, name: str, *, cut: bool = False) -> list[str]:
-        """Sentences about what was odd in the audio, for standard error; `cut`: that it is short is told elsewhere."""
+        """Sentences about oddities of the audio, for standard error; `cut`: the caller reports that it is short."""
         if not cut and 0 < self.samples < SHORTEST_S * self._rate:
             return [
                 f"{name}: {self.samples} sample{'s' * (self.samples > 1)} of audio "

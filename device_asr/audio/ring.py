@@ -16,8 +16,10 @@ CELL = 256  # frames that share one capture time
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
-    """What one read gives: (n,) float32 `pcm` (n may be 0), when its last sample existed
-    (`time.monotonic()`), and how many seconds were `lost` just before it."""
+    """One read: (n,) float32 `pcm` (n may be 0).
+
+    captured: `time.monotonic()` at which its last sample existed. lost: seconds lost just before it.
+    """
 
     pcm: np.ndarray
     captured: float

@@ -28,7 +28,7 @@ CONTAINERS = {
 
 
 class StdinSource:
-    """Interleaved samples of a binary stream as chunks of 16 kHz mono, as soon as they come.
+    """Interleaved samples of a binary stream as chunks of 16 kHz mono, without waiting for more.
 
     Args:
         encoding: s16le or f32le. rate: Hz. channels: interleaved, mixed to one.
@@ -50,7 +50,7 @@ class StdinSource:
         block = max(1, int(BLOCK_S * self.rate)) * frame
         rest, last = b"", False
         while not last:
-            # read1: what is there now, so that a slow pipe is heard without waiting for a whole block
+            # read1: what is there now, so that a slow pipe is read without waiting for a whole block
             data = self._stream.read1(block) if hasattr(self._stream, "read1") else self._stream.read(block)
             last = not data
             container = next((name for magic, name in CONTAINERS.items() if data.startswith(magic)), None)
@@ -77,7 +77,7 @@ class StdinSource:
             )
 
     def notes(self) -> list[str]:
-        """Sentences about what was odd, after reading."""
+        """Sentences about oddities of the stream; complete after reading."""
         found = self._converter.notes(self.name)
         if self._spare:
             found.append(f"{self.name}: ended in the middle of a sample; check --encoding and --channels.")

@@ -1,7 +1,7 @@
-"""Custom words in a corpus: how many of those that were said came out, and how many came out that were not said.
+"""Custom words in a corpus: how many were recognized where they were spoken, and how many where they were not.
 
 An occurrence is the word or phrase as whole words, as they are spoken (`bundle.symbols.spoken`): case, accents
-and signs do not count. Within a clip, occurrences beyond those of the reference are false alarms.
+and punctuation do not count. Within a clip, occurrences beyond those of the reference are false alarms.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from device_asr.hotwords.words import Hotword
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """said: occurrences in the references. found: those of them that came out. false_alarms: others that came out."""
+    """Counts of occurrences.
+
+    said: in the references. found: of these, also in the hypotheses. false_alarms: in the hypotheses alone.
+    """
 
     said: int
     found: int
@@ -23,7 +26,7 @@ class Recall:
 
     @property
     def recall(self) -> float | None:
-        """Share of what was said that came out; None: nothing was said."""
+        """Share of the occurrences in the references that were found; None: there are none."""
         return self.found / self.said if self.said else None
 
 

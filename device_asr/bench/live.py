@@ -1,6 +1,6 @@
 """A corpus in real time through the live session, on the wall clock: from files, or through a microphone.
 
-The recognizer runs in its own process, as in the interface, and is loaded before the first audio; a
+The recognizer runs in its own process, as in the interface, and is loaded before the first audio. An
 utterance belongs to the clip that was playing when it began.
 """
 
@@ -40,7 +40,7 @@ EARLY: Seconds = 0.5  # an onset may be drawn this far into the silence before i
 
 
 class Playlist:
-    """Clips in a row, each followed by `tail` seconds of silence; `starts` tells where each began.
+    """Clips in a row, each followed by `tail` seconds of silence; `starts` has the second at which each began.
 
     Raises:
         AudioError: while iterating, a clip that cannot be read.
@@ -67,7 +67,7 @@ class Playlist:
 
 @dataclass
 class LiveRun:
-    """What a session in real time cost.
+    """The cost of a session in real time.
 
     wall: seconds it lasted. cpu: seconds of processor time, of this process and the recognizer's.
     peak_memory: bytes, both processes. backlog: seconds of audio waiting at most.
@@ -85,7 +85,7 @@ class LiveRun:
 
 @dataclass
 class Recorder:
-    """Takes a session's deliveries, feeds the meter, samples what the session costs."""
+    """Takes a session's deliveries, feeds the meter, samples the cost of the session."""
 
     session: LiveSession
     deliveries: queue.SimpleQueue[Delivery]
@@ -102,7 +102,7 @@ class Recorder:
         return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
 
     def sample(self) -> None:
-        """Reads the costs so far; the figures of a process that has just ended are those of the sample before."""
+        """Reads the cost so far; a process that has just ended keeps the figures of the sample before."""
         state, run = self.session.state, self.run
         run.device, run.overflows, run.lost = state.device, state.overflows, state.lost
         run.backlog, run.wall = max(run.backlog, state.backlog), time.monotonic() - self.began
@@ -116,7 +116,7 @@ class Recorder:
             run.peak_memory = sum(known)
 
     def drain(self) -> None:
-        """Takes what was delivered.
+        """Takes the deliveries so far.
 
         Raises:
             DeviceAsrError: the session failed.
@@ -191,7 +191,7 @@ def _seconds(clip: Clip) -> Seconds:
 
 
 def files_live(clips: Sequence[Clip], recognizer: Recognizer, config: Config, corpus: Corpus, tail: Seconds) -> LiveRun:
-    """Plays clips as if they were being said now."""
+    """Plays clips in real time, as if someone were speaking now."""
     playlist = Playlist(clips, tail)
     events, run = recognize_live(
         RealtimeSource(playlist), recognizer, config, corpus, lambda recorder: recorder.follow(lambda: False)
@@ -203,7 +203,10 @@ def files_live(clips: Sequence[Clip], recognizer: Recognizer, config: Config, co
 def microphone_live(
     clips: Sequence[Clip], recognizer: Recognizer, config: Config, corpus: Corpus, tail: Seconds, player: Sequence[str]
 ) -> LiveRun:
-    """Hears clips through the microphone while `player` (a command; the audio's path is added) plays them.
+    """Recognizes clips through the microphone while `player` plays them.
+
+    Args:
+        player: a command, to which the path of the audio is added.
 
     Raises:
         DeviceError: no such microphone.
@@ -231,7 +234,7 @@ def _play(player: Sequence[str], audio: Path, recorder: Recorder) -> None:
     except OSError as error:
         raise DeviceAsrError(
             f"--player: {player[0]} cannot be run ({error.strerror}); wanted a command that "
-            "plays the audio whose path is added to it."
+            "plays the audio file whose path is added to it."
         ) from None
     try:
         recorder.follow(lambda: process.poll() is not None)
@@ -245,7 +248,7 @@ def _play(player: Sequence[str], audio: Path, recorder: Recorder) -> None:
 
 
 def listen_live(seconds: Seconds | None, recognizer: Recognizer, config: Config, corpus: Corpus) -> LiveRun:
-    """Hears the microphone for `seconds`, or until Ctrl-C; there is no text to compare with."""
+    """Recognizes the microphone for `seconds`, or until Ctrl-C; there is no text to compare with."""
 
     def play(recorder: Recorder) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The memory of a process: the most it has held, and whether it grows."""
+"""The memory of a process: its peak, and whether it grows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def peak_memory(pid: int | None = None) -> int | None:
-    """Bytes resident at the highest, of this process or (on Linux alone) of `pid`; None where unknown.
+    """Peak of the resident bytes, of this process or (on Linux alone) of `pid`; None: unknown.
 
     On Linux VmHWM and not getrusage: the latter's high-water mark is inherited from the parent through
     fork and exec, so that a small worker of a large process looks large.

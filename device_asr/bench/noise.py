@@ -12,7 +12,7 @@ from device_asr.events import Final, Partial, Seconds
 from device_asr.recognition.protocol import Recognizer
 
 SEED = 20
-PIECE: Seconds = 10.0  # one level each, so that quiet and loud noise and the steps between them are heard
+PIECE: Seconds = 10.0  # one level each, so that quiet and loud noise and the steps between them occur
 LEVELS_DB = (-50.0, -40.0, -30.0, -20.0, -10.0)  # RMS of a piece, relative to full scale
 FADE: Seconds = 0.01
 
@@ -63,7 +63,7 @@ KINDS: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
 
 
 def generate(kind: str, seconds: Seconds, seed: int = SEED) -> Iterator[np.ndarray]:
-    """Pieces of (n,) float32 in [-1, 1], `seconds` together, the same for the same seed."""
+    """Pieces of (n,) float32 in [-1, 1], `seconds` together; they depend on the seed alone."""
     rng = np.random.default_rng([seed, list(KINDS).index(kind)])
     left, number = round(seconds * SAMPLE_RATE), 0
     while left > 0:
@@ -79,7 +79,7 @@ def generate(kind: str, seconds: Seconds, seed: int = SEED) -> Iterator[np.ndarr
 
 @dataclass(frozen=True, slots=True)
 class NoiseResult:
-    """Words made of `seconds` of noise: in finals, and in the longest partial of each utterance."""
+    """Words recognized in `seconds` of noise: in finals, and in the longest partial of each utterance."""
 
     kind: str
     seconds: Seconds

@@ -29,7 +29,7 @@ CLOSE_TIMEOUT: Seconds = 5.0
 
 @dataclass(frozen=True, slots=True)
 class PeerResult:
-    """The text of a clip and the seconds of computation it took."""
+    """The text of a clip, and the seconds of computation for it."""
 
     text: str
     compute: Seconds
@@ -83,7 +83,7 @@ class Peer:
         return result
 
     def peak_memory(self) -> int | None:
-        """Bytes its process held at the highest."""
+        """Peak of the resident bytes of its process."""
         peak = self._ask(None)
         assert peak is None or isinstance(peak, int)
         return peak

@@ -1,4 +1,4 @@
-"""What a benchmark found, as one JSON object and as a table.
+"""The results of a benchmark, as one JSON object and as a table.
 
 JSON, durations in seconds, memory in bytes, rates as fractions, null where nothing was measured:
     version (1), model, threads, clock ("audio" | "wall"), chunk_s, tail_s, partials, guards, load_s,
@@ -12,7 +12,7 @@ JSON, durations in seconds, memory in bytes, rates as fractions, null where noth
         peer: null or {compute_s, rtf, ratio_finals, ratio_all, and the word counts}
             ratio_finals: finals_compute_s / the peer's compute_s; ratio_all: compute_s / the peer's
         teacher: null or {the word counts, difference: wer - the teacher's wer}
-        hotwords: null or {words (how many are favored), with, without (the same clips heard without them; null in
+        hotwords: null or {words (how many are favored), with, without (the same clips without them; null in
             real time): {finals, partials (as above):
             {said, found, false_alarms, recall, false_alarms_per_hour, and the word counts}}}
     peer: null or {name, version, compute_type, load_s, peak_memory_bytes}
@@ -289,7 +289,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 def _notes(found: dict[str, Any]) -> list[str]:
-    """What a reader must know to judge the figures."""
+    """Sentences that a reader of the figures needs."""
     notes = [
         "The end of a word is the recognizer's own estimate, from the Final's words.",
         f"{found['tail_s']:.1f} s of silence follow each clip, so that utterances end by themselves.",

@@ -1,4 +1,4 @@
-"""A corpus through the streaming recognizer on the audio clock: as fast as it goes, nothing waits."""
+"""A corpus through the streaming recognizer on the audio clock, as fast as it goes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from device_asr.metrics.clips import Clip
 from device_asr.metrics.latency import LatencyMeter
 from device_asr.recognition.protocol import Recognizer
 
-SETTLE: Seconds = 0.25  # threads of OpenMP spin for 200 ms after the work; the other side must not pay for it
+SETTLE: Seconds = 0.25  # threads of OpenMP spin for 200 ms after the work, which must not slow the other side
 
 
 def read_audio(path: Path) -> np.ndarray:
-    """A whole audio in memory, (n,) float32, 16 kHz mono: reading and resampling stay out of what is timed.
+    """A whole audio file in memory, (n,) float32, 16 kHz mono, so that reading it is not timed.
 
     Raises:
         AudioError: it cannot be read.
@@ -32,7 +32,7 @@ def read_audio(path: Path) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Recognized:
-    """What the recognizer made of an audio file.
+    """The events of the recognizer for one audio file.
 
     seconds: length of the audio, tail left out. compute: seconds in `feed` and `finish`, tail included.
     events: in order; those from index `cut` on came from `finish`.
@@ -45,22 +45,22 @@ class Recognized:
 
     @property
     def finals(self) -> list[Final]:
-        """Its finished utterances."""
+        """The finished utterances."""
         return [event for event in self.events if isinstance(event, Final)]
 
     @property
     def partials(self) -> list[Partial]:
-        """What was shown while utterances went on."""
+        """The texts that were shown while utterances went on."""
         return [event for event in self.events if isinstance(event, Partial)]
 
     @property
     def text(self) -> str:
-        """All finals in a row."""
+        """The texts of all finals in a row."""
         return " ".join(final.text for final in self.finals)
 
     @property
     def partial_text(self) -> str:
-        """What was shown last before each final, in a row."""
+        """The texts of the last partial before each final, in a row."""
         shown = {partial.utterance: partial.text for partial in self.partials}
         return " ".join(shown[final.utterance] for final in self.finals if final.utterance in shown)
 
@@ -79,7 +79,7 @@ def recognize(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Recogni
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What the recognizer and the peer (None: not asked) made of one clip."""
+    """One clip, as the recognizer and the peer (None: not asked) recognized it."""
 
     clip: Clip
     recognized: Recognized
@@ -92,7 +92,7 @@ class Corpus:
 
     audio: seconds of audio. compute: seconds of computation on them: voice activity, partials, finals.
     teacher: the teacher's text of each clip, None where it was not asked.
-    custom: the custom words that were favored. plain: what each clip gives without them, where there are any.
+    custom: the custom words that were favored. plain: each clip recognized without them, where there are any.
     """
 
     manifest: str

@@ -1,7 +1,7 @@
-"""The interface for a long time in a pseudo-terminal: does its memory grow, what does it cost, does it keep drawing?
+"""The interface for a long time in a pseudo-terminal: its memory, its cost, and its drawing.
 
-The interface runs as a person runs it, its recognizer in a process of its own; this process only looks at
-both and reads what is drawn. It is ended with SIGTERM, as a closed terminal would.
+The interface runs as a person runs it, with its recognizer in a process of its own. This process only
+watches both and reads the drawing. It ends them with SIGTERM, like a closed terminal.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class Sample:
 
 
 def figures(samples: Sequence[Sample]) -> dict[str, Any]:
-    """What samples in order say: bytes, bytes an hour, per cent of one core, draws a second.
+    """Figures of the samples: bytes, bytes an hour, per cent of one core, draws a second.
 
     Raises:
-        DeviceAsrError: too few to say anything.
+        DeviceAsrError: there are too few.
     """
     if len(samples) < 3:
-        raise DeviceAsrError(f"The interface was looked at {len(samples)} times only; give it more --minutes.")
+        raise DeviceAsrError(f"The interface was sampled {len(samples)} times only; give it more --minutes.")
     whole = fit([sample.time for sample in samples], [sample.memory for sample in samples])
     last = samples[-max(3, 2 * len(samples) // 3) :]  # caches fill first: 28 MB an hour for 10 minutes, then 12
     settled = fit([sample.time for sample in last], [sample.memory for sample in last])
@@ -80,7 +80,7 @@ def figures(samples: Sequence[Sample]) -> dict[str, Any]:
 
 
 class Watched:
-    """The interface in a pseudo-terminal, and what it draws."""
+    """The interface in a pseudo-terminal, and a count of its draws."""
 
     def __init__(self, config: Config, audio: Path | None, seconds: Seconds, folder: Path) -> None:
         self.draws = 0
@@ -117,7 +117,7 @@ class Watched:
             last = now
 
     def sample(self) -> Sample:
-        """Looks at all its processes.
+        """Samples all its processes.
 
         Raises:
             DeviceAsrError: it has ended.
@@ -137,13 +137,13 @@ class Watched:
         return Sample(time.monotonic(), memory, cpu, self.draws)
 
     def ended(self) -> DeviceAsrError:
-        """Why it ended before its time."""
+        """The reason why it ended before its time."""
         code = self.process.wait(ENDING)
         failure = json.loads(self.answer.read_text())["failure"] if self.answer.exists() else None
         return DeviceAsrError(failure or f"The interface ended before its time, with exit code {code}.")
 
     def finish(self) -> dict[str, Any]:
-        """Ends it as a closed terminal would; what it says of itself.
+        """Ends it like a closed terminal; returns its own figures.
 
         Raises:
             DeviceAsrError: it failed, or did not end.
@@ -209,10 +209,11 @@ def soak(
     folder: Path,
     progress: Callable[[Seconds], None],
 ) -> dict[str, Any]:
-    """Runs the interface for so long over `audio`, played by `player` into the microphone where one is given.
+    """Runs the interface over `audio` and measures it.
 
     Args:
-        folder: where the session and other passing files go.
+        player: a command that plays `audio` into the microphone; empty: the interface plays the file.
+        folder: takes the session and other temporary files.
         progress: gets the seconds since the beginning.
 
     Raises:

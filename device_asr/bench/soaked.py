@@ -1,4 +1,4 @@
-"""The process that `soak` looks at: the interface, and a few figures when it has ended."""
+"""The process that `soak` watches: the interface, and its own figures when it has ended."""
 
 from __future__ import annotations
 

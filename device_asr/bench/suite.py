@@ -1,4 +1,4 @@
-"""A whole benchmark: loads, measures, scores; the record that `device_asr.bench.report` describes."""
+"""A whole benchmark: loads, measures, scores, and makes the record that `device_asr.bench.report` describes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TestSet:
-    """A manifest, the name it is shown under, and the clips of it that are measured."""
+    """A manifest, its name in the report, and its clips that are measured."""
 
     name: str
     path: Path
@@ -80,7 +80,7 @@ def read_test_sets(paths: Sequence[Path], limit: int | None) -> list[TestSet]:
 
 
 def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[str, Any]:
-    """Everything on the audio clock, the peer and noise too; with custom words, all clips without them again."""
+    """Measures on the audio clock, with the peer and noise; with custom words, all clips again without them."""
     from device_asr.recognition.assemble import assemble
 
     custom = configured_hotwords(config.decoding)
@@ -104,7 +104,7 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
             if plan.noise
             else []
         )
-        memory = peak_memory()  # before scoring, which the recognizer has no part in
+        memory = peak_memory()  # before scoring, which is not the recognizer's work
         theirs = (
             None
             if peer is None
@@ -132,7 +132,7 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
 
 
 def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, progress: Progress) -> dict[str, Any]:
-    """Clips at the speed of sound on the wall clock, from files or through a microphone."""
+    """Measures on the wall clock in real time, from files or through a microphone."""
     from device_asr.bench.live import LiveRun, files_live, listen_live, microphone_live
     from device_asr.dictation import remote
 
@@ -183,7 +183,7 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
 
 
 def recognize_without(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
-    """Every clip once more without custom words, so that one sees what they bought; after all that is timed."""
+    """Recognizes every clip once more without custom words, to show their effect; after all timing."""
     from device_asr.recognition.assemble import assemble
 
     recognizer = assemble(replace(config, decoding=replace(config.decoding, hotwords=None)))

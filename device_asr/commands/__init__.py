@@ -1,1 +1,1 @@
-"""The verbs of `device-asr`, a module each; loaded only when called."""
+"""The verbs of `device-asr`: one module a verb, loaded when it is called; `parts` has what they share."""

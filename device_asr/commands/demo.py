@@ -1,4 +1,4 @@
-"""`device-asr demo`: the interface over the shipped audio."""
+"""`device-asr demo`: the interface over the shipped audio file."""
 
 from __future__ import annotations
 

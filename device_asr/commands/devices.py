@@ -1,4 +1,4 @@
-"""`device-asr devices`: the microphones, which would be used, and whether it hears anything."""
+"""`device-asr devices`: the microphones, the one that would be used, and a test of its level."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def listing(found: list[Device], used: Device | None) -> str:
 
 
 class LevelTest:
-    """Judges a microphone from its levels: the loudest so far, clipping, and digital silence."""
+    """The verdict on a microphone from its levels: the loudest so far, clipping, and digital silence."""
 
     def __init__(self) -> None:
         self.peak_db = self.rms_db = float("-inf")

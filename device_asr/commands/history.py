@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def find(loaded: LoadedConfig, wanted: str) -> Session:
-    """The session `wanted`; what is damaged in it is told on standard error.
+    """The session `wanted`; a note on standard error says if lines of it are damaged.
 
     Raises:
         UsageError: none or several match.

@@ -58,19 +58,19 @@ class Printer:
         elif isinstance(event, AudioGap):
             if self._format == "jsonl":
                 self._print(json.dumps(to_record(event)) + "\n")
-            self.tell(f"{event.lost * 1000:.0f} ms of audio were lost ({event.reason}).")
+            self.report(f"{event.lost * 1000:.0f} ms of audio were lost ({event.reason}).")
         elif isinstance(event, Notice):
-            (self.hint if event.kind in QUIET_NOTICES else self.tell)(event.message)
+            (self.hint if event.kind in QUIET_NOTICES else self.report)(event.message)
 
-    def tell(self, message: str) -> None:
+    def report(self, message: str) -> None:
         """A line for the person, beside the text."""
         self._line.clear()
         click.echo(message, file=self._err)
 
     def hint(self, message: str) -> None:
-        """As `tell`, but on a terminal only."""
+        """A line for the person, on a terminal only."""
         if self._line.terminal:
-            self.tell(message)
+            self.report(message)
 
     def _print(self, text: str) -> None:
         self._line.clear()
@@ -111,7 +111,7 @@ def listen(source: LiveSource, make_recognizer: RecognizerFactory, config: Confi
 
 def _show_all(session: LiveSession, deliveries: queue.SimpleQueue[Delivery], printer: Printer) -> None:
     while True:
-        ended = session.wait(0)  # asked before looking, so that nothing delivered in between is left
+        ended = session.wait(0)  # first, so that a delivery between the two calls is not left behind
         try:
             delivery = deliveries.get(timeout=0 if ended else POLL)
         except queue.Empty:
@@ -140,13 +140,13 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
         handovers: list[Handover] = []
         printer = Printer(format, sys.stdout, sys.stderr, handovers)
         if typing is not None:
-            handovers.append(Handover(typing, " ", printer.tell, TYPE_TIMEOUT))
+            handovers.append(Handover(typing, " ", printer.report, TYPE_TIMEOUT))
         if command is not None:
-            handovers.append(Handover(command, "\n", printer.tell))
+            handovers.append(Handover(command, "\n", printer.report))
         try:
             listen(MicrophoneSource(config.audio), lambda: remote.load(config), config, printer)
         except BrokenPipeError:
-            _drop_standard_output()  # the reader has what it wanted
+            _drop_standard_output()  # the reader has enough
         except OutputError:
             _drop_standard_output()
             raise

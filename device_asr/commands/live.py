@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(config: Config, audio: Path | None = None) -> None:
-    """Opens the interface; afterward tells where the text is kept.
+    """Opens the interface; afterward prints where the text is kept.
 
     Raises:
         UsageError: this is no terminal.

@@ -1,4 +1,4 @@
-"""`device-asr models`: what is there, what it is, and whether it is whole."""
+"""`device-asr models`: lists, shows and verifies models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def command() -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As a JSON list.")
 def list_models(as_json: bool) -> None:
-    """Every model that is found, and where models are looked for."""
+    """List every model that is found, and the folders that are searched."""
     from device_asr.bundle.bundle import find_bundles, load, search_path
     from device_asr.errors import BundleError
 
@@ -47,7 +47,7 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest.")
 def show(name: str, as_json: bool) -> None:
-    """What a model is: sizes, methods, provenance, licenses."""
+    """Show a model: sizes, methods, provenance, licenses."""
     from device_asr.bundle.bundle import load
 
     bundle = load(name, verify=False)

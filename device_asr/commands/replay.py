@@ -1,4 +1,4 @@
-"""`device-asr replay SESSION`: its recording once more through the recognizer, and what changed."""
+"""`device-asr replay SESSION`: recognizes its recording again and shows the changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def replay(session: Session, recording: Path, recognizer: Recognizer) -> Iterator[Final]:
-    """The Finals of the recording; utterances are cut short where they were, and no partial is skipped."""
+    """The Finals of the recording; utterances are cut short at the same places, and no partial is skipped."""
     from device_asr.audio.file import FileSource
     from device_asr.audio.format import SAMPLE_RATE
 
@@ -44,7 +44,7 @@ def _finals(events: list[Event]) -> Iterator[Final]:
 
 
 def word_diff(before: list[str], after: list[str]) -> tuple[str, int]:
-    """The text with [-taken out-] and {+put in+}, and how many words of the two changed."""
+    """The text with [-deleted-] and {+inserted+} words, and how many words changed."""
     out: list[str] = []
     changed = 0
     for kind, a, b, c, d in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
@@ -65,7 +65,8 @@ def word_diff(before: list[str], after: list[str]) -> tuple[str, int]:
 def command(session: str, loaded: LoadedConfig) -> None:
     """Play SESSION's recording through the recognizer again and show what changed.
 
-    The same words as kept, [-words that were kept-] and {+words heard now+}; edits do not count.
+    Kept words that are recognized again stand as they are, [-kept words that are not-] and {+new words+}
+    in brackets; edits do not count.
     """
     from device_asr.commands.history import find
     from device_asr.recognition.assemble import assemble

@@ -1,4 +1,4 @@
-"""`device-asr soak`: the interface for minutes, and whether its memory, its cost and its drawing stay as they were."""
+"""`device-asr soak`: runs the interface for minutes and measures its memory, its cost and its drawing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from device_asr.errors import AudioError, DeviceAsrError, UsageError
 if TYPE_CHECKING:
     from device_asr.config import Config
 
-LOOK = 10.0  # seconds of audio between two looks at the memory
+LOOK = 10.0  # seconds of audio between two readings of the memory
 
 
 def table(found: dict[str, Any]) -> str:
@@ -32,7 +32,7 @@ def table(found: dict[str, Any]) -> str:
         "updates": f"{found['updates_per_second']:.1f} a second, of which drawn (something had changed) "
         f"{draws['mean']:.1f}, median {draws['p50']:.1f}",
         "overflows": f"{found['overflows']} ({found['lost_s']:.1f} s lost)",
-        "heard": f"{found['utterances']} utterances, {found['words']} words",
+        "recognized": f"{found['utterances']} utterances, {found['words']} words",
     }
     for name in ("first_partial_s", "word_emission_s", "finalization_s", "finalization_no_hangover_s"):
         series = found[name]
@@ -43,7 +43,7 @@ def table(found: dict[str, Any]) -> str:
 
 @click.command(name="soak")
 @click.option("--minutes", type=click.FloatRange(min=0.2), default=30.0, show_default=True, help="How long.")
-@click.option("--audio", metavar="FILE", help="Said again and again.  [default: the shipped letter]")
+@click.option("--audio", metavar="FILE", help="Played again and again.  [default: the shipped letter]")
 @click.option(
     "--player",
     metavar="COMMAND",
@@ -53,7 +53,7 @@ def table(found: dict[str, Any]) -> str:
     "--fed",
     type=click.Path(path_type=Path),
     metavar="MANIFEST",
-    help="No interface: feed the recognizer these clips, joined without a pause, as fast as it hears them.",
+    help="No interface: feed the recognizer these clips, joined without a pause, as fast as it can.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @with_microphone
@@ -77,7 +77,7 @@ def command(
     if not path.is_file():
         raise AudioError(f"{path}: no such audio file.")
     if config.audio.devices and not player:
-        raise UsageError("A microphone hears nothing by itself: give --player COMMAND, such as --player paplay.")
+        raise UsageError("A microphone needs audio to record: give --player COMMAND, such as --player paplay.")
     _check_microphone(config, player)
     with tempfile.TemporaryDirectory(prefix="soak-") as name, progress_bars() as progress:
         config = replace(config, session=replace(config.session, folder=name))
@@ -121,7 +121,7 @@ def _fed(config: Config, manifest: Path, minutes: float) -> dict[str, Any]:
 def fed_table(found: dict[str, Any]) -> str:
     """The figures of `--fed`, one a line."""
     rows = {
-        "heard": f"{found['minutes']:g} min of speech without a pause, {found['words']} words",
+        "recognized": f"{found['minutes']:g} min of speech without a pause, {found['words']} words",
         **_memory(found),
         "RTF of partials": f"{found['partials_rtf']:.3f} ({found['partials_mode']})",
     }
@@ -137,7 +137,7 @@ def _memory(found: dict[str, Any]) -> dict[str, str]:
 
 
 def _check_microphone(config: Config, player: str | None) -> None:
-    """DeviceError before the minutes, not after."""
+    """Raises DeviceError before the minutes, not after them."""
     if player:
         from device_asr.audio.devices import choose, list_devices, silenced_libraries
 

@@ -1,1 +1,1 @@
-"""A live session, and what is kept of it."""
+"""The live session, and the text and audio that it keeps."""

@@ -1,4 +1,4 @@
-"""Sessions on disk: each Final is appended to a JSON lines file at once, so that nothing said is lost.
+"""Sessions on disk: each Final is appended to a JSON lines file at once, so that no text is lost.
 
 A session is `<id>.jsonl` in the sessions folder: a `session` record, then `final` and `edit` records in
 order; beside it, where recording is on, `<id>.wav` (16 kHz, mono, 16 bit).
@@ -72,7 +72,7 @@ class SessionWriter:
 
     @property
     def id(self) -> str:
-        """The name by which `history` and `replay` know it."""
+        """Its name in `history` and `replay`."""
         return self.path.stem
 
     def final(self, final: Final, *, cut_short: bool = False) -> Final:
@@ -99,7 +99,7 @@ class SessionWriter:
                     raise OutputError(f"Recording has stopped: {error.strerror}; the text is still kept.") from None
 
     def close(self) -> None:
-        """Ends the session; a session in which nothing was said and recorded leaves no file. Idempotent."""
+        """Ends the session; a session without text and recording leaves no file. Idempotent."""
         with self._lock:
             if self._closed:
                 return
@@ -175,7 +175,7 @@ class Session:
 
     @property
     def recording(self) -> Path | None:
-        """Its audio, where it was recorded."""
+        """The path of its audio; None: it was not recorded."""
         path = self.path.with_suffix(".wav")
         return path if path.exists() else None
 

@@ -1,4 +1,4 @@
-"""What a slow machine gives up, step by step, and takes back: first the rhythm of partials, then partials."""
+"""Steps by which a slow machine saves work and returns: first fewer partials, then none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Pace:
 
     A step back that had to be taken again within its own recovery time doubles the next recovery, so
     that a machine at its limit does not swing. Audio that piled up while the recognizer was loading
-    does not count: `update` begins to judge once it was caught up, or after `PATIENCE` at most.
+    does not count: `update` takes steps only after it was worked off, or after `PATIENCE` at most.
     """
 
     def __init__(self, interval: Seconds | None) -> None:

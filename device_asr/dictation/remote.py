@@ -1,9 +1,9 @@
 """A recognizer in a process of its own, behind the same interface.
 
 ExecuTorch's Python binding holds the interpreter's lock while a method runs (another thread stood still
-for 0.44 s), so an interface in the same process freezes with every encoding. Apart from that: torch is
-imported and the model loaded beside the interface's own start, and a crash in native code becomes a
-sentence instead of the end of the session.
+for 0.44 s), so an interface in the same process freezes with every encoding. Besides, torch is imported
+and the model loaded while the interface starts, and a crash in native code becomes a sentence instead of
+the end of the session.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The live session: audio from a source, through the recognizer, to a listener, on its own thread.
 
-`device-asr listen` and the terminal interface both stand on `LiveSession`; neither touches the
-microphone or the recognizer itself.
+`device-asr listen` and the terminal interface both use `LiveSession`; neither touches the microphone or
+the recognizer itself.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class LiveSession:
         self._error: str | None = None
         self._cut_lock = threading.Lock()
         self._cut_wanted: tuple[Seconds, Callable[[], None]] | None = None  # since when, and what then
-        self._between = True  # nothing was heard since an utterance was last finished here
+        self._between = True  # no audio was fed since an utterance was last finished here
 
     def start(self) -> None:
         """Starts capture, then the worker, and returns; DeviceError where there is no microphone."""
@@ -82,11 +82,11 @@ class LiveSession:
         self._worker.start()
 
     def pause(self) -> None:
-        """Stops listening: what was said before is finished as a Final, later audio is thrown away."""
+        """Stops listening: the utterance so far becomes a Final, later audio is thrown away."""
         if not self._paused:
             self._paused = True
             self.source.pause()
-            self._notify("paused", "Paused: nothing is heard.")
+            self._notify("paused", "Paused: audio is ignored.")
 
     def resume(self) -> None:
         """Listens again."""
@@ -106,10 +106,10 @@ class LiveSession:
         self.source.select(device)
 
     def cut(self, then: Callable[[], None]) -> None:
-        """Finishes the utterance where it is now, then calls `then` before anything later is heard.
+        """Finishes the utterance here, then calls `then` before any later audio is fed.
 
         `then` runs on the worker thread; where no utterance can be in progress (not begun, paused, ended) it
-        runs here and now. What was captured before this call is heard before the cut.
+        runs here and now. Audio that was captured before this call is fed before the cut.
         """
         with self._cut_lock:
             if not self._between and self._worker is not None and self._worker.is_alive():
@@ -118,7 +118,7 @@ class LiveSession:
                 then()
 
     def stop(self, timeout: Seconds | None = None) -> bool:
-        """Closes the source, hears what was captured, finishes the utterance, joins the worker.
+        """Closes the source, works off the captured audio, finishes the utterance, joins the worker.
 
         Idempotent. Returns False where `timeout` seconds were not enough (a later call may go on).
         """
@@ -127,7 +127,7 @@ class LiveSession:
         return self.wait(timeout)
 
     def abort(self) -> None:
-        """Closes the source and lets go of what is not heard yet; does not wait."""
+        """Closes the source and drops the audio that is not fed yet; does not wait."""
         self._aborted = True
         self.source.close()
 
@@ -143,7 +143,7 @@ class LiveSession:
         """The read-outs of this moment; never blocks on the recognizer."""
         source, recognizer = self.source, self._recognizer
         backlog, phase = source.backlog, self._phase()
-        # where nothing is heard, the last probability is of audio that is over
+        # without audio the last probability belongs to audio that is over
         speech = recognizer.speech_probability if recognizer and phase == "listening" else 0.0
         return LiveState(
             phase=phase,
@@ -183,7 +183,7 @@ class LiveSession:
         """`time.monotonic()` at which the sample at `audio` seconds was captured; for latencies.
 
         Raises:
-            ValueError: nothing has been heard yet.
+            ValueError: no audio was fed yet.
         """
         return self._clock.wall(audio)
 
@@ -206,7 +206,7 @@ class LiveSession:
             self._fail(str(error))
         except Exception as error:
             _log.debug("the session failed", exc_info=True)
-            self._fail(f"The session failed: {type(error).__name__}: {error}; what was said before is kept.")
+            self._fail(f"The session failed: {type(error).__name__}: {error}; the text so far is kept.")
         finally:
             self._at_a_cut()
             self.source.close()
@@ -214,7 +214,7 @@ class LiveSession:
                 self._recognizer.close()
 
     def _listen(self, recognizer: Recognizer) -> DeviceAsrError | None:
-        """Hears the source to its end; returns what broke it, so that the utterance is still finished."""
+        """Feeds the source to its end; returns the error that broke it, so that the utterance is still finished."""
         chunks = iter(self.source)
         while not self._aborted:
             try:
@@ -223,10 +223,10 @@ class LiveSession:
                 return error
             if chunk is None:
                 return None
-            self._hear(recognizer, chunk)
+            self._feed(recognizer, chunk)
         return None
 
-    def _hear(self, recognizer: Recognizer, chunk: AudioChunk) -> None:
+    def _feed(self, recognizer: Recognizer, chunk: AudioChunk) -> None:
         if chunk.lost:
             self._lost += chunk.lost
             self._deliver(recognizer.gap(chunk.lost, chunk.reason or "overflow"))

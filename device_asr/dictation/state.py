@@ -1,4 +1,4 @@
-"""What a live session tells its listener: deliveries, notices, and a snapshot for read-outs."""
+"""What a live session delivers: events, notices, and a snapshot for read-outs."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Notice:
 class Delivery:
     """One thing handed to the listener.
 
-    event: what the recognizer said, or a Notice.
+    event: an event of the recognizer, or a Notice.
     wall: `time.monotonic()` at which it was handed over.
     compute: seconds of computation behind it (0 for what costs nothing).
-    cut_short: the utterance was ended by a pause, an unplugging or the end, without hang-over
-        (`LatencyMeter.add` wants to know).
+    cut_short: a pause of the session, an unplugging or the end of the audio ended the utterance, without
+        hang-over (an argument of `LatencyMeter.add`).
     """
 
     event: Event | Notice
@@ -51,7 +51,7 @@ class LiveState:
     level: of the last 100 ms captured, also while the recognizer is busy or loading.
     speech_probability: the voice activity detector's last value in [0, 1].
     overflows, lost: pieces of audio lost (overflow, unplugged) and their seconds.
-    backlog, queue: audio captured and not yet heard, in seconds and in chunks of 32 ms.
+    backlog, queue: audio captured and not yet fed to the recognizer, in seconds and in steps of 32 ms.
     behind: the backlog when it exceeds the slow-machine threshold, else 0 ("behind by N s").
     step, partial_interval: the slow-machine step in force and its interval (None: finals only).
     elapsed: seconds of audio fed to the recognizer.

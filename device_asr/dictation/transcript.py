@@ -20,7 +20,7 @@ class Line:
 
     @property
     def text(self) -> str:
-        """What is shown and saved."""
+        """The text that is shown and saved."""
         return self.final.text if self.edited is None else self.edited
 
     @property
@@ -38,8 +38,7 @@ class Transcript:
 
     Args:
         paragraph_s: a longer pause between two utterances, in seconds, begins a new paragraph.
-
-        lines: what was finished before.
+        lines: utterances that were finished before.
 
     Attributes:
         lines: finished utterances in order; their index is what `edit` takes.
@@ -54,7 +53,7 @@ class Transcript:
         self.partial: Partial | None = None
 
     def add(self, event: Event) -> None:
-        """Takes what changes the text; other events are ignored."""
+        """Takes an event; those that do not change the text are ignored."""
         if isinstance(event, Final):
             self.partial = None
             if event.text.strip():
@@ -63,7 +62,7 @@ class Transcript:
         elif isinstance(event, Partial):
             self.partial = event
         elif isinstance(event, SpeechEnded):
-            self.partial = None  # an utterance that came to nothing is taken back
+            self.partial = None  # an utterance without text is taken back
 
     def edit(self, index: int, text: str) -> None:
         """Replaces the text of line `index`; an empty text takes the line out of what is saved."""

@@ -1,1 +1,1 @@
-"""What is measured: latency, word errors, clips."""
+"""Metrics: latency, word errors, and the clips of a corpus."""

@@ -24,7 +24,7 @@ class ManifestError(DeviceAsrError):
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One audio of a corpus; None: unknown."""
+    """One audio file of a corpus with its text; None: unknown."""
 
     audio: Path
     text: str | None = None
@@ -33,7 +33,7 @@ class Clip:
 
 
 def check_entry(entry: Any) -> str | None:
-    """What is wrong with one parsed line, "wanted ..., found ..."; None where nothing is."""
+    """The mistake of one parsed line, as "wanted ..., found ..."; None: there is none."""
     if not isinstance(entry, dict):
         return f'wanted an object with at least "audio", found {_short(entry)}'
     audio = entry.get("audio")
@@ -53,7 +53,7 @@ def _is_duration(value: Any) -> bool:
 
 
 def check_clips(clips: Sequence[Clip]) -> str | None:
-    """The first audio that is missing or listed twice, as a sentence's beginning; None where all are there."""
+    """The first clip that is missing or listed twice, as the beginning of a sentence; None: there is none."""
     seen: dict[Path, int] = {}
     for number, clip in enumerate(clips, 1):
         if clip.audio in seen:

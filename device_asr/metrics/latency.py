@@ -1,9 +1,9 @@
-"""What latency means here: the one place of its definitions, as accumulators fed with events.
+"""The definitions of latency, in this one place, as accumulators that take events.
 
 * **First partial**: onset of speech -> first non-empty Partial of the utterance handed to the screen.
   An utterance whose first text is its Final has none.
 * **Word emission**: end of the word in the audio (`Word.end` of the Final) -> the time after which that
-  word no longer changes. A word keeps its identity while it stays in the text, also where words before
+  word no longer changes. A word keeps its identity while it stays in the text, even where words before
   it change (texts are aligned); case and punctuation do not count. It may be below zero: the end of a
   word is an estimate, and a word is often clear before its end.
 * **Finalization**: end of the last word -> Final text, hang-over included; without hang-over: from
@@ -12,10 +12,10 @@
   a change of case or punctuation too (`strict`).
 * **RTF**: seconds of computation / seconds of audio.
 
-Two clocks. *Wall clock*: every event comes with the time at which it was handed over, and a mapping
-tells when a given sample existed; waiting and buffering are inside. *Audio clock*: no such times; word
-emission is computation free (what the policy costs), first partial and finalization add the event's own
-`compute`, as if nothing else had to wait.
+Two clocks. *Wall clock*: every event comes with the time at which it was handed over, and a mapping gives
+the time at which a sample existed; waiting and buffering are included. *Audio clock*: without such times;
+word emission leaves computation out (it is the delay of the policy), first partial and finalization add the
+event's own `compute`, as if nothing else had to wait.
 
     meter = LatencyMeter(session.wall_time)      # wall clock; LatencyMeter() for the audio clock
     meter.add(delivery.event, delivery.wall)
@@ -76,7 +76,7 @@ class Series:
 
     @property
     def p95(self) -> Seconds | None:
-        """What 19 of 20 stay under."""
+        """The value that 19 of 20 stay below."""
         return percentile(self.values, 95)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 LOOP_RATIO = 1.5  # a hypothesis this much longer than its reference is a loop,
-LOOP_MARGIN = 3  # if by more words than this: binds only below 6 words, where "no" heard as "oh no" is no loop
+LOOP_MARGIN = 3  # if by more words than this: binds only below 6 words, where "oh no" for "no" is no loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class WordErrors:
 
 
 def normalize(text: str) -> str:
-    """`text` as it is compared."""
+    """`text` without case, punctuation, fillers and spelling variants, as it is compared."""
     return _normalizer()(text)
 
 
@@ -66,13 +66,13 @@ def word_errors(pairs: Iterable[tuple[str, str]]) -> WordErrors:
 
     references, hypotheses = ([normalize(text) for text in side] for side in zip(*pairs, strict=True))
     found = jiwer.process_words(references, hypotheses)
-    letters = sum(len(text) for text in references)
+    characters = sum(len(text) for text in references)
     return WordErrors(
         clips=len(pairs),
         words=sum(len(text.split()) for text in references),
         substitutions=found.substitutions,
         deletions=found.deletions,
         insertions=found.insertions,
-        cer=jiwer.process_characters(references, hypotheses).cer if letters else None,
+        cer=jiwer.process_characters(references, hypotheses).cer if characters else None,
         loops=sum(is_loop(*pair) for pair in pairs),
     )

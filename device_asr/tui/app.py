@@ -1,4 +1,4 @@
-"""The terminal interface over a `LiveSession`: it shows, keeps and asks; it never touches the model."""
+"""The terminal interface over a `LiveSession`: it shows and keeps the text, and never touches the model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ PACE = ("behind", "recovered")  # the notice line shows these by itself; they do
 
 
 class Delivered(Message):
-    """What the session handed over, on its way to the interface's thread."""
+    """A delivery of the session, on its way to the interface's thread."""
 
     def __init__(self, delivery: Delivery) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Delivered(Message):
 
 
 class SessionBegun(Message):
-    """From here on text is kept in `writer`; or it could not be begun, for the reason `failure`."""
+    """A new session keeps the text in `writer`; None: it could not begin, for the reason `failure`."""
 
     def __init__(self, writer: SessionWriter | None, failure: str = "") -> None:
         super().__init__()
@@ -87,15 +87,15 @@ class DictationApp(App[None]):
         resource_tracker.ensure_running()
         self.config = config
         self.failure: str | None = None
-        self.session = LiveSession(source, make_recognizer, config, self._delivered, on_audio=self._heard)
+        self.session = LiveSession(source, make_recognizer, config, self._delivered, on_audio=self._record)
         self.meter = LatencyMeter(self.session.wall_time)
         self.transcript = Transcript(config.interface.paragraph_s)
         self.writer = self._new_writer()  # of the transcript on the screen
-        self._keeper = self.writer  # where Finals and audio go now; changed on the recognizer's thread
+        self._keeper = self.writer  # takes Finals and audio now; changed on the recognizer's thread
         self._fed = 0  # samples, counted on the recognizer's thread
         self._leaving = self._at_once = False
         self.updates = 0  # times that the level and the state were brought up to date
-        # kept, not looked up: events still come while the screen is being taken down
+        # kept rather than looked up: events still come while the screen is being taken down
         self._state, self._level = StateLine(id="state"), LevelMeter(id="level")
         self._latency, self._notice = LatencyPanel(id="latency"), NoticeLine(id="notice")
         self._view = TranscriptView(self.transcript, id="transcript")
@@ -146,7 +146,7 @@ class DictationApp(App[None]):
             self._keep(lambda: self._keeper.final(event, cut_short=delivery.cut_short))
         self.post_message(Delivered(delivery))
 
-    def _heard(self, chunk: AudioChunk) -> None:
+    def _record(self, chunk: AudioChunk) -> None:
         self._fed += chunk.pcm.size
         self._keep(lambda: self._keeper.audio(chunk.pcm))
 
@@ -157,7 +157,7 @@ class DictationApp(App[None]):
             self.post_message(Delivered(Delivery(Failed(0.0, str(error)), time.monotonic())))
 
     def _begin_session(self) -> None:
-        """At a cut: what was heard so far was finished into the former session."""
+        """Begins a new session at a cut, where the utterance so far belongs to the former one."""
         try:
             former, self._keeper = self._keeper, self._new_writer(self._fed / SAMPLE_RATE)
         except DeviceAsrError as error:
@@ -173,13 +173,13 @@ class DictationApp(App[None]):
         notice = self._notice
         if isinstance(event, Notice):
             if event.kind not in PACE or not notice.alarm:
-                notice.tell(event.message, alarm=event.kind in ALARMS)
+                notice.report(event.message, alarm=event.kind in ALARMS)
             return
         if isinstance(event, Failed):
             self.failure = event.message
-            notice.tell(event.message, alarm=True)
+            notice.report(event.message, alarm=True)
         elif isinstance(event, AudioGap):
-            notice.tell(f"{event.lost * 1000:.0f} ms of audio were lost ({event.reason}).", alarm=True)
+            notice.report(f"{event.lost * 1000:.0f} ms of audio were lost ({event.reason}).", alarm=True)
         else:
             self._view.add(event)
             self.meter.add(event, time.monotonic(), cut_short=message.delivery.cut_short)
@@ -198,8 +198,8 @@ class DictationApp(App[None]):
         if len(self.screen_stack) == 1:
             self._latency.refresh_latency(self.session.state, self.meter)
 
-    def _tell(self, message: str, *, alarm: bool = False) -> None:
-        self._notice.tell(message, alarm=alarm)
+    def _report(self, message: str, *, alarm: bool = False) -> None:
+        self._notice.report(message, alarm=alarm)
 
     def action_pause(self) -> None:
         if self.session.state.phase == "paused":
@@ -213,7 +213,7 @@ class DictationApp(App[None]):
     def action_copy(self) -> None:
         text = self.screen.get_selected_text() or self._view.chosen_text() or self.transcript.text()
         self.copy_to_clipboard(text)
-        self._tell(f"Copied {len(text.split())} words.")
+        self._report(f"Copied {len(text.split())} words.")
 
     def action_save(self) -> None:
         name = str(Path.cwd() / f"{self.writer.id}.txt")
@@ -227,7 +227,7 @@ class DictationApp(App[None]):
         path = Path(name).expanduser()
         format = path.suffix.lower().lstrip(".")
         if format not in FORMATS:
-            self._tell(
+            self._report(
                 f"Wanted an ending of {', '.join(FORMATS)}, found {path.suffix or 'none'!r}: not saved.", alarm=True
             )
             return
@@ -235,21 +235,21 @@ class DictationApp(App[None]):
         try:
             write_whole(path, text)
         except OSError as error:
-            self._tell(f"{path} was not saved: {error.strerror}.", alarm=True)
+            self._report(f"{path} was not saved: {error.strerror}.", alarm=True)
             return
-        self._tell(f"Saved {path}.")
+        self._report(f"Saved {path}.")
 
     def action_new(self) -> None:
         self.session.cut(self._begin_session)
 
     def on_session_begun(self, message: SessionBegun) -> None:
         if message.writer is None:
-            self._tell(message.failure, alarm=True)
+            self._report(message.failure, alarm=True)
             return
         self.writer = message.writer
         self.transcript = Transcript(self.config.interface.paragraph_s)
         self._view.restart(self.transcript)
-        self._tell("A new session; the former one is in `device-asr history`.")
+        self._report("A new session; the former one is in `device-asr history`.")
 
     def on_transcript_view_edit_wanted(self, message: TranscriptView.EditWanted) -> None:
         transcript, writer, index = self.transcript, self.writer, message.index
@@ -273,7 +273,7 @@ class DictationApp(App[None]):
         try:
             devices = list_afresh()
         except DeviceAsrError as error:
-            self.call_from_thread(self._tell, str(error), alarm=True)
+            self.call_from_thread(self._report, str(error), alarm=True)
             return
         self.call_from_thread(self.push_screen, DeviceScreen(devices), self._device_chosen)
 
@@ -285,7 +285,7 @@ class DictationApp(App[None]):
         try:
             self.session.select_device(index)
         except DeviceAsrError as error:
-            self.call_from_thread(self._tell, str(error), alarm=True)
+            self.call_from_thread(self._report, str(error), alarm=True)
 
     def action_theme(self) -> None:
         self.theme = THEMES["light" if self.theme == THEMES["dark"] else "dark"]
@@ -304,7 +304,7 @@ class DictationApp(App[None]):
             self.exit()
             return
         self._leaving = True
-        self._tell("Finishing the utterance; again leaves at once.")
+        self._report("Finishing the utterance; again leaves at once.")
         self.run_worker(self._finish, thread=True)
 
     def _finish(self) -> None:
@@ -312,7 +312,7 @@ class DictationApp(App[None]):
         self.call_from_thread(self.exit)
 
     def close(self) -> None:
-        """After `run`: finishes the utterance if nothing else did, ends what still runs and the session's file."""
+        """Ends the session and its file after `run`; finishes the utterance if nothing else did."""
         if not self._at_once:
             self.session.stop(FINISHING)
         self.session.abort()

@@ -1,4 +1,4 @@
-"""A window that was closed under the interface: what is drawn after that goes nowhere, and nothing blocks."""
+"""A window that is closed under the interface: later drawing goes nowhere, and nothing blocks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the utterance in progress is shown: what was committed stays bright, and the rest moves little."""
+"""The utterance in progress on the screen: committed text stays bright, the rest moves little."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from device_asr.events import Partial
 
 
 class Moving:
-    """What to draw of an utterance, Partial after Partial.
+    """The text to draw of an utterance, Partial after Partial.
 
-    Committed text never goes back, whatever a later Partial says. A text that only lost words from its
-    end keeps them on the screen for one more Partial: an hypothesis often drops its last, half-heard
+    Committed text never goes back, whatever a later Partial has. A text that only lost words from its
+    end keeps them on the screen for one more Partial: a hypothesis often drops its last, incomplete
     words and finds them again 0.5 s later, and the line would jump there and back.
     """
 
@@ -19,7 +19,7 @@ class Moving:
         self._held = False
 
     def show(self, partial: Partial | None) -> tuple[str, str]:
-        """The bright and the dim part of `partial`; asked again for the same one, it says the same."""
+        """The bright and the dim part of `partial`; the same Partial gives the same answer."""
         if partial is None:
             self._partial, self._committed, self._text, self._held = None, "", "", False
         elif partial is not self._partial:
@@ -34,7 +34,7 @@ class Moving:
             self._committed = partial.committed
         text = partial.text
         if not text.startswith(self._committed):
-            # its words beyond those that were committed
+            # its words after the committed ones
             tail = text.split()[len(self._committed.split()) :]
             text = " ".join([self._committed, *tail]).strip()
         shorter = text != self._text and f"{self._text} ".startswith(f"{text} ")

@@ -1,4 +1,4 @@
-"""Which finished lines go into which piece of the screen."""
+"""Finished lines, divided into the pieces of the screen."""
 
 from __future__ import annotations
 

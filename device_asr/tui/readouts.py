@@ -1,4 +1,4 @@
-"""Read-outs as plain text: pure functions of a state, so that they read the same with and without color."""
+"""Read-outs as plain text: pure functions of a state, so that they need no color."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SPEAKING = 0.5
 EXPLANATIONS = {
     "first partial": "From the beginning of an utterance to its first text on the screen.",
     "word emission": "From the end of a word in the audio until that word no longer changes.",
-    "finalization": "From the end of the last word to the final text, the pause that ends an utterance included.",
-    "  without pause": "The same, counted from when that pause was over: computation and waiting alone.",
-    "last, p50, p95": "The latest value, the median, and what 19 of 20 stay under, in seconds of wall clock.",
+    "finalization": "From the end of the last word to the final text, with the pause that ends an utterance.",
+    "  without pause": "Finalization from the end of that pause on: computation and waiting alone.",
+    "last, p50, p95": "The latest value, the median, and the value that 19 of 20 stay below, in seconds of wall clock.",
     "RTF": "Real-time factor: seconds of computation for a second of audio; above 1 it cannot keep up.",
-    "queue": "Pieces of 32 ms of audio that wait to be heard; beyond 1.5 s: behind by N s.",
+    "queue": "Pieces of 32 ms of audio that wait to be recognized; beyond 1.5 s: behind by N s.",
     "CPU": "Of this program and its recognizer, in per cent of one core.",
     "memory": "Resident memory of both.",
     "flicker": "Words shown and later changed, in per cent of all final words.",
     "drops": "Times that captured audio was lost because it was not fetched in time, and how many seconds.",
     "speech": "The voice activity detector's probability that someone speaks now.",
-    "step": "What a slow machine gives up: 1 longer between partials, 2 finals only; taken back when it recovers.",
+    "step": "How a slow machine saves work: 1 longer between partials, 2 finals only; 0 again when it recovers.",
 }
 
 
@@ -97,7 +97,7 @@ def latency_rows(meter: LatencyMeter, width: int) -> list[str]:
 
 
 def load_parts(state: LiveState, meter: LatencyMeter, cpu: float, memory: int) -> list[str]:
-    """RTF, queue, CPU, memory, flicker: each begins with its name in `EXPLANATIONS`."""
+    """RTF, queue, CPU, memory, flicker; each begins with its name in `EXPLANATIONS`."""
     factor = rtf(state.compute, state.elapsed)
     flicker = meter.flicker
     return [
@@ -124,7 +124,7 @@ def explained(rows: Sequence[str], parts: Sequence[str], width: int) -> Content:
 
 
 def behind_line(state: LiveState) -> str:
-    """How far behind, and the step in force; empty where all is well."""
+    """How far behind the recognizer is, and the step in force; empty: neither applies."""
     parts = [f"behind by {state.behind:.1f} s"] if state.behind else []
     if state.step:
         interval = state.partial_interval

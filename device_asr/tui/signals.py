@@ -1,4 +1,4 @@
-"""A terminal that is closed (SIGHUP) and a polite kill (SIGTERM) end the interface as its own key does."""
+"""Signals that end the interface as its own key does: SIGHUP of a closed terminal, and SIGTERM."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 def on_termination(leave: Callable[[], None]) -> None:
-    """Calls `leave` in the running event loop when such a signal comes; one that is ignored (nohup) stays so."""
+    """Calls `leave` in the running event loop when such a signal comes; an ignored signal (nohup) stays ignored."""
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
         # Windows has no such handlers, and a thread other than the main one may not set them

@@ -1,1 +1,1 @@
-"""Parts of which verbs are made: options, progress on a terminal, outputs."""
+"""Parts that verbs share: options, progress on a terminal, outputs."""

@@ -1,4 +1,4 @@
-"""A polite kill ends a command as Ctrl-C does, so that nothing half-done is left."""
+"""SIGTERM ends a command as Ctrl-C does, so that nothing half-done is left."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from textual.widgets import Input, Label
 
 
 class AskScreen(ModalScreen[str | None]):
-    """Gives the text, or None where the person left with escape."""
+    """Gives the text, or None if the person left with escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Close")]
     DEFAULT_CSS = "AskScreen { align: center middle; }"

@@ -1,4 +1,4 @@
-"""Latencies, and what the machine bears."""
+"""Latencies, and the load of the machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOMY = 30  # lines from which on each figure has its meaning below it
 
 
 class LatencyPanel(Readout):
-    """Latencies, then what the machine bears; with what each figure means where there is room."""
+    """Latencies, then the load of the machine; with the meaning of each figure where there is room."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -24,12 +24,12 @@ class LatencyPanel(Readout):
         self._latest: tuple[LiveState, LatencyMeter] | None = None
 
     def on_resize(self) -> None:
-        """More or less room: shown anew at once."""
+        """Shows the figures again, as more or fewer meanings may fit."""
         if self._latest is not None:
             self._show(*self._latest)
 
     def refresh_latency(self, state: LiveState, meter: LatencyMeter) -> None:
-        """Once a second at most: reading another process costs a millisecond."""
+        """Shows new figures; call it once a second at most, as reading another process costs a millisecond."""
         self._measure()
         self._latest = state, meter
         self._show(state, meter)

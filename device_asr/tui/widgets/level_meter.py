@@ -1,4 +1,4 @@
-"""How loud it is, and whether someone speaks."""
+"""The level of the audio, and whether someone speaks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class LevelMeter(Readout):
         self._hold, self._held_at, self._clipped_at = FLOOR_DB, 0.0, float("-inf")
 
     def refresh_level(self, state: LiveState) -> None:
-        """Shows the level of `state`, to be called many times a second."""
+        """Shows the level of `state`; call it many times a second."""
         now = time.monotonic()
         if state.level.peak_db >= self._hold or now - self._held_at > HOLD_S:
             self._hold, self._held_at = state.level.peak_db, now

@@ -1,4 +1,4 @@
-"""The line above the keys: what happened last."""
+"""The line above the keys: the latest message."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from device_asr.tui.widgets.readout import Readout
 
 
 class NoticeLine(Readout):
-    """What happened last; being behind goes before it, an alarm before that."""
+    """The latest message; being behind goes before it, and an alarm before both."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._message, self.alarm = "", False
 
-    def tell(self, message: str, *, alarm: bool = False) -> None:
+    def report(self, message: str, *, alarm: bool = False) -> None:
         """Keeps `message` until the next one."""
         self._message, self.alarm = message, alarm
 
@@ -23,5 +23,5 @@ class NoticeLine(Readout):
         behind = behind_line(state)
         self.set_class(bool(behind) or self.alarm, "-alarm")
         text = behind if behind and not self.alarm else self._message
-        # the mark tells without color what the color tells
+        # the mark says without color what the color says
         self.show(f"! {text}" if behind or self.alarm else text)

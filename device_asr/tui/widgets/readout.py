@@ -1,4 +1,4 @@
-"""What the read-outs share: text that is drawn only when it has changed."""
+"""The base of the read-outs: text that is drawn only when it has changed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from textual.widgets import Static
 
 
 class Readout(Static):
-    """One or more lines; `text` is what they say, without color."""
+    """One or more lines of text."""
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__("", markup=False, id=id)
@@ -15,11 +15,11 @@ class Readout(Static):
 
     @property
     def text(self) -> str:
-        """What is shown."""
+        """The text on the screen, without color."""
         return self._content.plain
 
     def show(self, text: str | Content) -> None:
-        """Draws `text` where it differs from what is there."""
+        """Draws `text` if it differs from the text on the screen."""
         content = Content(text) if isinstance(text, str) else text
         if content.plain != self._content.plain:
             self._content = content

@@ -57,7 +57,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
         self._shown: list[Content] = []
         self._finished: dict[int, tuple[tuple[object, ...], Content]] = {}  # by the first line of a page
         self._pages: list[Page] = []
-        self._light = 0  # of these, from the first on, hold nothing that was drawn
+        self._light = 0  # so many pages, from the first on, hold no drawing
         self._moving = Moving()
         self._sheet = Vertical(id="sheet")  # as high as the view at least, so that a short text begins at the top
 
@@ -69,7 +69,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
         self.redraw()
 
     def add(self, event: Event) -> None:
-        """Takes an event and shows what changed."""
+        """Takes an event and shows the change."""
         self.transcript.add(event)
         self.redraw()
 
@@ -115,7 +115,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
             self.post_message(self.EditWanted(index))
 
     def redraw(self) -> None:
-        """Brings the pages up to date; only those that changed are drawn."""
+        """Brings the pages up to date; only pages that changed are drawn."""
         if not self.is_attached:
             return  # the screen is being taken down; the text is kept all the same
         wanted = self._contents()
@@ -133,7 +133,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
         self._shown = wanted
 
     def _lighten(self, contents: list[Content]) -> None:
-        """Frees what was drawn and laid out of pages far above, 5 kB an utterance: fresh ones take their places."""
+        """Replaces pages far above by fresh ones, which frees their drawing and layout: 5 kB an utterance."""
         forget_rectangles()
         if not self.is_vertical_scroll_end:
             return  # they may be read now; the next page begins soon

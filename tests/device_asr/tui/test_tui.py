@@ -469,7 +469,7 @@ def test_pictures_without_color(
     monkeypatch.setenv("NO_COLOR", "1")
     app = picture(tmp_path, monkeypatch, "dark")
     assert app.no_color
-    app._tell("The microphone is gone.", alarm=True)
+    app._report("The microphone is gone.", alarm=True)
     assert compared(app, snap_compare, size)
 
 
