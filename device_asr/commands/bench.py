@@ -126,8 +126,8 @@ class BenchOptions:
 @configured
 def command(loaded: LoadedConfig, options: BenchOptions) -> None:
     """Measure accuracy, latency and computation over corpora (JSONL manifests of audio and text)."""
-    from device_asr.bench.report import table
     from device_asr.bench.suite import Microphone, Plan, as_fast_as_possible, in_real_time, read_test_sets
+    from device_asr.bench.table import table
 
     config = options.applied(loaded.config)
     tail = options.tail

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from device_asr.errors import OutputError
 from device_asr.events import Event, Final, Partial, Seconds, SpeechEnded
-from device_asr.writers import make_writer
+from device_asr.files import write_whole
+from device_asr.writers import FORMATS, make_writer
 
 PARAGRAPH_PAUSE: Seconds = 2.0
 
@@ -94,3 +97,20 @@ def export(lines: Sequence[Line], format: str) -> str:
     writer = make_writer(format)
     finals: Iterable[Final] = (line.as_final() for line in lines if line.text)
     return writer.header() + "".join(writer.final(final) for final in finals)
+
+
+def save(transcript: Transcript, path: Path) -> str:
+    """Saves `transcript` in the format that the ending of `path` names; returns a sentence about it.
+
+    Raises:
+        OutputError: no format has this ending, or the file cannot be written.
+    """
+    format = path.suffix.lower().lstrip(".")
+    if format not in FORMATS:
+        raise OutputError(f"Wanted an ending of {', '.join(FORMATS)}, found {path.suffix or 'none'!r}: not saved.")
+    text = transcript.text() + "\n" if format == "txt" else export(transcript.lines, format)
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise OutputError(f"{path} was not saved: {error.strerror}.") from None
+    return f"Saved {path}."

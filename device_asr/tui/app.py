@@ -12,7 +12,6 @@ from typing import ClassVar
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import BindingType
 from textual.containers import Container
-from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer
 
@@ -20,15 +19,16 @@ from device_asr.audio.format import SAMPLE_RATE
 from device_asr.audio.live_source import LiveSource
 from device_asr.audio.source import AudioChunk
 from device_asr.config import Config
-from device_asr.dictation.history import SessionWriter, folder
+from device_asr.dictation.history import folder
 from device_asr.dictation.session import LiveSession, RecognizerFactory
+from device_asr.dictation.session_writer import SessionWriter
 from device_asr.dictation.state import Delivery, Notice
-from device_asr.dictation.transcript import Transcript, export
+from device_asr.dictation.transcript import Transcript, save
 from device_asr.errors import DeviceAsrError
 from device_asr.events import AudioGap, Failed, Final
-from device_asr.files import write_whole
 from device_asr.metrics.latency import LatencyMeter
 from device_asr.tui.keys import KEYS, keymap
+from device_asr.tui.messages import Delivered, SessionBegun
 from device_asr.tui.screens.ask import AskScreen
 from device_asr.tui.screens.device import DeviceScreen
 from device_asr.tui.screens.help import HelpScreen
@@ -45,22 +45,6 @@ FINISHING = 10.0  # seconds for the utterance in progress where the interface en
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
 ALARMS = ("device_lost", "device_waiting")
 PACE = ("behind", "recovered")  # the notice line shows these by itself; they do not hide an alarm
-
-
-class Delivered(Message):
-    """A delivery of the session, on its way to the interface's thread."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        super().__init__()
-        self.delivery = delivery
-
-
-class SessionBegun(Message):
-    """A new session keeps the text in `writer`; None: it could not begin, for the reason `failure`."""
-
-    def __init__(self, writer: SessionWriter | None, failure: str = "") -> None:
-        super().__init__()
-        self.writer, self.failure = writer, failure
 
 
 class DictationApp(App[None]):
@@ -224,20 +208,10 @@ class DictationApp(App[None]):
     def _save(self, name: str | None) -> None:
         if not name:
             return
-        path = Path(name).expanduser()
-        format = path.suffix.lower().lstrip(".")
-        if format not in FORMATS:
-            self._report(
-                f"Wanted an ending of {', '.join(FORMATS)}, found {path.suffix or 'none'!r}: not saved.", alarm=True
-            )
-            return
-        text = self.transcript.text() + "\n" if format == "txt" else export(self.transcript.lines, format)
         try:
-            write_whole(path, text)
-        except OSError as error:
-            self._report(f"{path} was not saved: {error.strerror}.", alarm=True)
-            return
-        self._report(f"Saved {path}.")
+            self._report(save(self.transcript, Path(name).expanduser()))
+        except DeviceAsrError as error:
+            self._report(str(error), alarm=True)
 
     def action_new(self) -> None:
         self.session.cut(self._begin_session)

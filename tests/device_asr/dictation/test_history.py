@@ -16,7 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from device_asr.commands import history
-from device_asr.dictation.history import SessionWriter, delete, find, list_sessions, load
+from device_asr.dictation.history import delete, find, list_sessions, load
+from device_asr.dictation.session_writer import SessionWriter
 from device_asr.errors import OutputError, UsageError
 from tests.support.finals import final
 from tests.support.paths import ROOT
@@ -27,7 +28,7 @@ import numpy as np
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.support.finals import final
-from device_asr.dictation.history import SessionWriter
+from device_asr.dictation.session_writer import SessionWriter
 writer = SessionWriter(Path(sys.argv[1]), record=True)
 for n in range(20):
     writer.audio(np.full(8000, 0.1, np.float32))

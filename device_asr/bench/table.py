@@ -1,0 +1,157 @@
+"""The record of a benchmark as a table for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+Row = tuple[str, Callable[[dict[str, Any]], str | None]]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _number(value: float | None, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"
+
+
+def _p50_p95(values: dict[str, Any]) -> str:
+    if not values["n"]:
+        return "-"
+    return f"{1000 * values['p50']:.0f} / {1000 * values['p95']:.0f} ms ({values['n']})"
+
+
+def _errors(counted: dict[str, Any]) -> str:
+    return f"{counted['substitutions']} / {counted['deletions']} / {counted['insertions']} of {counted['words']}"
+
+
+def _of(key: str, show: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str | None]:
+    """A cell of a nested record that may be null; None: no such row."""
+    return lambda corpus: show(corpus[key]) if corpus[key] else None
+
+
+def _hotword_rows() -> list[Row]:
+    def cell(key: str, kind: str, show: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str | None]:
+        def of(corpus: dict[str, Any]) -> str | None:
+            measured = corpus["hotwords"] and corpus["hotwords"][key] and corpus["hotwords"][key][kind]
+            return show(measured) if measured else None
+
+        return of
+
+    def recalled(part: dict[str, Any]) -> str:
+        return f"{_percent(part['recall'])} ({part['found']} of {part['said']})"
+
+    def alarms(part: dict[str, Any]) -> str:
+        return f"{part['false_alarms']} ({_number(part['false_alarms_per_hour'], '.1f')} / h)"
+
+    rows: list[Row] = []
+    for kind in ("finals", "partials"):
+        for title, show in (("custom words found", recalled), ("custom words, false alarms", alarms)):
+            rows += [
+                (f"{title}, {kind}", cell("with", kind, show)),
+                ("  without the list", cell("without", kind, show)),
+            ]
+        rows.append((f"WER without the list, {kind}", cell("without", kind, lambda part: _percent(part["wer"]))))
+    return rows
+
+
+def _rows(clock: str) -> list[Row]:
+    return [
+        ("clips", lambda c: f"{c['clips']}, {c['audio_s'] / 60:.1f} min"),
+        ("WER", lambda c: _percent(c["wer"])),
+        ("  substituted / deleted / inserted", _errors),
+        ("CER", lambda c: _percent(c["cer"])),
+        ("WER of the last partials", _of("partials", lambda p: _percent(p["wer"]))),
+        ("loops", lambda c: f"{c['loops']} clips"),
+        ("teacher's WER, full context", _of("teacher", lambda t: _percent(t["wer"]))),
+        ("  difference", _of("teacher", lambda t: _number(t["difference"] and 100 * t["difference"], "+.2f"))),
+        ("peer's WER", _of("peer", lambda p: _percent(p["wer"]))),
+        *_hotword_rows(),
+        ("RTF, all computation", lambda c: _number(c["rtf"], ".3f")),
+        ("compute, all", lambda c: _number(c["compute_s"], ".2f", " s")),
+        ("  partials that were shown", lambda c: _number(c["partials_compute_s"], ".2f", " s")),
+        ("  finals", lambda c: _number(c["finals_compute_s"], ".2f", " s")),
+        ("peer's compute", _of("peer", lambda p: _number(p["compute_s"], ".2f", " s"))),
+        ("  finals / peer", _of("peer", lambda p: _number(p["ratio_finals"], ".2f"))),
+        ("  all / peer", _of("peer", lambda p: _number(p["ratio_all"], ".2f"))),
+        ("utterances / finals / words", lambda c: f"{c['utterances']} / {c['finals']} / {c['final_words']}"),
+        ("first partial, p50 / p95 (n)", lambda c: _p50_p95(c["first_partial"])),
+        (f"word emission, {clock} clock", lambda c: _p50_p95(c["word_emission"])),
+        ("finalization with hang-over", lambda c: _p50_p95(c["finalization"])),
+        ("finalization without", lambda c: _p50_p95(c["finalization_no_hangover"])),
+        ("flicker", lambda c: _number(c["flicker"], ".3f")),
+        ("  with case and punctuation", lambda c: _number(c["flicker_strict"], ".3f")),
+    ]
+
+
+def table(found: dict[str, Any]) -> str:
+    """The record for a person: one column a corpus, then memory, noise and notes."""
+    lines = [
+        f"model {found['model']}, {found['threads']} threads, {found['clock']} clock, "
+        f"partials {'on' if found['partials'] else 'off'}, guards {'on' if found['guards'] else 'off'}",
+        "",
+    ]
+    if found["corpora"]:
+        lines += _aligned([["", *(corpus["manifest"] for corpus in found["corpora"])], *_cells(found)])
+        lines.append("")
+    lines.append(f"loaded in {found['load_s']:.2f} s, peak memory {_megabytes(found['peak_memory_bytes'])}")
+    if found["peer"]:
+        peer = found["peer"]
+        lines.append(
+            f"peer {peer['name']} {peer['version']}, {peer['compute_type']}, {found['threads']} threads: "
+            f"loaded in {peer['load_s']:.2f} s, peak memory {_megabytes(peer['peak_memory_bytes'])}"
+        )
+    if found["realtime"]:
+        live = found["realtime"]
+        lines.append(
+            f"real time from {live['device']}: {live['wall_s']:.0f} s, {100 * live['cpu']:.0f} % of one core, "
+            f"at most {live['backlog_max_s']:.2f} s behind, {live['overflows']} overflows "
+            f"({live['lost_s']:.2f} s lost)"
+        )
+    if found["noise"]:
+        noise = found["noise"]
+        kinds = ", ".join(f"{kind} {part['words']}" for kind, part in noise["kinds"].items())
+        lines.append(
+            f"noise: {noise['words']} words in {noise['seconds']:.0f} s ({kinds}); "
+            f"{noise['partial_words']} words shown for a while"
+        )
+    if found["corpora"]:
+        lines += ["", *_notes(found)]
+    return "\n".join(lines)
+
+
+def _notes(found: dict[str, Any]) -> list[str]:
+    """Sentences that a reader of the figures needs."""
+    notes = [
+        "The end of a word is the recognizer's own estimate, from the Final's words.",
+        f"{found['tail_s']:.1f} s of silence follow each clip, so that utterances end by themselves.",
+    ]
+    if found["peer"]:
+        notes.append("finals / peer leaves voice activity detection out, which the peer has not; all / peer has it.")
+    if found["peer"] and found["partials"]:
+        notes.append("Finals check the last partial's text instead of finding it anew; --no-partials has them alone.")
+    return notes
+
+
+def _cells(record: dict[str, Any]) -> list[list[str]]:
+    rows = []
+    for title, cell in _rows(record["clock"]):
+        cells = [cell(corpus) for corpus in record["corpora"]]
+        if any(text is not None for text in cells):
+            rows.append([title, *(text or "-" for text in cells)])
+    return rows
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+
+
+def _megabytes(size: int | None) -> str:
+    return "unknown" if size is None else f"{size / 2**20:.0f} MiB"
