@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -19,6 +19,26 @@ _WORDS = {
     Mapping: "a table",
     Any: "anything",
 }
+
+
+# keys of recipes that have another name now, each after the table that they stood in
+RENAMED = {
+    "recipe.quantise": "quantize",
+    "recipe.stream.left": "left_context",
+    "recipe.stream.ahead": "look_ahead",
+    "stages.round": "gptq",
+    "lowrank.rounds": "steps",
+    "distill.streaming.left": "left_context",
+    "distill.streaming.ahead": "look_ahead",
+    "distill.streaming.steady": "regularize_whole",
+}
+
+
+def refuse_renamed(table: str, names: Iterable[str], where: str) -> None:
+    """Raises UsageError, with the new name, where one of the names of a table is an old one."""
+    for name in names:
+        if (new := RENAMED.get(f"{table}.{name}")) is not None:
+            raise UsageError(f"{where}: {name!r} is called {new!r} now; change the name.")
 
 
 def key(settings: Any) -> dict[str, Any]:

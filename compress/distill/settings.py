@@ -10,7 +10,7 @@ import numpy as np
 from compress.data.augment import Augmentation
 from compress.networks.chunking import Chunking
 from compress.quantize.plan import QuantizationPlan
-from compress.settings import check_count, check_types
+from compress.settings import check_count, check_types, refuse_renamed
 from device_asr.errors import UsageError
 
 
@@ -108,6 +108,7 @@ class DistillSettings:
         if isinstance(self.qat, Mapping):
             object.__setattr__(self, "qat", QuantizationPlan.from_table(self.qat))
         if isinstance(self.streaming, Mapping):
+            refuse_renamed("distill.streaming", self.streaming, "distill.streaming")
             check_types(Streaming, self.streaming, "distill.streaming")
             try:
                 object.__setattr__(self, "streaming", Streaming(**self.streaming))

@@ -13,7 +13,8 @@ from typing import Any
 from compress.checkpoints import base, own
 from compress.data.training_data import Progress, TrainingData
 from compress.networks.checkpoint import Checkpoint
-from compress.recipe.techniques import Technique, settings_of
+from compress.recipe.technique import Technique
+from compress.recipe.techniques import settings_of
 from compress.settings import key as key_of
 from device_asr.files import write_whole
 

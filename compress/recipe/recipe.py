@@ -12,7 +12,7 @@ from typing import Any
 from compress.networks.chunking import Chunking
 from compress.quantize.plan import QuantizationPlan
 from compress.recipe.techniques import settings_of
-from compress.settings import check_types
+from compress.settings import check_types, refuse_renamed
 from device_asr.errors import UsageError
 
 PLANS, OWN_PLAN = ("plan", "qat"), "quantize"  # settings of stages that take a plan, and the recipe's own
@@ -47,6 +47,7 @@ class Recipe:
         object.__setattr__(self, "stages", [self._planned(table) for table in self.stages])
         for table in self.stages:
             settings_of(table)
+        refuse_renamed("recipe.stream", self.stream, "Recipe, stream")
         check_types(Chunking, self.stream, "Recipe, stream")
         if unknown := sorted(set(self.stream) - {f.name for f in fields(Chunking)}):
             raise UsageError(f"Recipe, stream: wanted size, left_context and look_ahead, found {', '.join(unknown)}.")
@@ -74,11 +75,14 @@ def read_recipe(path: Path) -> Recipe:
     """A recipe from a TOML file.
 
     Raises:
-        UsageError: unreadable, not TOML, unknown or missing keys, a stage that is not known.
+        UsageError: unreadable, not TOML, unknown, renamed or missing keys, a stage that is not known.
     """
     try:
-        return Recipe(**tomllib.loads(path.read_text()))
+        values = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"Recipe {path} cannot be read: {error}.") from None
+    refuse_renamed("recipe", values, f"Recipe {path}")
+    try:
+        return Recipe(**values)
     except TypeError as error:
         raise UsageError(f"Recipe {path}: wanted the keys of compress/recipes/en-tiny.toml ({error}).") from None

@@ -20,6 +20,7 @@ from compress.recipe.build import beginning, build
 from compress.recipe.cache import Stages
 from compress.recipe.recipe import Recipe
 from compress.report.ablation_table import PointsError, Row, read_rows, row_key, to_row, write_rows
+from compress.settings import refuse_renamed
 from compress.tables import figure
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 
@@ -60,6 +61,7 @@ def read_point(path: Path, base: Recipe) -> Point:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"Point {path} cannot be read: {error}.") from None
+    refuse_renamed("recipe", values, f"Point {path}")
     names = [table["do"] for table in base.stages]
     until = values.pop("shared", None)
     counts = {ALL: len(names), START: 0, NONE: 0}

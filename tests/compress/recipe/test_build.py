@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -184,7 +185,7 @@ def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
         "a",
         "tiny.en",
         stages=[
-            {"do": "round", "plan": "quantize"},
+            {"do": "gptq", "plan": "quantize"},
             {"do": "distill", "qat": "quantize"},
             {"do": "distill", "qat": {"bits": 8}},
         ],
@@ -220,11 +221,11 @@ def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
         ({"do": "distill", "augment": {"noise": "much"}}, "distill.augment: wanted noise to be a number, found 'much'"),
         ({"do": "distill", "streaming": {"sizes": 8}}, "wanted sizes to be a list, each a whole number, found 8"),
         ({"do": "vocabulary", "size": 100}, "Vocabulary size: wanted 256 to 256 pieces, found 100"),
-        ({"do": "round"}, "stage round: wanted settings of plan, clips, ridge, found no plan"),
-        ({"do": "round", "plan": {"bits": 5}}, "Weight bits: wanted 4, 8 or 32, found 5"),
-        ({"do": "round", "plan": "quantise"}, "wanted plan to be a table, found 'quantise'"),
+        ({"do": "gptq"}, "stage gptq: wanted settings of plan, clips, ridge, found no plan"),
+        ({"do": "gptq", "plan": {"bits": 5}}, "Weight bits: wanted 4, 8 or 32, found 5"),
+        ({"do": "gptq", "plan": "quantise"}, "wanted plan to be a table, found 'quantise'"),
         (
-            {"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 0},
+            {"do": "gptq", "plan": {"bits": 4, "group": 32}, "clips": 0},
             "gptq.clips: wanted a whole number of at least 1",
         ),
         ({"do": "distil"}, "did you mean 'distill'"),
@@ -266,6 +267,25 @@ def test_a_recipe_that_cannot_be_read(place: Path, run: Run) -> None:
     assert_told(place, run(*build_of(place, place / "list.toml")), 2, "wanted stages to be a list, each a table")
     (place / "flag.toml").write_text('name = "x"\nteacher = "y"\n[corpus]\ntrain = true\n')
     assert_told(place, run(*build_of(place, place / "flag.toml")), 2, 'wanted a number of clips or "all", found True')
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[quantise]\nbits = 8", "'quantise' is called 'quantize' now; change the name"),
+        ("[stream]\nahead = 2", "Recipe, stream: 'ahead' is called 'look_ahead' now"),
+        ("[stream]\nleft = 2", "Recipe, stream: 'left' is called 'left_context' now"),
+        ('[[stages]]\ndo = "round"', "'round' is called 'gptq' now"),
+        ('[[stages]]\ndo = "lowrank"\nrounds = 3', "Recipe, stage lowrank: 'rounds' is called 'steps' now"),
+        ('[[stages]]\ndo = "distill"\nstreaming = { left = [1, 2] }', "'left' is called 'left_context' now"),
+        ('[[stages]]\ndo = "distill"\nstreaming = { ahead = [1] }', "'ahead' is called 'look_ahead' now"),
+        ('[[stages]]\ndo = "distill"\nstreaming = { steady = true }', "'steady' is called 'regularize_whole' now"),
+    ],
+)
+def test_an_old_name_is_answered_with_the_new_one(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "old.toml").write_text(f'name = "x"\nteacher = "y"\n{text}\n')
+    with pytest.raises(UsageError, match=re.escape(said)):
+        read_recipe(tmp_path / "old.toml")
 
 
 def test_a_bundle_does_not_take_the_place_of_other_files(place: Path, run: Run) -> None:

@@ -21,7 +21,8 @@ from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.recipe import cache
 from compress.recipe.cache import Stages, plain
-from compress.recipe.techniques import BudgetError, settings_of
+from compress.recipe.compression import BudgetError
+from compress.recipe.techniques import settings_of
 from compress.report import html as report
 from compress.settings import key
 from device_asr.errors import UsageError
@@ -111,7 +112,7 @@ def zeros(checkpoint: Checkpoint) -> int:
         {"do": "lowrank", "energy": 0.7, "activations": False},
         {"do": "ctc"},
         {"do": "adapters", "rank": 4},
-        {"do": "round", "plan": {"bits": 4, "group": 32}, "clips": 4},
+        {"do": "gptq", "plan": {"bits": 4, "group": 32}, "clips": 4},
     ],
     ids=lambda table: "-".join(map(str, list(table.values())[:2])),
 )
@@ -120,7 +121,7 @@ def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
 ) -> None:
     result, removed = stage(table, teacher, data, tmp_path)
     result.network()
-    smaller = table["do"] not in ("vocabulary", "magnitude", "ctc", "adapters", "round")
+    smaller = table["do"] not in ("vocabulary", "magnitude", "ctc", "adapters", "gptq")
     assert (result.parameters < teacher.parameters) is smaller
     if table["do"] == "magnitude":
         assert zeros(result) > zeros(teacher) and removed.sparsity > 0.1
@@ -137,7 +138,7 @@ def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
         {"do": "layers", "amount": 0},
         {"do": "narrow"},
         {"do": "lowrank", "energy": 1, "activations": False},
-        {"do": "round", "plan": {"bits": 8}},
+        {"do": "gptq", "plan": {"bits": 8}},
     ],
     ids=lambda table: table["do"],
 )
@@ -157,7 +158,7 @@ def test_which_settings_learn_from_clips() -> None:
             {"do": "lowrank", "rank": 8},
             {"do": "lowrank", "rank": 8, "activations": False},
             {"do": "ctc"},
-            {"do": "round", "plan": {"bits": 4}},
+            {"do": "gptq", "plan": {"bits": 4}},
         )
     }
     assert list(learns.values()) == [False, True, True, True, False, False, True]
@@ -344,7 +345,7 @@ def test_a_verdict_that_a_kill_left_behind_is_not_counted_twice(tmp_path: Path) 
         ({"do": "ctc", "size": 3}, "wanted settings of no name"),
         ({"do": "adapters", "rank": 0}, "rank: wanted a whole number of at least 1"),
         ({"do": "vocabulary"}, "found no size"),
-        ({"do": "round"}, "found no plan"),
+        ({"do": "gptq"}, "found no plan"),
         ({"do": "lowrank", "rank": 8, "wer_budget": 0.1}, "found a rank"),
         ({"do": "vocabulary", "size": "x"}, "'x'"),
     ],

@@ -405,8 +405,11 @@ def test_a_point_that_names_no_stage_of_the_recipe_is_refused(tmp_path: Path) ->
     path.write_text('name = "a"\nshared = "vocabluary"\n')
     with pytest.raises(UsageError, match=r"stage of base \(vocabulary, distill\).*did you mean 'vocabulary'"):
         read_point(path, base)
-    path.write_text('name = "a"\nshared = "vocabulary"\nquantise = 8\n')
+    path.write_text('name = "a"\nshared = "vocabulary"\nquantized = 8\n')
     with pytest.raises(UsageError, match="wanted the keys"):
+        read_point(path, base)
+    path.write_text('name = "a"\nshared = "vocabulary"\nquantise = 8\n')
+    with pytest.raises(UsageError, match="'quantise' is called 'quantize' now"):
         read_point(path, base)
     path.write_text('name = "a"\nshared = "vocabulary"\n[corpus]\ndev = 0\n')
     with pytest.raises(UsageError, match=r"corpus\.dev"):
