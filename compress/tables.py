@@ -1,61 +1,12 @@
-"""Tables that commands measure: rows on disk, one JSON object a line, and Markdown between markers of a file."""
+"""Tables that commands print: Markdown, also between markers of a file."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
 
-from device_asr.errors import DeviceAsrError, OutputError, UsageError
+from device_asr.errors import OutputError, UsageError
 from device_asr.files import write_whole
-
-
-class TableError(DeviceAsrError):
-    """The rows of a table cannot be read."""
-
-
-class Keyed(Protocol):
-    """A row: `key` is of what was measured, and on what."""
-
-    key: str
-
-
-R = TypeVar("R", bound=Keyed)
-
-
-def read_rows(path: Path, make: Callable[[Mapping[str, Any]], R]) -> dict[str, R]:
-    """The rows of a work folder by their keys, each made of its JSON object; none where there is no file.
-
-    Raises:
-        TableError: the file cannot be read, or a line is no row.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise TableError(f"{path} cannot be read: {error}.") from None
-    rows = {}
-    for number, line in enumerate(lines, 1):
-        try:
-            row = make(json.loads(line))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise TableError(
-                f"{path}, line {number}: wanted a row of this command, found {line[:60]!r}; remove the "
-                "line, and what it stood for is measured again."
-            ) from None
-        rows[row.key] = row
-    return rows
-
-
-def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Writes the rows; the file appears when it is whole.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def write(path: Path, text: str) -> None:
@@ -78,7 +29,7 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def places(name: str, *files: Path | None) -> list[Path]:
-    """Those of the files that are given, each with a place for the table of that name; see `check_markers`."""
+    """The files that are given (not None), each with a place for the table of that name; see `check_markers`."""
     given = [path for path in files if path is not None]
     for path in given:
         check_markers(path, name)

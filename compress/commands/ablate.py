@@ -1,4 +1,4 @@
-"""`device-asr-compress ablate`: the table of techniques."""
+"""`device-asr-compress ablate`: the table of ablations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from compress import tables
 from compress.commands import options
 from compress.commands.terminal import progress
 from compress.recipe.recipe import read_recipe
-from compress.report import ablation as points
-from compress.report import ablation_table as points_table
+from compress.report import ablation_table
+from compress.report.ablation import Builder, ablate, read_ablations
 from compress.search.profile import bench, processor
 
 
@@ -43,29 +43,29 @@ class Options:
 
 
 @click.command("ablate")
-@options.recipe("en-tiny", "the shipped recipe, whose stages the points have in common")
+@options.recipe("en-tiny", "the shipped recipe, whose stages the ablations have in common")
 @options.needed_corpus
 @options.noise
 @click.option("--manifest", type=click.Path(path_type=Path), required=True, help="Speech to measure on.")
 @options.work("work", "of stages, bundles and rows, also that of a build; the same command goes on")
-@click.option("--only", multiple=True, metavar="NAME", help="See to this point alone; may be given again.")
+@click.option("--only", multiple=True, metavar="NAME", help="Build and measure this one alone; may be given again.")
 @options.threads(2)
-@options.table_files(points_table.NAME)
+@options.table_files(ablation_table.NAME)
 @options.takes(Options)
 def command(given: Options) -> None:
-    """Build and measure a point for every technique, and print them as a table."""
-    files = tables.places(points_table.NAME, given.card, given.readme)
-    found = points.compare(
-        points.read_points(read_recipe(given.recipe)),
+    """Build and measure a model for every technique, and print them as a table."""
+    files = tables.places(ablation_table.NAME, given.card, given.readme)
+    found = ablate(
+        read_ablations(read_recipe(given.recipe)),
         given.only,
-        points.Maker(given.work, given.corpus, given.noise),
+        Builder(given.work, given.corpus, given.noise),
         lambda bundle: bench(str(bundle), given.manifest, given.threads),
         given.manifest,
         given.threads,
         progress,
     )
-    measured_on = points_table.heard(found.rows, given.manifest, given.threads, processor())
-    markdown = points_table.table(found.rows, measured_on, given.typed)
-    tables.put_table(files, points_table.NAME, markdown)
+    measured_on = ablation_table.measured_on(found.rows, given.manifest, given.threads, processor())
+    markdown = ablation_table.table(found.rows, measured_on, given.typed)
+    tables.put_table(files, ablation_table.NAME, markdown)
     click.echo(markdown)
     found.check()

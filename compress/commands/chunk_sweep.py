@@ -14,7 +14,7 @@ from compress.commands import options
 from compress.commands.terminal import progress
 from compress.recipe.recipe import read_recipe
 from compress.report import chunk_sweep
-from compress.report.ablation import Maker
+from compress.report.ablation import Builder
 from compress.search.profile import processor
 from device_asr.bench.suite import read_test_sets
 from device_asr.bundle.bundle import load
@@ -117,14 +117,15 @@ class Options:
 def command(given: Options) -> None:
     """WER, latency and cost of partials by chunk size and context, beside those of encoding the utterance again."""
     files = tables.places(chunk_sweep.NAME, given.card, given.readme)
-    wanted = chunk_sweep.points(given.chunks, given.left_contexts, given.look_aheads)
+    wanted = chunk_sweep.variants(given.chunks, given.left_contexts, given.look_aheads)
     test_sets = read_test_sets(given.manifests, given.clips)
     bundle, base = load(given.model), read_recipe(given.recipe)
     if given.source:
         checkpoint = load_checkpoint(given.source)
     else:
-        checkpoint = Maker(given.work, given.corpus, given.noise).last_stage(base, progress)
-    rows = chunk_sweep.Chunks(checkpoint, base.plan, bundle, given.threads, given.work, progress).run(wanted, test_sets)
+        checkpoint = Builder(given.work, given.corpus, given.noise).last_stage(base, progress)
+    sweep = chunk_sweep.ChunkSweep(checkpoint, base.plan, bundle, given.threads, given.work, progress)
+    rows = sweep.run(wanted, test_sets)
     measured_on = f"{given.threads} thread(s) of {processor()}, decoder of {bundle.name}"
     markdown = chunk_sweep.table(rows, measured_on, given.typed)
     tables.put_table(files, chunk_sweep.NAME, markdown)

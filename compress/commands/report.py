@@ -7,12 +7,15 @@ from pathlib import Path
 import click
 
 from compress.commands import options
-from compress.report.html import gather, write
+from compress.report.html import write
+from compress.report.inputs import gather
 from compress.search.device_profile import load
 
 
 @click.command("report")
-@options.work("work/search", "of a search or build: ledger.jsonl, stages.json, sensitivity.json, metrics.jsonl of runs")
+@options.work(
+    "work/search", "of a search or build: ledger.jsonl, stages.jsonl, sensitivity.jsonl, metrics.jsonl of runs"
+)
 @click.option("--device", "device_name", help="Scale times to this device and draw its budgets.")
 @click.option("--bundle", type=click.Path(path_type=Path), help="Bundle whose card is shown.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("report.html"), show_default=True)

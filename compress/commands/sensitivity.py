@@ -12,11 +12,10 @@ from compress.checkpoints.load import load_checkpoint
 from compress.commands import options
 from compress.commands.terminal import progress
 from compress.evaluate.accuracy import accuracy
+from compress.evaluate.measurement import write_rows
 from compress.quantize.plan import Width
-from compress.recipe.cache import write_json
 from compress.recipe.recipe import read_recipe
 from compress.report import sensitivity_table
-from compress.report.html import SENSITIVITY
 from compress.report.sensitivity import block, layer, mixed_plan, sensitivity
 from device_asr.metrics.clips import read_manifest
 
@@ -39,7 +38,7 @@ class Options:
 @click.command("sensitivity")
 @click.argument("model")
 @click.argument("manifest", type=click.Path(path_type=Path))
-@options.work("work", "of sensitivity.json, for the report; what was measured is kept there")
+@options.work("work", "of sensitivity.jsonl, for the report; what was measured is kept there")
 @options.recipe("en-tiny", "its [quantize] is the plan")
 @click.option(
     "--bits", type=click.Choice(["8", "32"]), default="32", show_default=True, help="What a group of layers is given."
@@ -73,7 +72,7 @@ def command(given: Options) -> None:
         progress=lambda row, done, of: progress("sensitivity", done / of, f"{row.name}: {100 * row.gain:+.2f} points"),
     )
     given.work.mkdir(parents=True, exist_ok=True)
-    write_json(given.work / SENSITIVITY, sensitivity_table.to_json(rows))
+    write_rows(sensitivity_table.to_measurements(rows), given.work / sensitivity_table.SENSITIVITY)
     click.echo(sensitivity_table.markdown(rows))
     if given.spend is not None:
         mixed = mixed_plan(plan, rows, round(1000 * given.spend))

@@ -6,19 +6,20 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from compress.checkpoints import base, own
 from compress.data.training_data import Progress, TrainingData
+from compress.evaluate.measurement import Measurement, write_rows
 from compress.networks.checkpoint import Checkpoint
 from compress.recipe.technique import Technique
 from compress.recipe.techniques import settings_of
 from compress.settings import key as key_of
 from device_asr.files import write_whole
 
-STAGES, REPORT = "stages.json", "report.json"
+STAGES, REPORT = "stages.jsonl", "report.json"
 FLOAT_BYTES = 4
 CACHE_VERSION = 1  # a part of every key: raised when the same settings make another result
 
@@ -31,7 +32,7 @@ def origin(teacher: str) -> str:
 
 
 class Stages:
-    """Results in `work`, and rows for stages.json: each stage's name, sizes, seconds and report.
+    """Results in `work`, and rows for stages.jsonl: each stage's name, sizes, seconds and report.
 
     Rows are of the last walk in this folder. Their seconds are those of the run that ended the stage:
     what came before a cut is not in them.
@@ -39,7 +40,7 @@ class Stages:
 
     def __init__(self, work: Path, progress: Progress) -> None:
         self.work, self.progress = work, progress
-        self._rows: list[dict[str, Any]] = []
+        self._rows: list[Measurement] = []
 
     def folder(self, stage: str, *inputs: Any) -> Path:
         """Where the result of `stage` for these inputs is kept."""
@@ -99,16 +100,16 @@ class Stages:
         return result, folder.name
 
     def note(self, stage: str, parameters: int, size: int, folder: Path | None = None) -> None:
-        """Adds a row to stages.json, with what the stage's folder says of it."""
-        row: dict[str, Any] = {"name": stage, "parameters": parameters, "bytes": size}
+        """Adds a row to stages.jsonl, with what the stage's folder says of it."""
+        row = Measurement(stage, parameters=parameters, bytes=size)
         if folder is not None and (folder / REPORT).is_file():  # results of earlier versions have none
-            row |= {"folder": folder.name, **json.loads((folder / REPORT).read_text())}
-            verdicts = (row["report"] or {}).get("verdicts")
-            if verdicts:
-                row["wer"] = min(verdict["wer"] for verdict in verdicts)
+            told = json.loads((folder / REPORT).read_text())
+            verdicts = (told["report"] or {}).get("verdicts")
+            wer = min(verdict["wer"] for verdict in verdicts) if verdicts else None
+            row = replace(row, folder=folder.name, seconds=told["seconds"], report=told["report"], wer=wer)
         self._rows.append(row)
         self.work.mkdir(parents=True, exist_ok=True)
-        write_json(self.work / STAGES, self._rows)
+        write_rows(self._rows, self.work / STAGES)
 
 
 def plain(report: Any) -> Any:

@@ -1,6 +1,6 @@
-"""The table of techniques: each point a recipe after the shipped one's stages, built, and measured through the runtime.
+"""Ablations: models that differ in one technique, each built after the shipped recipe's stages and measured.
 
-A row of points.jsonl stands for a bundle and the speech it was measured on; the same command goes on after the last.
+A row of ablation.jsonl stands for a bundle and the speech it was measured on; the same command goes on after the last.
 """
 
 from __future__ import annotations
@@ -14,28 +14,32 @@ from typing import Any
 
 from compress.checkpoints.load import load_checkpoint
 from compress.data.training_data import Progress, TrainingData
+from compress.evaluate.measurement import Measurement, read_rows, write_rows
 from compress.networks.checkpoint import Checkpoint
 from compress.paths import ABLATION
 from compress.recipe.build import beginning, build
 from compress.recipe.cache import Stages
 from compress.recipe.recipe import Recipe
-from compress.report.ablation_table import PointsError, Row, read_rows, row_key, to_row, write_rows
+from compress.report.ablation_table import row_key, to_row
 from compress.settings import refuse_renamed
 from compress.tables import figure
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 
-POINTS = ABLATION
-LEDGER, BUNDLES = "points.jsonl", "points"  # in the work folder
+LEDGER, BUNDLES = "ablation.jsonl", "ablation"  # in the work folder
 ALL, START, NONE = "all", "start", "none"
 
 Measure = Callable[[Path], Mapping[str, Any]]  # a bundle -> the record of `profile.bench`
 
 
-@dataclass(frozen=True)
-class Point:
-    """A row of the table to be: what is built.
+class AblationError(DeviceAsrError):
+    """Not every model of the table could be made."""
 
-    shared: the first stages of the shipped recipe, which points have in common. recipe: the point's own
+
+@dataclass(frozen=True)
+class Ablation:
+    """One model of the table: what is built.
+
+    shared: the first stages of the shipped recipe, which ablations have in common. recipe: the model's own
     stages after them, with the clips they learn from, and how it is quantized.
     """
 
@@ -44,15 +48,15 @@ class Point:
 
     @property
     def name(self) -> str:
-        """Of its row and of its bundle."""
+        """The name of its row and of its bundle."""
         return self.recipe.name
 
 
-def read_point(path: Path, base: Recipe) -> Point:
-    """A point from TOML: name, description, shared, and if need be [corpus], [[stages]], [stream] and [quantize].
+def read_ablation(path: Path, base: Recipe) -> Ablation:
+    """An ablation from TOML: name, description, shared, and if need be [corpus], [[stages]], [stream], [quantize].
 
     shared: "all" stages of `base`, those up to the first of that name, "start": none, but what `base` begins with, or
-    "none": the point begins with the teacher. corpus, stream, quantize: as in `base` where left out.
+    "none": the model begins with the teacher. corpus, stream, quantize: as in `base` where left out.
 
     Raises:
         UsageError: unreadable, unknown or missing keys, a stage that is not in `base`.
@@ -60,8 +64,8 @@ def read_point(path: Path, base: Recipe) -> Point:
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"Point {path} cannot be read: {error}.") from None
-    refuse_renamed("recipe", values, f"Point {path}")
+        raise UsageError(f"Ablation {path} cannot be read: {error}.") from None
+    refuse_renamed("recipe", values, f"Ablation {path}")
     names = [table["do"] for table in base.stages]
     until = values.pop("shared", None)
     counts = {ALL: len(names), START: 0, NONE: 0}
@@ -69,84 +73,88 @@ def read_point(path: Path, base: Recipe) -> Point:
         near = difflib.get_close_matches(str(until), names, 1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
         raise UsageError(
-            f"Point {path}: wanted shared = {ALL}, {START}, {NONE} or a stage of {base.name} "
+            f"Ablation {path}: wanted shared = {ALL}, {START}, {NONE} or a stage of {base.name} "
             f"({', '.join(names)}), found {until!r}{hint}"
         )
     count = counts[until] if until in counts else names.index(until) + 1
-    given = {
+    start = None if until == NONE else base.start
+    given: dict[str, Any] = {
         "teacher": base.teacher,
         "language": base.language,
         "corpus": base.corpus,
         "quantize": base.quantize,
         "stream": base.stream,
+        "start": start,
     }
-    given["start"] = None if until == NONE else base.start
     try:
-        return Point(replace(base, stages=base.stages[:count], start=given["start"]), Recipe(**{**given, **values}))
+        return Ablation(replace(base, stages=base.stages[:count], start=start), Recipe(**{**given, **values}))
     except TypeError as error:
         raise UsageError(
-            f"Point {path}: wanted the keys name, description, shared, corpus, stages, stream and quantize ({error})."
+            f"Ablation {path}: wanted the keys name, description, shared, corpus, stages, stream and quantize "
+            f"({error})."
         ) from None
 
 
-def read_points(base: Recipe, folder: Path = POINTS) -> list[Point]:
-    """The points of a folder in the order of its files' names.
+def read_ablations(base: Recipe, folder: Path = ABLATION) -> list[Ablation]:
+    """The ablations of a folder in the order of its files' names.
 
     Raises:
-        UsageError: none, or two of one name; see `read_point`.
+        UsageError: none, or two of one name; see `read_ablation`.
     """
-    points = [read_point(path, base) for path in sorted(folder.glob("*.toml"))]
-    names = [point.name for point in points]
+    ablations = [read_ablation(path, base) for path in sorted(folder.glob("*.toml"))]
+    names = [ablation.name for ablation in ablations]
     if not names or len(set(names)) < len(names):
-        raise UsageError(f"{folder}: wanted TOML files of points with a name each, found {', '.join(names) or 'none'}.")
-    return points
+        raise UsageError(
+            f"{folder}: wanted TOML files of ablations with a name each, found {', '.join(names) or 'none'}."
+        )
+    return ablations
 
 
 # -- building ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Builds points; stages, labels and bundles are kept in `work`. corpus, noise: see `build`."""
+class Builder:
+    """Builds ablations; stages, labels and bundles are kept in `work`. corpus, noise: see `build`."""
 
     work: Path
     corpus: Path | None
     noise: Path | None
 
     def bundle(self, name: str) -> Path:
-        """Where the bundle of a point is."""
+        """The folder of an ablation's bundle."""
         return self.work / BUNDLES / name
 
-    def __call__(self, point: Point, progress: Progress) -> int:
-        """Builds the bundle, and says how many of its network's parameters are not zero.
+    def __call__(self, ablation: Ablation, progress: Progress) -> int:
+        """Builds the bundle, and returns how many of its network's parameters are not zero.
 
         Raises: see `build`.
         """
-        checkpoint, key = self.network(point, progress)
-        own, shared = point.recipe, point.shared
+        checkpoint, key = self.network(ablation, progress)
+        own, shared = ablation.recipe, ablation.shared
         if own.corpus == shared.corpus or not (shared.stages or own.stages):
             recipe = replace(own, stages=(*shared.stages, *own.stages))
         else:  # a build learns from one set of clips, so it begins with the result
             recipe = replace(own, teacher=str(self.work / key), start=None, stages=())
-        out = self.bundle(point.name)
+        out = self.bundle(ablation.name)
         out.parent.mkdir(parents=True, exist_ok=True)
         build(recipe, out, self.work, self.corpus, self.noise, progress)
         return sum(int(tensor.count_nonzero()) for tensor in checkpoint.learned.values())
 
     def last_stage(self, recipe: Recipe, progress: Progress) -> Checkpoint:
         """The network of a recipe before quantization; what is not yet in this work folder is made."""
-        return self.network(Point(recipe, replace(recipe, stages=())), progress)[0]
+        return self.network(Ablation(recipe, replace(recipe, stages=())), progress)[0]
 
-    def network(self, point: Point, progress: Progress) -> tuple[Checkpoint, str]:
+    def network(self, ablation: Ablation, progress: Progress) -> tuple[Checkpoint, str]:
         """The network before quantization, and the key of its last stage, see `Stages.walk`.
 
-        A point begins with what a build has made in this work folder, and a build with what a point has.
+        An ablation begins with what a build has made in this work folder, and a build with what an ablation has.
         """
-        teacher = load_checkpoint(point.shared.teacher)
+        teacher = load_checkpoint(ablation.shared.teacher)
         stages = Stages(self.work, progress)
-        checkpoint, key = beginning(point.shared, teacher)
+        checkpoint, key = beginning(ablation.shared, teacher)
         zeros_stay = False
-        for recipe in (point.shared, point.recipe):
+        for recipe in (ablation.shared, ablation.recipe):
             data = TrainingData(teacher, recipe.corpus, self.corpus, self.noise, self.work / "labels", progress)
             data.zeros_stay = zeros_stay
             checkpoint, key = stages.walk(recipe.stages, recipe.corpus, data, checkpoint, key)
@@ -158,75 +166,76 @@ class Maker:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """What a run has: a row a point that is measured, in the points' order; name -> why of those that failed."""
+class Ablated:
+    """What a run has: a row a model that is measured, in the ablations' order; name -> why of those that failed."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Measurement, ...]
     failed: Mapping[str, str]
 
     def check(self) -> None:
-        """Raises PointsError where a point failed."""
+        """Raises AblationError where a model failed."""
         if self.failed:
             why = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in self.failed.items())
-            raise PointsError(f"The table lacks what failed: {why}. The same command tries that again.")
+            raise AblationError(f"The table lacks what failed: {why}. The same command tries that again.")
 
 
-def compare(
-    points: Sequence[Point],
+def ablate(
+    ablations: Sequence[Ablation],
     only: Sequence[str],
-    make: Maker,
+    build: Builder,
     measure: Measure,
     manifest: Path,
     threads: int,
     progress: Progress,
-) -> Comparison:
-    """Builds and measures each point that is not yet; one that fails does not stop the others.
+) -> Ablated:
+    """Builds and measures each ablation that is not yet; one that fails does not stop the others.
 
     Args:
-        only: names of the points to see to, the rows of others stay; none: all.
-        make: called with a point; its bundle is then at `make.bundle(name)`.
+        only: names of the ablations to build and measure, the rows of others stay; none: all.
+        build: called with an ablation; its bundle is then at `build.bundle(name)`.
         measure: called with a bundle that no row stands for.
         manifest, threads: what `measure` measures with.
 
     Raises:
-        UsageError: no such manifest or point. TableError, OutputError: the rows cannot be read or written.
+        UsageError: no such manifest or ablation. MeasurementError, OutputError: the rows cannot be read or written.
     """
-    names = [point.name for point in points]
+    names = [ablation.name for ablation in ablations]
     for name in only:
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
-            raise UsageError(f"No point {name!r}: wanted one of {', '.join(names)}{hint}")
+            raise UsageError(f"No ablation {name!r}: wanted one of {', '.join(names)}{hint}")
     if not manifest.is_file():
         raise UsageError(f"Manifest {manifest} does not exist; wanted JSON lines of speech with texts to measure on.")
-    make.work.mkdir(parents=True, exist_ok=True)
-    rows, failed = read_rows(make.work / LEDGER), {}
-    chosen = [point for point in points if not only or point.name in only]
-    for number, point in enumerate(chosen, 1):
-        bundle, title = make.bundle(point.name), f"{number}/{len(chosen)} {point.name}"
+    build.work.mkdir(parents=True, exist_ok=True)
+    rows = {row.key: row for row in read_rows(build.work / LEDGER)}
+    failed: dict[str, str] = {}
+    chosen = [ablation for ablation in ablations if not only or ablation.name in only]
+    for number, ablation in enumerate(chosen, 1):
+        bundle, title = build.bundle(ablation.name), f"{number}/{len(chosen)} {ablation.name}"
 
         def tell(stage: str, fraction: float | None, note: str, title: str = title) -> None:
             progress(f"{title}: {stage}", fraction, note)
 
         try:
-            nonzero = make(point, tell)
+            nonzero = build(ablation, tell)
             key = row_key(bundle, manifest, threads)
             if key not in rows:
                 tell("bench", None, "")
                 rows[key] = to_row(key, bundle, nonzero, measure(bundle))
-                write_rows(rows.values(), make.work / LEDGER)
-            tell("done", 1.0, f"{rows[key].bytes / 1e6:.1f} MB, WER {figure(rows[key].wer, 100, '.1f')} %")
+                write_rows(rows.values(), build.work / LEDGER)
+            tell("done", 1.0, f"{figure(rows[key].bytes, 1e-6, '.1f')} MB, WER {figure(rows[key].wer, 100, '.1f')} %")
         except OutputError:
             raise  # no room for a row: none for the others either
-        except Exception as error:  # of a library too: hours of the other points are not lost to one
-            failed[point.name] = _sentence(error)
-            tell("failed", 1.0, failed[point.name])
+        except Exception as error:  # of a library too: hours of the other models are not lost to one
+            failed[ablation.name] = _sentence(error)
+            tell("failed", 1.0, failed[ablation.name])
     keys = [
-        row_key(make.bundle(name), manifest, threads)
+        row_key(build.bundle(name), manifest, threads)
         for name in names
-        if (make.bundle(name) / "manifest.json").is_file()
+        if (build.bundle(name) / "manifest.json").is_file()
     ]
-    return Comparison(tuple(rows[key] for key in keys if key in rows), failed)
+    return Ablated(tuple(rows[key] for key in keys if key in rows), failed)
 
 
 def _sentence(error: Exception) -> str:

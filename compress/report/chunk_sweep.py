@@ -1,6 +1,6 @@
-"""The table of chunk sizes: the encoder's method `stream` alone for each, beside a bundle's decoder, and what it costs.
+"""The chunk sweep: the encoder's method `stream` alone for each chunking, beside a bundle's decoder, and what it costs.
 
-A row of chunks.jsonl stands for a program, a bundle and the speech they were measured on; the same command goes on
+A row of chunk-sweep.jsonl stands for a program, a bundle and the speech they were measured on; the same command goes on
 after the last. The last row of each table is the policy without `stream`: the utterance is encoded again and again.
 """
 
@@ -21,6 +21,7 @@ import numpy as np
 
 from compress import tables
 from compress.data.training_data import Progress
+from compress.evaluate.measurement import Measurement, read_rows, write_rows
 from compress.export.export import export_stream
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
@@ -37,13 +38,13 @@ from device_asr.errors import UsageError
 from device_asr.events import Seconds
 from device_asr.runtime.session import open_session
 
-LEDGER, NAME = "chunks.jsonl", "chunks"  # in the work folder; of the markers
+LEDGER, NAME = "chunk-sweep.jsonl", "chunk-sweep"  # in the work folder; of the markers
 POSITION: Seconds = 0.02
 TAIL: Seconds = 1.0  # of silence after each clip, so that utterances end by themselves: the hang-over and a little more
 HEAD = (
     "chunk, ms",
-    "ahead, ms",
-    "past, s",
+    "look-ahead, ms",
+    "left context, s",
     "WER of the last partials, %",
     "WER, %",
     "word emission, ms, p50 / p95",
@@ -55,8 +56,8 @@ HEAD = (
 
 
 @dataclass(frozen=True)
-class Point:
-    """A way to partials: a chunking, or None: each utterance encoded again."""
+class Variant:
+    """A way to make partials: in chunks of a `chunking`, or None: each utterance is encoded again."""
 
     chunking: Chunking | None
 
@@ -65,67 +66,40 @@ class Point:
         """For a person."""
         if self.chunking is None:
             return "encoded again"
-        own, ahead, past = seconds(self.chunking)
-        return f"{1000 * own:.0f}{f' and {1000 * ahead:.0f}' if ahead else ''} ms, {past:g} s"
+        size, look_ahead, left_context = seconds(self.chunking).values()
+        return f"{1000 * size:.0f}{f' and {1000 * look_ahead:.0f}' if look_ahead else ''} ms, {left_context:g} s"
 
 
-def seconds(chunking: Chunking) -> tuple[Seconds, Seconds, Seconds]:
-    """Of a chunk, of what is ahead of it, and of its past."""
-    return (POSITION * chunking.size, POSITION * chunking.size * chunking.look_ahead, POSITION * chunking.left_context)
+def seconds(chunking: Chunking) -> dict[str, Seconds]:
+    """The length of a chunk, of its look-ahead and of its left context."""
+    return {
+        "chunk": POSITION * chunking.size,
+        "look_ahead": POSITION * chunking.size * chunking.look_ahead,
+        "left_context": POSITION * chunking.left_context,
+    }
 
 
-def points(chunks: Sequence[float], pasts: Sequence[float], aheads: Sequence[float]) -> list[Point]:
-    """Every chunk (ms) with every past (s) and every look-ahead (ms, up to whole chunks), then the policy without.
+def variants(chunks: Sequence[float], left_contexts: Sequence[Seconds], look_aheads: Sequence[float]) -> list[Variant]:
+    """Every chunk (ms) with every left context (s) and look-ahead (ms, up to whole chunks), then encoding again.
 
     Raises:
-        UsageError: a chunk is no multiple of 20 ms, or a past or look-ahead is negative.
+        UsageError: a chunk is no multiple of 20 ms, or a context is negative.
     """
     for chunk in chunks:
         if chunk <= 0 or chunk % (1000 * POSITION):
             raise UsageError(f"Chunk: wanted a multiple of {1000 * POSITION:.0f} ms, found {chunk:g}.")
     made = [
-        Chunking(round(chunk / 1000 / POSITION), round(past / POSITION), math.ceil(ahead / chunk))
-        for past in pasts
-        for ahead in aheads
+        Chunking(round(chunk / 1000 / POSITION), round(left_context / POSITION), math.ceil(look_ahead / chunk))
+        for left_context in left_contexts
+        for look_ahead in look_aheads
         for chunk in chunks
     ]
-    return [*map(Point, dict.fromkeys(made)), Point(None)]
+    return [*map(Variant, dict.fromkeys(made)), Variant(None)]
 
 
 @dataclass(frozen=True)
-class Row:
-    """One point on one manifest.
-
-    chunk, ahead, past: seconds; None: encoded again. words, partial_wer, wer: over the whole manifest, of the last
-    partial before each final and of the finals. emission: seconds, (p50, p95), audio clock. first: seconds, p50.
-    flicker: words changed per final word. rtf: of hearing and updates, without voice activity and finals.
-    chunk_compute: seconds, median.
-    """
-
-    key: str
-    manifest: str
-    chunk: Seconds | None
-    ahead: Seconds | None
-    past: Seconds | None
-    clips: int
-    words: int
-    partial_wer: float | None
-    wer: float | None
-    emission: tuple[Seconds | None, Seconds | None]
-    first: Seconds | None
-    flicker: float | None
-    rtf: float
-    chunk_compute: Seconds | None
-
-
-def read_rows(path: Path) -> dict[str, Row]:
-    """The rows of a work folder; see `tables.read_rows`."""
-    return tables.read_rows(path, lambda values: Row(**{**values, "emission": tuple(values["emission"])}))
-
-
-@dataclass(frozen=True)
-class Chunks:
-    """What a table is made with.
+class ChunkSweep:
+    """Measures variants and keeps their rows in `work`.
 
     checkpoint: with a CTC head; the one that `bundle` was made of, whose decoder, detector and full-context
     encoder are used. plan: how it is quantized.
@@ -148,59 +122,59 @@ class Chunks:
                 f"{self.bundle.name} with {found}; give its folder with --model."
             )
 
-    def run(self, wanted: Sequence[Point], test_sets: Sequence[TestSet]) -> list[Row]:
-        """A row for each manifest and point, in that order; what was measured before is not measured again.
+    def run(self, wanted: Sequence[Variant], test_sets: Sequence[TestSet]) -> list[Measurement]:
+        """A row for each manifest and variant, in that order; what was measured before is not measured again.
 
         Raises:
-            TableError, OutputError: the rows cannot be read or written. AudioError: a clip cannot be read.
+            MeasurementError, OutputError: the rows cannot be read or written. AudioError: a clip cannot be read.
         """
         self.work.mkdir(parents=True, exist_ok=True)
-        rows = read_rows(self.work / LEDGER)
+        rows = {row.key: row for row in read_rows(self.work / LEDGER)}
         weights = _digest(
             {
-                name: hashlib.sha256(np.ascontiguousarray(tensor.numpy())).hexdigest()
+                name: hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
                 for name, tensor in self.checkpoint.weights.items()
             }
         )
         files = {name: entry["sha256"] for name, entry in self.bundle.manifest["files"].items()}
         keys = {}
-        for point in wanted:
-            made = None if point.chunking is None else [weights, self.plan.to_table(), asdict(point.chunking)]
+        for variant in wanted:
+            made = None if variant.chunking is None else [weights, self.plan.to_table(), asdict(variant.chunking)]
             for test_set in test_sets:
-                keys[point, test_set.path] = _digest([made, files, _said(test_set), self.threads])
-            left = [test_set for test_set in test_sets if keys[point, test_set.path] not in rows]
-            if not left:
-                self.progress(point.title, 1.0, "unchanged")
+                keys[variant, test_set.path] = _digest([made, files, _references(test_set), self.threads])
+            missing = [test_set for test_set in test_sets if keys[variant, test_set.path] not in rows]
+            if not missing:
+                self.progress(variant.title, 1.0, "unchanged")
                 continue
-            self.progress(point.title, None, "")
-            with self._recognizer(point) as timed:
-                for test_set in left:
-                    key = keys[point, test_set.path]
-                    rows[key] = self._measure(timed, point, test_set, key)
-                    tables.write_rows([asdict(row) for row in rows.values()], self.work / LEDGER)
-                    self.progress(f"{point.title}: {test_set.name}", 1.0, _told(rows[key]))
-        return [rows[keys[point, test_set.path]] for test_set in test_sets for point in wanted]
+            self.progress(variant.title, None, "")
+            with self._recognizer(variant) as timed:
+                for test_set in missing:
+                    key = keys[variant, test_set.path]
+                    rows[key] = self._measure(timed, variant, test_set, key)
+                    write_rows(rows.values(), self.work / LEDGER)
+                    self.progress(f"{variant.title}: {test_set.name}", 1.0, _told(rows[key]))
+        return [rows[keys[variant, test_set.path]] for test_set in test_sets for variant in wanted]
 
-    def config(self, point: Point) -> Config:
+    def config(self, variant: Variant) -> Config:
         """Default settings, no person's file or environment; an update for each chunk."""
         flags = {"model.name": str(self.bundle.path), "model.threads": self.threads}
         plain = load_config(Path(os.devnull), environ={}, flags=flags).config
-        return with_partials(plain, "reencode" if point.chunking is None else "stream")
+        return with_partials(plain, "reencode" if variant.chunking is None else "stream")
 
     @contextmanager
-    def _recognizer(self, point: Point) -> Iterator[TimedRecognizer]:
-        if point.chunking is None:
-            yield timed_recognizer(self.bundle, self.config(point))
+    def _recognizer(self, variant: Variant) -> Iterator[TimedRecognizer]:
+        if variant.chunking is None:
+            yield timed_recognizer(self.bundle, self.config(variant))
             return
-        program = export_stream(self.checkpoint, self.plan, point.chunking)
+        program = export_stream(self.checkpoint, self.plan, variant.chunking)
         method = program.methods["stream"]
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "stream.pte"
             path.write_bytes(program.data)
             session = open_session(path, {"stream": [i["name"] for i in method["inputs"]]}, threads=self.threads)
-            yield timed_recognizer(self.bundle, self.config(point), StreamProgram(method, session))
+            yield timed_recognizer(self.bundle, self.config(variant), StreamProgram(method, session))
 
-    def _measure(self, timed: TimedRecognizer, point: Point, test_set: TestSet, key: str) -> Row:
+    def _measure(self, timed: TimedRecognizer, variant: Variant, test_set: TestSet, key: str) -> Measurement:
         corpus = Corpus(test_set.name)
         for number, clip in enumerate(test_set.clips):
             pcm = read_audio(clip.audio)
@@ -208,61 +182,60 @@ class Chunks:
                 recognize(timed.recognizer, pcm, TAIL)  # the first run plans memory; it is not counted
                 timed.forget()
             corpus.add(ClipResult(clip, recognize(timed.recognizer, pcm, TAIL), None))
-            self.progress(f"{point.title}: {test_set.name}", (number + 0.5) / len(test_set.clips), "")
+            self.progress(f"{variant.title}: {test_set.name}", (number + 0.5) / len(test_set.clips), "")
         latency = corpus.latency
         finals = counts((result.clip.text, result.recognized.text) for result in corpus.results)
         partials = counts((result.clip.text, result.recognized.partial_text) for result in corpus.results)
-        heard = (None, None, None) if point.chunking is None else seconds(point.chunking)
-        return Row(
-            key,
-            test_set.name,
-            *heard,
-            len(corpus.results),
-            finals["words"],
-            partials["wer"],
-            finals["wer"],
-            (latency.word_emission.p50, latency.word_emission.p95),
-            latency.first_partial.p50,
-            latency.flicker,
-            timed.partial_seconds / corpus.audio,
-            float(np.median(timed.chunks)) if timed.chunks else None,
+        return Measurement(
+            variant.title,
+            key=key,
+            settings={} if variant.chunking is None else seconds(variant.chunking),
+            test_set=test_set.name,
+            clips=len(corpus.results),
+            words=finals["words"],
+            partial_wer=partials["wer"],
+            wer=finals["wer"],
+            emission_p50=latency.word_emission.p50,
+            emission_p95=latency.word_emission.p95,
+            first_partial=latency.first_partial.p50,
+            flicker=latency.flicker,
+            partial_rtf=timed.partial_seconds / corpus.audio,
+            chunk_compute=float(np.median(timed.chunks)) if timed.chunks else None,
         )
 
 
-def table(rows: Sequence[Row], heard: str, command: str) -> str:
+def table(rows: Sequence[Measurement], measured_on: str, command: str) -> str:
     """The rows as Markdown, a table for each manifest, under a sentence with the command that made them."""
-    lines = [f"{heard}, audio clock, streaming path. `{command}`"]
-    for name in dict.fromkeys(row.manifest for row in rows):
-        own = [row for row in rows if row.manifest == name]
+    lines = [f"{measured_on}, audio clock, streaming path. `{command}`"]
+    for name in dict.fromkeys(row.test_set for row in rows):
+        own = [row for row in rows if row.test_set == name]
         lines += ["", f"{name} ({own[0].clips} clips, {own[0].words} words):", ""]
         lines += tables.markdown(HEAD, map(_cells, own))
     return "\n".join(lines)
 
 
-def _cells(row: Row) -> list[str]:
-    emission = " / ".join(figure(value, 1000, ".0f") for value in row.emission)
-    way = (
-        ["encoded again", "", "all"]
-        if row.chunk is None
-        else [figure(row.chunk, 1000, ".0f"), figure(row.ahead, 1000, ".0f"), f"{row.past:g}"]
-    )
+def _cells(row: Measurement) -> list[str]:
+    way = ["encoded again", "", "all"]
+    if row.settings:
+        chunk, look_ahead, left_context = (row.settings[name] for name in ("chunk", "look_ahead", "left_context"))
+        way = [figure(chunk, 1000, ".0f"), figure(look_ahead, 1000, ".0f"), f"{left_context:g}"]
     return [
         *way,
         figure(row.partial_wer, 100, ".1f"),
         figure(row.wer, 100, ".1f"),
-        emission,
-        figure(row.first, 1000, ".0f"),
+        f"{figure(row.emission_p50, 1000, '.0f')} / {figure(row.emission_p95, 1000, '.0f')}",
+        figure(row.first_partial, 1000, ".0f"),
         figure(row.flicker, 100, ".1f"),
-        figure(row.rtf, 1, ".3f"),
+        figure(row.partial_rtf, 1, ".3f"),
         figure(row.chunk_compute, 1000, ".1f"),
     ]
 
 
-def _told(row: Row) -> str:
-    return f"WER of partials {figure(row.partial_wer, 100, '.1f')} %, RTF {row.rtf:.3f}"
+def _told(row: Measurement) -> str:
+    return f"WER of partials {figure(row.partial_wer, 100, '.1f')} %, RTF {figure(row.partial_rtf, 1, '.3f')}"
 
 
-def _said(test_set: TestSet) -> list[list[str | None]]:
+def _references(test_set: TestSet) -> list[list[str | None]]:
     return [[str(clip.audio), clip.text] for clip in test_set.clips]
 
 

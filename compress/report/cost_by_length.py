@@ -16,7 +16,7 @@ from device_asr.metrics.clips import Clip
 
 EDGES: tuple[Seconds, ...] = (5, 10, 20, 40, 80, 160, 320, 600)
 TITLES = {
-    "stream": "each chunk heard once",
+    "stream": "each chunk encoded once",
     "reencode": "the utterance encoded again",
     "encoder": "of that, the encoder",
 }
@@ -66,7 +66,7 @@ def draw(found: dict[str, Any]) -> str:
     def curve(mode: str, name: str) -> list[tuple[float, float]]:
         return [(row["to"], 1000 * row[name]) for row in found["policies"][mode]]
 
-    return figures.growth(
+    return figures.cost_by_length(
         {
             TITLES["reencode"]: curve("reencode", "partials"),
             TITLES["stream"]: curve("stream", "partials"),

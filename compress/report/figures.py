@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from compress.evaluate.measurement import Measurement
 from compress.search.device_profile import DeviceProfile
-from compress.search.ledger import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STYLE = {
+STYLE: dict[Any, Any] = {  # matplotlib's type of the keys is a list of all of them
     "svg.hashsalt": "device-asr",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -35,27 +35,31 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     return front
 
 
-def pareto(rows: Sequence[Row], device: DeviceProfile | None) -> str:
+def pareto(rows: Sequence[Measurement], device: DeviceProfile | None) -> str:
     """Size against WER, colored by finalization, the front joined; a device's size budget as a line."""
-    shown = [row for row in rows if row.state == "complete" and row.wer is not None and row.bytes]
+    shown = [
+        (row, row.bytes / 1e6, 100 * row.wer)
+        for row in rows
+        if row.state == "complete" and row.wer is not None and row.bytes
+    ]
     factor = device.speed_factor if device else 1.0
 
     def draw(axes: Axes) -> None:
-        points = [(row.bytes / 1e6, 100 * row.wer) for row in shown]
-        timed = [i for i, row in enumerate(shown) if row.finalization is not None]
-        untimed = [i for i in range(len(shown)) if i not in timed]
-        axes.scatter([points[i][0] for i in untimed], [points[i][1] for i in untimed], color="0.6")
+        timed = [(x, y, 1000 * factor * row.compute_p95) for row, x, y in shown if row.compute_p95 is not None]
+        untimed = [(x, y) for row, x, y in shown if row.compute_p95 is None]
+        axes.scatter([x for x, _ in untimed], [y for _, y in untimed], color="0.6")
         drawn = axes.scatter(
-            [points[i][0] for i in timed],
-            [points[i][1] for i in timed],
+            [x for x, _, _ in timed],
+            [y for _, y, _ in timed],
             zorder=3,
             cmap="viridis_r",
-            c=[1000 * factor * shown[i].finalization for i in timed],
+            c=[time for _, _, time in timed],
         )
-        front = [points[i] for i in pareto_front(points)]
-        axes.plot(*zip(*front, strict=True), drawstyle="steps-post", color="0.4", linewidth=1)
-        for (x, y), row in zip(points, shown, strict=True):
-            axes.annotate(_name(row), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        places = [(x, y) for _, x, y in shown]
+        front = [places[i] for i in pareto_front(places)]
+        axes.plot([x for x, _ in front], [y for _, y in front], drawstyle="steps-post", color="0.4", linewidth=1)
+        for row, x, y in shown:
+            axes.annotate(row.name, (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)
         if timed:
             where = f" on {device.name}" if device else ""
             axes.figure.colorbar(drawn, label=f"finalization, p95, ms{where}")
@@ -66,16 +70,12 @@ def pareto(rows: Sequence[Row], device: DeviceProfile | None) -> str:
     return _svg(draw)
 
 
-def _name(row: Row) -> str:
-    return str(row.recipe.get("name", row.trial))
-
-
-def sensitivity(rows: Sequence[Mapping[str, Any]]) -> str:
-    """WER saved by each layer when it alone is fp32, in points, the most sensitive first."""
-    ranked = sorted(rows, key=lambda row: -float(row["saved"]))[:MOST_LAYERS]
+def sensitivity(rows: Sequence[Measurement]) -> str:
+    """WER saved by each layer when it alone has more bits, in points, the most sensitive first."""
+    ranked = sorted(((row.name, row.saved_wer or 0.0) for row in rows), key=lambda pair: -pair[1])[:MOST_LAYERS]
 
     def draw(axes: Axes) -> None:
-        axes.barh([str(row["layer"]) for row in ranked], [100 * float(row["saved"]) for row in ranked])
+        axes.barh([name for name, _ in ranked], [100 * saved for _, saved in ranked])
         axes.invert_yaxis()
         axes.tick_params(axis="y", labelsize=7)
         axes.set(xlabel="WER saved by this layer in fp32, points")
@@ -101,13 +101,13 @@ def losses(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     return _svg(draw)
 
 
-def growth(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+def cost_by_length(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Computation a second of audio against the seconds of speech so far, one line a way to partials."""
     ticks = sorted({x for points in curves.values() for x, _ in points})
 
     def draw(axes: Axes) -> None:
         for name, points in curves.items():
-            axes.plot(*zip(*points, strict=True), marker="o", label=name)
+            axes.plot([x for x, _ in points], [y for _, y in points], marker="o", label=name)
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
         axes.minorticks_off()
@@ -118,7 +118,7 @@ def growth(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     return _svg(draw)
 
 
-def _svg(draw: Any, height: float = 4.0) -> str:
+def _svg(draw: Callable[[Axes], None], height: float = 4.0) -> str:
     """The figure as SVG text; no window system and no global state of matplotlib is touched."""
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG

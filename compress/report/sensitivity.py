@@ -80,13 +80,13 @@ def sensitivity(
     widths = plan.widths(network)
     if width.bits != FLOAT:
         widths[EMBEDDING] = plan.table
+    shapes = {name: _shape(network, name) for name in widths}
     groups: dict[str, list[str]] = {}
     for name, planned in widths.items():
-        if planned.bits < width.bits and width.fits(network.get_submodule(name).weight.shape[1]):
+        if planned.bits < width.bits and width.fits(shapes[name][1]):
             groups.setdefault(group(name), []).append(name)
     if not groups:
         raise UsageError(f"Sensitivity: wanted layers of fewer than {width.bits} bits, found none in the plan.")
-    shapes = {name: network.get_submodule(name).weight.shape for name in widths}
     before = evaluate(simulate(checkpoint, plan))
     rows = []
     for number, (title, names) in enumerate(groups.items(), 1):
@@ -96,6 +96,12 @@ def sensitivity(
         if progress is not None:
             progress(rows[-1], number, len(groups))
     return sorted(rows, key=lambda row: -row.gain_per_byte)
+
+
+def _shape(network: Whisper, name: str) -> tuple[int, int]:
+    """(rows, columns) of a layer's weights as they are quantized."""
+    rows, columns = network.get_parameter(f"{name}.weight").shape[:2]
+    return rows, columns
 
 
 def mixed_plan(plan: QuantizationPlan, rows: Sequence[SensitivityRow], bytes_budget: int) -> QuantizationPlan:

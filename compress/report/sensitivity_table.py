@@ -9,18 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from compress.evaluate.measurement import Measurement
 from compress.networks.whisper.network import Whisper
 from compress.report.sensitivity import SensitivityRow
 from device_asr.errors import OutputError
 
-KEPT = "sensitivity.jsonl"  # in the work folder: evaluations by what was evaluated
+SENSITIVITY = "sensitivity.jsonl"  # in the work folder: the rows of the last table
+KEPT = "sensitivity-evaluations.jsonl"  # beside it: every evaluation by what was evaluated
 
 
 def kept(evaluate: Callable[[Whisper], float], folder: Path, measured_on: str) -> Callable[[Whisper], float]:
-    """`evaluate`, asked once for the same network: the same command after a kill goes on.
+    """An `evaluate` that computes once for the same network: the same command after a kill goes on.
 
     Args:
-        measured_on: whatever else the evaluation depends on.
+        measured_on: everything else that the evaluation depends on.
 
     Raises:
         OutputError: an evaluation cannot be written down.
@@ -55,10 +57,17 @@ def fingerprint(network: Whisper, measured_on: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def to_json(rows: Sequence[SensitivityRow]) -> list[dict[str, Any]]:
-    """For sensitivity.json, see `compress.report.html`; extra_bytes and bits beside what that reads."""
+def to_measurements(rows: Sequence[SensitivityRow]) -> list[Measurement]:
+    """The rows for the report: each layer's WER with more bits, and what they save and cost."""
     return [
-        {"layer": row.name, "saved": row.gain, "extra_bytes": row.extra_bytes, "bits": row.width.bits} for row in rows
+        Measurement(
+            row.name,
+            settings={"bits": row.width.bits},
+            wer=row.score,
+            saved_wer=row.gain,
+            extra_bytes=row.extra_bytes,
+        )
+        for row in rows
     ]
 
 

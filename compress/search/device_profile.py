@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from compress.evaluate.measurement import Measurement
 from compress.paths import DEVICES
 from device_asr.errors import OutputError, UsageError
 from device_asr.files import write_whole
@@ -55,23 +56,6 @@ class DeviceProfile:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A bundle as measured here, not yet scaled to a device; None: not measured.
-
-    bytes: of the bundle. wer: a fraction. rtf: all computation. finalization: seconds, p95, without the
-    hang-over. memory: bytes, peak of the process.
-    """
-
-    parameters: int
-    bytes: int
-    wer: float | None = None
-    rtf: float | None = None
-    finalization: float | None = None
-    memory: int | None = None
-    bundle: str = ""
-
-
-@dataclass(frozen=True)
 class Miss:
     """A budget that does not hold: `found` and `allowed` in `unit`, on the device."""
 
@@ -89,23 +73,18 @@ class Miss:
         return f"{self.budget} {self.found:.3g}{self.unit} instead of {self.allowed:.3g}{self.unit}"
 
 
-def misses(measured: Measured, device: DeviceProfile) -> tuple[Miss, ...]:
+def misses(measured: Measurement, device: DeviceProfile) -> tuple[Miss, ...]:
     """The budgets that `measured`, scaled to the device, exceeds; what was not measured exceeds none."""
     found = (
-        ("size", measured.bytes / 1e6, device.size_mb, " MB"),
-        ("memory", measured.memory and measured.memory / 2**20, device.memory_mb, " MiB"),
-        (
-            "finalization",
-            measured.finalization and measured.finalization * 1000 * device.speed_factor,
-            device.finalization_ms,
-            " ms",
-        ),
-        ("RTF", measured.rtf and measured.rtf * device.speed_factor, device.rtf, ""),
+        ("size", measured.bytes, 1e-6, device.size_mb, " MB"),
+        ("memory", measured.memory, 1 / 2**20, device.memory_mb, " MiB"),
+        ("finalization", measured.compute_p95, 1000 * device.speed_factor, device.finalization_ms, " ms"),
+        ("RTF", measured.rtf, device.speed_factor, device.rtf, ""),
     )
     return tuple(
-        Miss(name, value, allowed, unit)
-        for name, value, allowed, unit in found
-        if value is not None and value > allowed
+        Miss(name, value * scale, allowed, unit)
+        for name, value, scale, allowed, unit in found
+        if value is not None and value * scale > allowed
     )
 
 

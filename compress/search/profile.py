@@ -12,8 +12,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from compress.evaluate.measurement import Measurement, bench_figures
 from compress.paths import LETTER
-from compress.search.device_profile import DeviceProfile, Measured
+from compress.search.device_profile import DeviceProfile
 from device_asr.bundle import bundle as bundles
 from device_asr.config import ENVIRONMENT_PREFIX
 from device_asr.errors import DeviceAsrError, UsageError
@@ -66,23 +67,20 @@ def bench(model: str, manifest: Path, threads: int, limit: int | None = None) ->
     return json.loads(run.stdout)
 
 
-def measured(model: str, manifest: Path, threads: int, limit: int | None = None) -> Measured:
+def measured(model: str, manifest: Path, threads: int, limit: int | None = None) -> Measurement:
     """Size, WER, RTF, finalization and memory of a bundle over the clips of one manifest.
 
     Raises:
         BundleError: no such bundle. DeviceAsrError: the benchmark failed.
     """
     bundle = bundles.load(model, verify=False)
-    record = bench(model, manifest, threads, limit)
-    corpus = record["corpora"][0]
-    return Measured(
-        int(bundle.manifest["parameters"]),
-        bundle.size,
-        corpus["wer"],
-        corpus["rtf"],
-        corpus["finalization_no_hangover"]["p95"],
-        record["peak_memory_bytes"],
-        str(bundle.path),
+    return Measurement(
+        bundle.name,
+        bundle=str(bundle.path),
+        test_set=manifest.stem,
+        parameters=int(bundle.manifest["parameters"]),
+        bytes=bundle.size,
+        **bench_figures(bench(model, manifest, threads, limit)),
     )
 
 
@@ -90,11 +88,11 @@ def this_machine(name: str, threads: int = 2, model: str = "en-tiny", audio: Pat
     """This machine as a device, with the budgets that the shipped bundle needs plus a quarter.
 
     Args:
-        audio: what is heard; the repository's own letter of 29 s.
+        audio: a recording of speech; by default the repository's own letter of 29 s.
 
     Raises:
-        UsageError: `name` cannot be a file's name. DeviceAsrError: the audio is missing, nothing was heard in
-            it, or the benchmark failed.
+        UsageError: `name` cannot be a file's name. DeviceAsrError: the audio is missing or without speech, or
+            the benchmark failed.
     """
     if not name.strip() or Path(name).name != name:
         raise UsageError(f"Device name: wanted a word such as 'my-laptop', found {name!r}.")
@@ -107,22 +105,23 @@ def this_machine(name: str, threads: int = 2, model: str = "en-tiny", audio: Pat
         manifest = Path(folder) / "audio.jsonl"
         manifest.write_text(json.dumps({"audio": str(audio.resolve())}) + "\n", encoding="utf-8")
         found = measured(model, manifest, threads)
-    if found.finalization is None or found.rtf is None:
+    size, finalization = found.bytes, found.compute_p95
+    if size is None or finalization is None or found.rtf is None:
         raise DeviceAsrError(
-            f"{audio}: no utterance was heard, so there is nothing to measure; give an audio file of speech."
+            f"{audio}: no utterance was recognized, so there is nothing to measure; give an audio file of speech."
         )
     source = (
         f"This machine itself: {processor()}, {os.cpu_count()} cores, {threads} threads. Budgets are what "
-        f"{model} took on {audio.name} ({found.bytes / 1e6:.1f} MB, RTF {found.rtf:.3f}, finalization p95 "
-        f"{1000 * found.finalization:.0f} ms) times {HEADROOM}."
+        f"{model} took on {audio.name} ({size / 1e6:.1f} MB, RTF {found.rtf:.3f}, finalization p95 "
+        f"{1000 * finalization:.0f} ms) times {HEADROOM}."
     )
     memory = found.memory / 2**20 if found.memory else 1024.0
     return DeviceProfile(
         name,
         threads,
         math.ceil(HEADROOM * memory),
-        math.ceil(HEADROOM * found.bytes / 1e6),
-        math.ceil(HEADROOM * 1000 * found.finalization),
+        math.ceil(HEADROOM * size / 1e6),
+        math.ceil(HEADROOM * 1000 * finalization),
         round(HEADROOM * found.rtf, 4),
         1.0,
         source,

@@ -30,14 +30,14 @@ FFN_MULTIPLE = 8  # channels: lanes of the kernels
 GROUP = 32  # columns that share a scale of 4-bit weights
 VAD_BYTES = 1_255_172  # vad.pte, the same in every bundle
 FRONTEND_FLOATS, MEL_FLOATS = 400 * 402, 201  # the DFT matrix; a mel filter
-PIECE_BYTES = 4.6  # of the vocabulary a piece: 232 222 for 50 256
+TOKEN_BYTES = 4.6  # of the vocabulary's file a token: 232 222 for 50 256
 
 
 @dataclass(frozen=True)
 class Candidate:
     """One point of the space.
 
-    vocabulary: text pieces. encoder_layers, decoder_layers: kept. heads, ffn: shares kept of every
+    vocabulary: text tokens. encoder_layers, decoder_layers: kept. heads, ffn: shares kept of every
     layer's heads and feed-forward channels. bits: of the linear layers' weights. epochs: of distillation.
     """
 
@@ -85,16 +85,16 @@ class Space:
         return Candidate(**{name: min(choices) for name, choices in asdict(self).items()})
 
     def whole(self, teacher: Dims, fits: Callable[[Size], bool]) -> list[Candidate]:
-        """Nothing removed but pieces: for each bit width the most pieces whose estimate `fits`.
+        """Whole networks with fewer tokens: for each bit width the most tokens whose estimate `fits`.
 
-        Fewer bits in the embedding first: 4 of them cost no word that 50 clips could show, pieces do.
+        Fewer bits in the embedding first: 4 of them cost no word that 50 clips could show, fewer tokens do.
         """
         largest = Candidate(**{name: max(choices) for name, choices in asdict(self).items()})
         found = []
         for bits in self.bits:
             fitting = [
-                replace(largest, vocabulary=pieces, bits=bits, embedding=min(self.embedding), epochs=min(self.epochs))
-                for pieces in self.vocabulary
+                replace(largest, vocabulary=tokens, bits=bits, embedding=min(self.embedding), epochs=min(self.epochs))
+                for tokens in self.vocabulary
             ]
             found += [one for one in fitting if fits(size_of(teacher, one))][-1:]
         return found
@@ -104,19 +104,15 @@ class Space:
         return {name: list(choices) for name, choices in asdict(self).items()}
 
 
-def space_of(teacher: Dims, pieces: int, *, structure: bool = True, distill: bool = True) -> Space:
-    """What may vary of a teacher with so many text `pieces`.
+def space_of(teacher: Dims, tokens: int, *, distill: bool = True) -> Space:
+    """What may vary of a teacher with so many text `tokens`.
 
     Args:
-        structure: whether layers, heads and channels may be removed.
         distill: whether students are trained; else `epochs` is 0.
     """
-    vocabulary = tuple(sorted({*(size for size in VOCABULARIES if size < pieces), pieces}))
     encoder, decoder = len(teacher.encoder), len(teacher.decoder)
-    if not structure:
-        return Space(vocabulary, (encoder,), (decoder,), (1.0,), (1.0,), epochs=(1, 2, 4) if distill else (0,))
     return Space(
-        vocabulary,
+        tuple(sorted({*(size for size in VOCABULARIES if size < tokens), tokens})),
         tuple(range((encoder + 1) // 2, encoder + 1)),
         tuple(range(1, decoder + 1)),
         epochs=(1, 2, 4) if distill else (0,),
@@ -175,7 +171,7 @@ def estimate(dims: Dims, plan: QuantizationPlan) -> Size:
         total += 4 * tensor.numel() if width is None else width.bytes(*tensor.shape)
     return Size(
         sum(tensor.numel() for tensor in weights.values()),
-        round(total + VAD_BYTES + PIECE_BYTES * (dims.vocab - SPECIAL_TOKENS)),
+        round(total + VAD_BYTES + TOKEN_BYTES * (dims.vocab - SPECIAL_TOKENS)),
     )
 
 

@@ -16,17 +16,18 @@ from torch.nn import functional as F
 from compress.checkpoints.load import load_checkpoint
 from compress.data.corpus import CorpusError, read_clip
 from compress.data.training_data import Progress, TrainingData, choose_clips
+from compress.evaluate.measurement import Measurement
 from compress.networks.bpe import encoder
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.recipe.build import beginning, build
 from compress.recipe.recipe import Recipe
 from compress.recipe.techniques import settings_of
-from compress.report.html import measured_card
-from compress.search.device_profile import DeviceProfile, Measured, misses
-from compress.search.ledger import Row
+from compress.search.card import measured_card
+from compress.search.device_profile import DeviceProfile, misses
+from compress.search.outcome import Outcome
 from compress.search.profile import measured
-from compress.search.search import CheckLoss, Cut, Outcome, Plan, search
+from compress.search.search import CheckLoss, Cut, Plan, search
 from compress.search.space import Candidate, Space, space_of, student_dims
 from compress.settings import key
 from device_asr.bundle import bundle as bundles
@@ -141,7 +142,7 @@ class Trials:
             self.base, name=f"{self.base.name}-{candidate.key}", stages=stages, quantize=quantize, base=False
         )
 
-    def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
+    def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measurement:
         """The candidate's bundle as measured; one that an earlier run built is measured, not built.
 
         Raises:
@@ -154,7 +155,9 @@ class Trials:
             check_loss(self._loss(recipe))
             build(recipe, out, self.work / "build", self.corpus, self.noise, self.progress)
         bundle = bundles.load(str(out), verify=False)
-        size = Measured(int(bundle.manifest["parameters"]), bundle.size, bundle=str(out))
+        size = Measurement(
+            candidate.key, parameters=int(bundle.manifest["parameters"]), bytes=bundle.size, bundle=str(out)
+        )
         over = misses(size, device)
         if over:
             shutil.rmtree(out)
@@ -186,25 +189,20 @@ def run(
     """
     trials.check()
     space = trials.space()
-    heard = hashlib.sha256(trials.manifest.read_bytes()).hexdigest()[:16]
+    speech = hashlib.sha256(trials.manifest.read_bytes()).hexdigest()[:16]
     settings = {
         "recipe": key(replace(trials.base, base=False)),
         "corpus": str(trials.corpus),
         "noise": str(trials.noise),
-        "measured on": [trials.manifest.name, heard, trials.limit],
+        "measured on": [trials.manifest.name, speech, trials.limit],
     }
 
-    def report(row: Row) -> None:
+    def report(row: Measurement) -> None:
         if row.worked:
-            size = Measured(row.parameters or 0, row.bytes or 0)
             wer = "" if row.wer is None else f", WER {100 * row.wer:.1f} %"
             why = f": {row.reason}" if row.reason else ""
-            trials.progress(
-                f"trial {row.trial}",
-                1.0,
-                f"{size.parameters / 1e6:.1f} M parameters, "
-                f"{size.bytes / 1e6:.1f} MB, {row.seconds:.0f} s, {row.state}{wer}{why}",
-            )
+            sizes = f"{(row.parameters or 0) / 1e6:.1f} M parameters, {(row.bytes or 0) / 1e6:.1f} MB"
+            trials.progress(f"trial {row.name}", 1.0, f"{sizes}, {row.seconds:.0f} s, {row.state}{wer}{why}")
 
     found = search(device, space, trials.first.dims, trials, trials.work, Plan(count, seconds, settings, seed), report)
     if found.best is not None:

@@ -35,7 +35,7 @@ from compress.recipe.build import build
 from compress.recipe.bundle import write_bundle
 from compress.recipe.card import write_card
 from compress.recipe.recipe import Recipe, read_recipe
-from compress.report import html as report
+from compress.report.inputs import gather
 from device_asr.bundle.bundle import load
 from device_asr.errors import OutputError, UsageError
 from tests.support.paths import ROOT
@@ -448,13 +448,13 @@ def test_sensitivity_is_a_table_a_file_for_the_report_and_a_plan(place: Path, ru
     assert code == 0, said
     assert said.startswith("WER as planned: 0.00 %") and "| encoder.layers.0.ffn | 32 |" in said
     assert said.endswith('[quantize]\nbits = 4\nembedding = 8\nactivations = "dynamic"'), "nothing gains: nothing spent"
-    rows = report.gather(place / "work", None, None).sensitivity
-    assert {"encoder.conv1", "decoder.layers.0.cross"} <= {row["layer"] for row in rows}
-    assert all(row["saved"] == 0 and row["extra_bytes"] > 0 and row["bits"] == 32 for row in rows)
-    kept = (place / "work" / "sensitivity.jsonl").read_text()
-    (place / "work" / "sensitivity.jsonl").write_text(kept[:-9])  # a kill in mid-line
+    rows = gather(place / "work", None, None).sensitivity
+    assert {"encoder.conv1", "decoder.layers.0.cross"} <= {row.name for row in rows}
+    assert all(row.saved_wer == 0 and row.extra_bytes > 0 and row.settings == {"bits": 32} for row in rows)
+    kept = (place / "work" / "sensitivity-evaluations.jsonl").read_text()
+    (place / "work" / "sensitivity-evaluations.jsonl").write_text(kept[:-9])  # a kill in mid-line
     assert run(*arguments) == (0, said)
-    again = (place / "work" / "sensitivity.jsonl").read_text()
+    again = (place / "work" / "sensitivity-evaluations.jsonl").read_text()
     assert len(again.splitlines()) == len(kept.splitlines()) + 1, "all but the cut one are not measured again"
 
 
@@ -508,9 +508,9 @@ def test_the_same_seed_makes_the_same_manifest(place: Path, tmp_path: Path) -> N
     assert first == second
     stored = load(str(tmp_path / "first" / "tiny"))
     assert stored.manifest["quantization"]["plan"] == QuantizationPlan(embedding=4, embedding_group=32).to_table()
-    rows = report.gather(tmp_path / "work-first", None, None).stages
-    assert [row["name"] for row in rows] == ["teacher", "magnitude", "heads", "distill", "export"]
-    assert rows[-1]["bytes"] == (tmp_path / "first" / "tiny" / "model.pte").stat().st_size
+    rows = gather(tmp_path / "work-first", None, None).stages
+    assert [row.name for row in rows] == ["teacher", "magnitude", "heads", "distill", "export"]
+    assert rows[-1].bytes == (tmp_path / "first" / "tiny" / "model.pte").stat().st_size
     assert not list(tmp_path.rglob("*.partial"))
 
     half = tmp_path / "first" / "tiny.base.safetensors"

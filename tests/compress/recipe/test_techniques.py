@@ -17,13 +17,14 @@ from compress.data.training_data import TrainingData
 from compress.distill.early_stopping import decide
 from compress.distill.settings import DistillSettings
 from compress.distill.training_log import earlier_wers
+from compress.evaluate.measurement import read_rows
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.recipe import cache
 from compress.recipe.cache import Stages, plain
 from compress.recipe.compression import BudgetError
 from compress.recipe.techniques import settings_of
-from compress.report import html as report
+from compress.report.inputs import gather
 from compress.settings import key
 from device_asr.errors import UsageError
 from tests.support import speaking_teacher
@@ -306,8 +307,8 @@ def test_a_student_that_qualifies_ends_the_training(
     assert 1 < len(verdicts) < 30 and verdicts[0]["wer"] > verdicts[-1]["wer"] == 0 and verdicts[-1]["clips"] == 2
     assert result.provenance[-1].endswith("of dev, short context, no guards: qualify, the budget of 0.00% holds")
     assert any(note.startswith("epoch 1: WER 1") and "train on" in note for _, _, note in told)
-    (row,) = report.gather(tmp_path, None, None).stages
-    assert row["wer"] == 0 and row["report"]["verdicts"] == verdicts and row["report"]["steps"] == verdicts[-1]["step"]
+    (row,) = gather(tmp_path, None, None).stages
+    assert row.wer == 0 and row.report["verdicts"] == verdicts and row.report["steps"] == verdicts[-1]["step"]
 
 
 def test_a_student_that_gains_nothing_is_given_up_and_its_best_weights_are_kept(
@@ -357,10 +358,10 @@ def test_a_stage_that_is_misspelled_is_told(table: dict[str, Any], said: str) ->
 
 def test_each_stage_tells_what_it_removed(teacher: Checkpoint, data: TrainingData, tmp_path: Path) -> None:
     walk([{"do": "heads", "heads": 2}, {"do": "magnitude", "amount": 0.5}], teacher, data, tmp_path)
-    first = report.gather(tmp_path, None, None).stages
+    first = gather(tmp_path, None, None).stages
     walk([{"do": "heads", "heads": 2}, {"do": "magnitude", "amount": 0.5}], teacher, data, tmp_path)
-    again = json.loads((tmp_path / "stages.json").read_text())
-    assert first == again and [row["name"] for row in again] == ["heads", "magnitude"]
-    assert {"part": "encoder.layers.0.attention", "before": 4, "after": 2} in again[0]["report"]["removed"]
-    assert again[1]["report"]["zeros"] > 0 and again[0]["bytes"] == 4 * again[0]["parameters"]
-    assert json.loads((tmp_path / again[0]["folder"] / "report.json").read_text())["report"] == again[0]["report"]
+    again = read_rows(tmp_path / "stages.jsonl")
+    assert first == again and [row.name for row in again] == ["heads", "magnitude"]
+    assert {"part": "encoder.layers.0.attention", "before": 4, "after": 2} in again[0].report["removed"]
+    assert again[1].report["zeros"] > 0 and again[0].bytes == 4 * again[0].parameters
+    assert json.loads((tmp_path / again[0].folder / "report.json").read_text())["report"] == again[0].report

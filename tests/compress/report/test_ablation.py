@@ -1,4 +1,4 @@
-"""The table of techniques: what is built and measured once, told when it fails, and put between markers."""
+"""Ablations: what is built and measured once, and told when it fails; the table."""
 
 from __future__ import annotations
 
@@ -15,21 +15,17 @@ import torch
 from click.testing import CliRunner
 
 from compress.checkpoints import own
-from compress.checkpoints.load import load_checkpoint
 from compress.cli import group
+from compress.evaluate.measurement import Measurement, MeasurementError, read_rows
 from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
-from compress.paths import RECIPES
-from compress.quantize.plan import EXACT, QuantizationPlan
 from compress.recipe import build as building
 from compress.recipe import export as exporting
-from compress.recipe.recipe import Recipe, read_recipe
-from compress.report import ablation as points
-from compress.report.ablation import LEDGER, Point, compare, read_point, read_points
-from compress.report.ablation_table import PointsError, Row, packed_bytes, read_rows, table, write_rows
-from compress.tables import TableError, check_markers, put_table
+from compress.recipe.recipe import Recipe
+from compress.report.ablation import LEDGER, Ablation, AblationError, Builder, ablate, read_ablation
+from compress.report.ablation_table import packed_bytes, table
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from tests.support.paths import ASSETS
@@ -46,28 +42,30 @@ DIMS = Dims(
     decoder=(LayerDims(4, 128, 4),),
 )
 SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-ROW = Row(
-    "00ff",
+ROW = Measurement(
     "int8",
     "+ int8",
-    22_400_000,
-    22_000_000,
-    23_456_789,
-    20_123_456,
-    50,
-    1050,
-    128,
-    15,
-    34,
-    0.16857,
-    0.0654,
-    (0.6221, 0.8499),
-    (0.0281, 0.1134),
+    "00ff",
+    parameters=22_400_000,
+    nonzero=22_000_000,
+    bytes=23_456_789,
+    packed=20_123_456,
+    clips=50,
+    words=1050,
+    substitutions=128,
+    deletions=15,
+    insertions=34,
+    wer=0.16857,
+    rtf=0.0654,
+    finalization_p50=0.6221,
+    finalization_p95=0.8499,
+    compute_p50=0.0281,
+    compute_p95=0.1134,
 )
 
 
 @dataclass
-class Maker:
+class FakeBuilder:
     """Writes bundles of a few bytes; `broken`: name -> what is raised instead. made: names, as they came."""
 
     work: Path
@@ -78,18 +76,18 @@ class Maker:
     def bundle(self, name: str) -> Path:
         return self.work / name
 
-    def __call__(self, point: Point, progress: Any) -> int:
-        self.made.append(point.name)
-        if point.name in self.broken:
-            raise self.broken[point.name]
-        out = self.bundle(point.name)
+    def __call__(self, ablation: Ablation, progress: Any) -> int:
+        self.made.append(ablation.name)
+        if ablation.name in self.broken:
+            raise self.broken[ablation.name]
+        out = self.bundle(ablation.name)
         out.mkdir(parents=True, exist_ok=True)
         (out / "model.pte").write_bytes(self.contents)
         (out / "manifest.json").write_text(
             json.dumps(
                 {
-                    "name": point.name,
-                    "description": f"the {point.name}",
+                    "name": ablation.name,
+                    "description": f"the {ablation.name}",
                     "parameters": 7,
                     "files": {"model.pte": {"bytes": len(self.contents), "sha256": self.contents.hex()}},
                 }
@@ -100,12 +98,12 @@ class Maker:
 
 @dataclass
 class Measurer:
-    """A benchmark whose figures are made up. heard: names of the bundles, as they came."""
+    """A benchmark whose figures are made up. measured: names of the bundles, as they came."""
 
-    heard: list[str] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
 
     def __call__(self, bundle: Path) -> Mapping[str, Any]:
-        self.heard.append(bundle.name)
+        self.measured.append(bundle.name)
         return {
             "corpora": [
                 {
@@ -131,21 +129,21 @@ def manifest(tmp_path: Path) -> Path:
     return path
 
 
-POINTS = [Point(Recipe("base", "tiny.en"), Recipe(name, "tiny.en")) for name in ("teacher", "int8", "int4")]
+ABLATIONS = [Ablation(Recipe("base", "tiny.en"), Recipe(name, "tiny.en")) for name in ("teacher", "int8", "int4")]
 
 
 def run(
-    make: Maker,
+    build: FakeBuilder,
     measure: Measurer,
     manifest: Path,
     only: tuple[str, ...] = (),
     threads: int = 2,
     told: list[tuple[str, float | None, str]] | None = None,
 ) -> Any:
-    return compare(
-        POINTS,
+    return ablate(
+        ABLATIONS,
         only,
-        make,
+        build,
         measure,
         manifest,
         threads,
@@ -156,75 +154,75 @@ def run(
 # -- the run -----------------------------------------------------------------------------------------
 
 
-def test_each_point_is_built_measured_and_a_row_in_order(tmp_path: Path, manifest: Path) -> None:
+def test_each_ablation_is_built_measured_and_a_row_in_order(tmp_path: Path, manifest: Path) -> None:
     measure = Measurer()
-    found = run(Maker(tmp_path / "work"), measure, manifest)
-    assert [row.name for row in found.rows] == measure.heard == ["teacher", "int8", "int4"]
+    found = run(FakeBuilder(tmp_path / "work"), measure, manifest)
+    assert [row.name for row in found.rows] == measure.measured == ["teacher", "int8", "int4"]
     row = found.rows[1]
     assert (row.parameters, row.nonzero, row.bytes, row.title) == (7, 5, 7, "the int8")
     assert (row.substitutions, row.deletions, row.insertions, row.wer) == (3, 1, 0, 0.2)
-    assert (row.finalization, row.compute) == ((0.6, 0.8), (0.03, 0.1))
-    assert tuple(read_rows(tmp_path / "work" / LEDGER).values()) == found.rows
+    assert (row.finalization_p50, row.finalization_p95, row.compute_p50, row.compute_p95) == (0.6, 0.8, 0.03, 0.1)
+    assert tuple(read_rows(tmp_path / "work" / LEDGER)) == found.rows
     found.check()
 
 
-def test_a_run_that_was_stopped_goes_on_with_the_point_it_was_at(tmp_path: Path, manifest: Path) -> None:
-    make, measure = Maker(tmp_path / "work", broken={"int8": KeyboardInterrupt()}), Measurer()
+def test_a_run_that_was_stopped_goes_on_with_the_ablation_it_was_at(tmp_path: Path, manifest: Path) -> None:
+    make, measure = FakeBuilder(tmp_path / "work", broken={"int8": KeyboardInterrupt()}), Measurer()
     with pytest.raises(KeyboardInterrupt):
         run(make, measure, manifest)
     again = Measurer()
-    found = run(Maker(tmp_path / "work"), again, manifest)
-    assert measure.heard == ["teacher"] and again.heard == ["int8", "int4"]
+    found = run(FakeBuilder(tmp_path / "work"), again, manifest)
+    assert measure.measured == ["teacher"] and again.measured == ["int8", "int4"]
     assert len(found.rows) == 3
 
 
 def test_another_bundle_other_speech_or_other_threads_are_measured_anew(tmp_path: Path, manifest: Path) -> None:
-    run(Maker(tmp_path / "work"), Measurer(), manifest)
-    for make, threads in ((Maker(tmp_path / "work", b"other weights"), 2), (Maker(tmp_path / "work"), 1)):
+    run(FakeBuilder(tmp_path / "work"), Measurer(), manifest)
+    for make, threads in ((FakeBuilder(tmp_path / "work", b"other weights"), 2), (FakeBuilder(tmp_path / "work"), 1)):
         measure = Measurer()
-        assert len(run(make, measure, manifest, threads=threads).rows) == len(measure.heard) == 3
+        assert len(run(make, measure, manifest, threads=threads).rows) == len(measure.measured) == 3
     manifest.write_text('{"audio": "b.wav", "text": "b"}\n')
     measure = Measurer()
-    assert len(run(Maker(tmp_path / "work"), measure, manifest).rows) == len(measure.heard) == 3
+    assert len(run(FakeBuilder(tmp_path / "work"), measure, manifest).rows) == len(measure.measured) == 3
 
 
-def test_a_point_that_fails_is_told_and_the_others_are_done(tmp_path: Path, manifest: Path) -> None:
+def test_an_ablation_that_fails_is_told_and_the_others_are_done(tmp_path: Path, manifest: Path) -> None:
     broken = {"teacher": DeviceAsrError("The disk is on fire."), "int8": RuntimeError("no kernel\nat this, at that")}
     told: list[tuple[str, float | None, str]] = []
-    found = run(Maker(tmp_path / "work", broken=dict(broken)), Measurer(), manifest, told=told)
+    found = run(FakeBuilder(tmp_path / "work", broken=dict(broken)), Measurer(), manifest, told=told)
     assert [row.name for row in found.rows] == ["int4"]
     assert found.failed == {"teacher": "The disk is on fire.", "int8": "RuntimeError: no kernel"}
     assert ("1/3 teacher: failed", 1.0, "The disk is on fire.") in told
-    with pytest.raises(PointsError, match=r"teacher: The disk is on fire; int8: RuntimeError: no kernel"):
+    with pytest.raises(AblationError, match=r"teacher: The disk is on fire; int8: RuntimeError: no kernel"):
         found.check()
-    make = Maker(tmp_path / "work")
+    make = FakeBuilder(tmp_path / "work")
     assert len(run(make, Measurer(), manifest).rows) == 3
 
 
-def test_only_some_points_are_seen_to_and_the_rows_of_the_others_stay(tmp_path: Path, manifest: Path) -> None:
-    run(Maker(tmp_path / "work"), Measurer(), manifest)
-    make, measure = Maker(tmp_path / "work", b"other weights"), Measurer()
+def test_only_some_ablations_are_built_and_the_rows_of_the_others_stay(tmp_path: Path, manifest: Path) -> None:
+    run(FakeBuilder(tmp_path / "work"), Measurer(), manifest)
+    make, measure = FakeBuilder(tmp_path / "work", b"other weights"), Measurer()
     found = run(make, measure, manifest, only=("int8",))
-    assert make.made == measure.heard == ["int8"]
+    assert make.made == measure.measured == ["int8"]
     assert [(row.name, row.bytes) for row in found.rows] == [("teacher", 7), ("int8", 13), ("int4", 7)]
 
 
 def test_what_cannot_be_is_said_before_any_work(tmp_path: Path, manifest: Path) -> None:
-    make = Maker(tmp_path / "work")
+    make = FakeBuilder(tmp_path / "work")
     with pytest.raises(UsageError, match="wanted one of teacher, int8, int4; did you mean 'int8'"):
         run(make, Measurer(), manifest, only=("int88",))
     with pytest.raises(UsageError, match="does not exist"):
         run(make, Measurer(), tmp_path / "none.jsonl")
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / LEDGER).write_text('{"key": 1}\n')
-    with pytest.raises(TableError, match="line 1: wanted a row"):
+    with pytest.raises(MeasurementError, match="line 1: wanted an object with a name"):
         run(make, Measurer(), manifest)
     assert make.made == []
 
 
 def test_without_room_for_a_row_the_run_ends(tmp_path: Path, manifest: Path) -> None:
     (tmp_path / "work" / f"{LEDGER}.partial").mkdir(parents=True)
-    make = Maker(tmp_path / "work")
+    make = FakeBuilder(tmp_path / "work")
     with pytest.raises(OutputError, match="cannot be written"):
         run(make, Measurer(), manifest)
     assert make.made == ["teacher"]
@@ -242,21 +240,21 @@ def teacher(tmp_path: Path) -> str:
     return str(tmp_path / "teacher")
 
 
-def test_points_and_builds_share_their_stages(teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ablations_and_builds_share_their_stages(teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "export_speech", lambda *given: SpeechProgram(b"program", {}, {}, {}))
     monkeypatch.setattr(exporting, "export_vad", lambda *given: b"vad")
     told: list[tuple[str, float | None, str]] = []
     base = Recipe("base", teacher, stages=[{"do": "magnitude", "amount": 0.25}])
     building.build(base, tmp_path / "bundle", tmp_path / "work", None, None, lambda *values: None)
-    make = points.Maker(tmp_path / "work", None, None)
+    make = Builder(tmp_path / "work", None, None)
     own = Recipe("more", teacher, description="more zeros", stages=[{"do": "magnitude", "amount": 0.75}])
-    zeros = make(Point(base, own), lambda *values: told.append(values))
+    zeros = make(Ablation(base, own), lambda *values: told.append(values))
     assert told[0] == ("magnitude", 1.0, "unchanged") and told[1] == ("magnitude", None, "")
     manifest = json.loads((make.bundle("more") / "manifest.json").read_text())
     assert (manifest["name"], manifest["description"]) == ("more", "more zeros")
     assert ["25%" in manifest["provenance"][1], "75%" in manifest["provenance"][2]] == [True, True]
     told.clear()
-    fewer = make(Point(base, Recipe("whole", teacher)), lambda *values: told.append(values))
+    fewer = make(Ablation(base, Recipe("whole", teacher)), lambda *values: told.append(values))
     assert zeros < fewer < manifest["parameters"]
     assert {stage: note for stage, _, note in told if stage in ("magnitude", "export", "vad")} == {
         "magnitude": "unchanged",
@@ -265,7 +263,7 @@ def test_points_and_builds_share_their_stages(teacher: str, tmp_path: Path, monk
     }
 
 
-def test_a_recipe_and_its_points_begin_with_a_checkpoint_of_their_own(
+def test_a_recipe_and_its_ablations_begin_with_a_checkpoint_of_their_own(
     teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporting, "export_speech", lambda *given: SpeechProgram(b"program", {}, {}, {}))
@@ -274,11 +272,11 @@ def test_a_recipe_and_its_points_begin_with_a_checkpoint_of_their_own(
     student = replace(loaded, provenance=("of the student",), weights={k: v / 2 for k, v in loaded.weights.items()})
     own.save(student, tmp_path / "student")
     base = Recipe("base", teacher, start=str(tmp_path / "student"))
-    make = points.Maker(tmp_path / "work", None, None)
-    path = tmp_path / "point.toml"
+    make = Builder(tmp_path / "work", None, None)
+    path = tmp_path / "ablation.toml"
     for shared, wanted in (("all", "of the student"), ("none", "random")):
         path.write_text(f'name = "{shared}"\nshared = "{shared}"\n[[stages]]\ndo = "magnitude"\namount = 0.25\n')
-        make(points.read_point(path, base), lambda *values: None)
+        make(read_ablation(path, base), lambda *values: None)
         manifest = json.loads((make.bundle(shared) / "manifest.json").read_text())
         assert manifest["provenance"][0] == wanted
 
@@ -292,7 +290,7 @@ def test_the_command_makes_the_table_of_real_bundles_and_puts_it_into_a_file(tea
     (tmp_path / "tiny.toml").write_text(
         f'name = "tiny"\nteacher = "{teacher}"\n[[stages]]\ndo = "vocabulary"\nsize = 256\n'
     )
-    (tmp_path / "README.md").write_text("<!-- points -->\n<!-- /points -->\n")
+    (tmp_path / "README.md").write_text("<!-- ablation -->\n<!-- /ablation -->\n")
     arguments = [
         "ablate",
         "--recipe",
@@ -312,25 +310,27 @@ def test_the_command_makes_the_table_of_real_bundles_and_puts_it_into_a_file(tea
     ]
     first = CliRunner().invoke(group, arguments, catch_exceptions=False)
     assert first.exit_code == 0, first.output
-    rows = list(read_rows(tmp_path / "work" / LEDGER).values())
+    rows = read_rows(tmp_path / "work" / LEDGER)
     assert [row.name for row in rows] == ["vocabulary", "int8"] and rows[0].bytes > rows[1].bytes > 1_255_172
     assert all(row.words == 2 and row.rtf and row.nonzero <= row.parameters for row in rows)
     assert first.output.strip() in (tmp_path / "README.md").read_text()
     assert CliRunner().invoke(group, arguments, catch_exceptions=False).output == first.output
 
 
-# -- rows and table ----------------------------------------------------------------------------------
-
-
-def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
-    other = replace(ROW, key="01", wer=None, rtf=None, finalization=(None, None), compute=(None, None))
-    write_rows([ROW, other], tmp_path / LEDGER)
-    assert read_rows(tmp_path / LEDGER) == {"00ff": ROW, "01": other}
-    assert [path.name for path in tmp_path.iterdir()] == [LEDGER]
+# -- the table ----------------------------------------------------------------------------------
 
 
 def test_the_table_has_a_line_a_row_with_the_command_that_made_it() -> None:
-    silent = replace(ROW, title="silent", wer=None, rtf=None, finalization=(None, None), compute=(None, None))
+    silent = replace(
+        ROW,
+        title="silent",
+        wer=None,
+        rtf=None,
+        finalization_p50=None,
+        finalization_p95=None,
+        compute_p50=None,
+        compute_p95=None,
+    )
     lines = table([ROW, silent], "dev (50 clips), 2 threads of a toy", "device-asr-compress ablate").splitlines()
     assert (
         lines[0] == "On dev (50 clips), 2 threads of a toy, streaming path; packed: through zlib. "
@@ -342,83 +342,6 @@ def test_the_table_has_a_line_a_row_with_the_command_that_made_it() -> None:
 
 
 def test_packed_bytes_are_those_of_the_files_through_zlib(tmp_path: Path) -> None:
-    make = Maker(tmp_path, bytes(3_000_000))
-    make(POINTS[0], None)
+    make = FakeBuilder(tmp_path, bytes(3_000_000))
+    make(ABLATIONS[0], None)
     assert packed_bytes(tmp_path / "teacher") == len(zlib.compress(bytes(3_000_000), 6))
-
-
-def test_only_what_is_between_the_markers_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    path.write_text("# Title\n\n<!-- points -->\nold\n<!-- /points -->\n\nend, é\n")
-    for markdown in ("| a |", "| b |"):
-        put_table([path], "points", markdown)
-        assert path.read_text() == f"# Title\n\n<!-- points -->\n{markdown}\n<!-- /points -->\n\nend, é\n"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["nothing", "<!-- points -->", "<!-- /points --><!-- points -->", "<!-- points --><!-- points --><!-- /points -->"],
-)
-def test_a_file_without_one_pair_of_markers_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "CARD.md"
-    path.write_text(text)
-    with pytest.raises(UsageError, match="once each"):
-        check_markers(path, "points")
-    with pytest.raises(UsageError, match="cannot be read"):
-        check_markers(tmp_path / "none.md", "points")
-
-
-# -- the points that ship ----------------------------------------------------------------------------
-
-
-def test_at_least_eight_points_ship_and_begin_as_the_shipped_recipe_does() -> None:
-    base = read_recipe(RECIPES / "en-tiny.toml")
-    shipped = read_points(base)
-    assert len(shipped) >= 8
-    for point in shipped:
-        assert list(point.shared.stages) == list(base.stages)[: len(point.shared.stages)]
-        assert (point.shared.teacher, point.shared.corpus) == (base.teacher, base.corpus)
-        assert point.shared.start == point.recipe.start and point.recipe.stream == base.stream
-    by_name = {point.name: point for point in shipped}
-    assert QuantizationPlan.from_table(by_name["teacher"].recipe.quantize) == EXACT
-    assert not by_name["teacher"].shared.stages and not by_name["teacher"].recipe.stages
-    assert by_name["teacher"].shared.start is None
-    student = by_name["student"]
-    assert (student.shared.stages, student.recipe.quantize) == (base.stages, base.quantize)
-    for name, first in (("magnitude", "magnitude"), ("structured", "heads"), ("lowrank", "lowrank")):
-        own = [table["do"] for table in by_name[name].recipe.stages]
-        assert own[0] == first and own[-1] == "distill" and not by_name[name].shared.stages
-        assert by_name[name].shared.start == base.start is not None
-
-
-def test_the_plans_of_the_points_of_the_base_fit_it() -> None:
-    base = read_recipe(RECIPES / "en-tiny.toml")
-    network = load_checkpoint(str(RECIPES.parent.parent / base.start)).network()
-    for point in read_points(base):
-        if point.recipe.start:
-            QuantizationPlan.from_table(point.recipe.quantize).widths(network)
-
-
-def test_a_point_that_names_no_stage_of_the_recipe_is_refused(tmp_path: Path) -> None:
-    base = Recipe("base", "tiny.en", stages=[{"do": "vocabulary", "size": 9}, {"do": "distill"}])
-    path = tmp_path / "1.toml"
-    path.write_text('name = "a"\nshared = "vocabluary"\n')
-    with pytest.raises(UsageError, match=r"stage of base \(vocabulary, distill\).*did you mean 'vocabulary'"):
-        read_point(path, base)
-    path.write_text('name = "a"\nshared = "vocabulary"\nquantized = 8\n')
-    with pytest.raises(UsageError, match="wanted the keys"):
-        read_point(path, base)
-    path.write_text('name = "a"\nshared = "vocabulary"\nquantise = 8\n')
-    with pytest.raises(UsageError, match="'quantise' is called 'quantize' now"):
-        read_point(path, base)
-    path.write_text('name = "a"\nshared = "vocabulary"\n[corpus]\ndev = 0\n')
-    with pytest.raises(UsageError, match=r"corpus\.dev"):
-        read_point(path, base)
-    path.write_text('name = "a"\nshared = "vocabulary"\n')
-    assert read_point(path, base).shared.stages == [{"do": "vocabulary", "size": 9}]
-    path.write_text('name = "a"\nshared = "start"\n')
-    shared = read_point(path, replace(base, start="b.safetensors")).shared
-    assert shared.start == "b.safetensors" and not shared.stages
-    (tmp_path / "2.toml").write_text('name = "a"\nshared = "all"\n')
-    with pytest.raises(UsageError, match="a name each"):
-        read_points(base, tmp_path)

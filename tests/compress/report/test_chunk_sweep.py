@@ -1,8 +1,9 @@
-"""The table of chunk sizes and the figure of growing cost, on a tiny network; speech without a pause."""
+"""The chunk sweep and the cost by utterance length, on a tiny network; speech without a pause."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ from click.testing import CliRunner
 
 from compress.checkpoints import own
 from compress.cli import group
+from compress.evaluate.measurement import Measurement, read_rows
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
 from compress.quantize.plan import EXACT
-from compress.report import chunk_sweep as chunk_points
-from compress.report import cost_by_length as growth
-from compress.report.chunk_sweep import LEDGER, Chunks, Point, Row, points, read_rows, table
+from compress.report import chunk_sweep, cost_by_length
+from compress.report.chunk_sweep import LEDGER, ChunkSweep, Variant, table, variants
 from device_asr.bench.continuous import Mark, cost, feed, joined, memory, trimmed, without_pauses
 from device_asr.bench.timed import timed_recognizer
 from device_asr.bundle.bundle import load
@@ -29,7 +30,22 @@ from tests.support.paths import ASSETS
 from tests.support.tiny_network import SECOND, tiny_checkpoint
 
 TIMER = ASSETS / "timer.flac"
-ROW = Row("00ff", "dev", 0.32, 0.32, 5.0, 50, 1050, 0.21, 0.148, (0.42, 1.1), 0.48, 0.11, 0.0612, 0.0085)
+ROW = Measurement(
+    "320 and 320 ms, 5 s",
+    key="00ff",
+    settings={"chunk": 0.32, "look_ahead": 0.32, "left_context": 5.0},
+    test_set="dev",
+    clips=50,
+    words=1050,
+    partial_wer=0.21,
+    wer=0.148,
+    emission_p50=0.42,
+    emission_p95=1.1,
+    first_partial=0.48,
+    flicker=0.11,
+    partial_rtf=0.0612,
+    chunk_compute=0.0085,
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,28 +69,31 @@ def clip() -> Clip:
     return Clip(TIMER, "set a timer", None, 2.848)
 
 
-def test_points_are_every_chunk_with_every_past_and_the_policy_without() -> None:
-    found = points((160, 320), (2.5, 5), (0,))
+def test_variants_are_every_chunk_with_every_context_and_the_policy_without() -> None:
+    found = variants((160, 320), (2.5, 5), (0,))
     assert found == [
-        Point(Chunking(8, 125, 0)),
-        Point(Chunking(16, 125, 0)),
-        Point(Chunking(8, 250, 0)),
-        Point(Chunking(16, 250, 0)),
-        Point(None),
+        Variant(Chunking(8, 125, 0)),
+        Variant(Chunking(16, 125, 0)),
+        Variant(Chunking(8, 250, 0)),
+        Variant(Chunking(16, 250, 0)),
+        Variant(None),
     ]
     assert [found[0].title, found[-1].title] == ["160 ms, 2.5 s", "encoded again"]
-    assert [point.title for point in points((160,), (5,), (0, 320, 300))][:2] == ["160 ms, 5 s", "160 and 320 ms, 5 s"]
+    assert [variant.title for variant in variants((160,), (5,), (0, 320, 300))][:2] == [
+        "160 ms, 5 s",
+        "160 and 320 ms, 5 s",
+    ]
     with pytest.raises(UsageError, match="a multiple of 20 ms, found 150"):
-        points((150,), (5,), (0,))
-    assert len(points((160,), (5,), (0, 320, 300))) == 3, "up to whole chunks, each way once"
+        variants((150,), (5,), (0,))
+    assert len(variants((160,), (5,), (0, 320, 300))) == 3, "up to whole chunks, each way once"
 
 
-def test_each_point_is_measured_once_and_put_into_a_file(
+def test_each_variant_is_measured_once_and_put_into_a_file(
     checkpoint: Checkpoint, bundle: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own.save(checkpoint, tmp_path)
     (tmp_path / "tiny.toml").write_text('name = "tiny"\nteacher = "none"\n[quantize]\nbits = 32\nembedding = 32\n')
-    (tmp_path / "README.md").write_text("<!-- chunks -->\n<!-- /chunks -->\n")
+    (tmp_path / "README.md").write_text("<!-- chunk-sweep -->\n<!-- /chunk-sweep -->\n")
     arguments = [
         "chunk-sweep",
         "--checkpoint",
@@ -99,23 +118,23 @@ def test_each_point_is_measured_once_and_put_into_a_file(
     first = CliRunner().invoke(group, arguments, catch_exceptions=False)
     assert first.exit_code == 0 and "| 160 | 160 | 1 |" in first.output and "| encoded again |  | all |" in first.output
     assert first.output.strip() in (tmp_path / "README.md").read_text()
-    heard_once, again = read_rows(tmp_path / "work" / LEDGER).values()
-    assert (heard_once.chunk, heard_once.ahead, heard_once.past, again.chunk) == (0.16, 0.16, 1.0, None)
-    assert heard_once.words == again.words == 3 and heard_once.partial_wer and again.wer
-    assert 0 < heard_once.chunk_compute < heard_once.rtf * 2.848 and again.chunk_compute is None
-    assert heard_once.first < again.first, "an update for each chunk"
-    monkeypatch.setattr(chunk_points, "export_stream", lambda *given: pytest.fail("it was measured before"))
+    encoded_once, again = read_rows(tmp_path / "work" / LEDGER)
+    assert encoded_once.settings == {"chunk": 0.16, "look_ahead": 0.16, "left_context": 1.0} and not again.settings
+    assert encoded_once.words == again.words == 3 and encoded_once.partial_wer and again.wer
+    assert 0 < encoded_once.chunk_compute < encoded_once.partial_rtf * 2.848 and again.chunk_compute is None
+    assert encoded_once.first_partial < again.first_partial, "an update for each chunk"
+    monkeypatch.setattr(chunk_sweep, "export_stream", lambda *given: pytest.fail("it was measured before"))
     assert CliRunner().invoke(group, arguments, catch_exceptions=False).output == first.output
 
 
 def test_a_bundle_of_another_network_is_refused(checkpoint: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Wanted the bundle that was made of this checkpoint"):
-        Chunks(checkpoint, EXACT, load("en-tiny"), 1, tmp_path, lambda *values: None)
+        ChunkSweep(checkpoint, EXACT, load("en-tiny"), 1, tmp_path, lambda *values: None)
 
 
 def test_the_table_has_a_part_a_manifest_and_a_line_a_row() -> None:
-    again = Row("01", "dev", None, None, None, 50, 1050, None, 0.148, (None, None), None, None, 0.1, None)
-    other = Row("02", "other", 0.32, 0.0, 2.5, 1, 3, 0.2, 0.1, (0.1, 0.2), 0.3, 0.4, 0.05, 0.01)
+    again = Measurement("encoded again", test_set="dev", clips=50, words=1050, wer=0.148, partial_rtf=0.1)
+    other = replace(ROW, test_set="other", clips=1, words=3)
     text = table([ROW, again, other], "1 thread(s) of a toy", "device-asr-compress chunk-sweep")
     assert "dev (50 clips, 1050 words):" in text and "other (1 clips, 3 words):" in text
     assert "| 320 | 320 | 5 | 21.0 | 14.8 | 420 / 1100 | 480 | 11.0 | 0.061 | 8.5 |" in text.splitlines()
@@ -175,7 +194,7 @@ def test_soak_feeds_the_recognizer_alone_and_tells_the_slope(bundle: Path, manif
 
 
 def test_the_figure_shows_both_policies(bundle: Path, manifest: Path, tmp_path: Path) -> None:
-    out = tmp_path / "growth.svg"
+    out = tmp_path / "cost-by-length.svg"
     found = CliRunner().invoke(
         group,
         ["cost-by-length", str(manifest), "--model", str(bundle), "--seconds", "10", "--out", str(out)],
@@ -186,7 +205,7 @@ def test_the_figure_shows_both_policies(bundle: Path, manifest: Path, tmp_path: 
     assert [row["to"] for row in data["policies"]["reencode"]] == [5, 10]
     assert all(0 < row["stream"] < row["partials"] for row in data["policies"]["stream"])
     svg = out.read_text()
-    assert all(title in svg for title in growth.TITLES.values())
+    assert all(title in svg for title in cost_by_length.TITLES.values())
 
 
 def test_a_model_without_the_stream_has_no_figure(tmp_path: Path, bundle: Path, manifest: Path) -> None:
@@ -202,4 +221,4 @@ def test_a_model_without_the_stream_has_no_figure(tmp_path: Path, bundle: Path, 
         },
     }
     with pytest.raises(UsageError, match="Wanted a model with the method stream"):
-        growth.measure(type(opened)(opened.path, without), config, [clip()], (5,), lambda mode, mark: None)
+        cost_by_length.measure(type(opened)(opened.path, without), config, [clip()], (5,), lambda mode, mark: None)

@@ -1,4 +1,4 @@
-"""The report: one file with nothing outside of it, whatever of its material is there."""
+"""The report: one file with nothing outside of it, whichever of its inputs are there."""
 
 from __future__ import annotations
 
@@ -14,21 +14,63 @@ import pytest
 from click.testing import CliRunner
 
 from compress.cli import group
+from compress.evaluate.measurement import Measurement, MeasurementError, write_rows
 from compress.report.figures import pareto_front
-from compress.report.html import Material, ReportError, gather, measured_card, page, read_curve, write
-from compress.search import ledger
+from compress.report.html import page, write
+from compress.report.inputs import Inputs, ReportError, gather, read_curve
 from compress.search.device_profile import DeviceProfile
-from compress.search.ledger import Row
 from device_asr.errors import OutputError
 from tests.support.paths import MODEL
 
 SHIPPED = MODEL
 DEVICE = DeviceProfile("toy", 2, 400, 24.0, 500.0, 0.5, 4.0, "made <up>")
 ROWS = [
-    Row(0, "complete", {"bits": 8}, 20_000_000, 22_000_000, False, 1.2, 0.15, 0.05, 0.1, 3 * 10**8, 60.0, "", "b/0"),
-    Row(1, "complete", {"bits": 4}, 20_000_000, 12_000_000, False, 1.2, 0.25, 0.05, 0.05, 3 * 10**8, 60.0, "", "b/1"),
-    Row(2, "cut", {"bits": 32}, 20_000_000, 80_000_000, reason="estimated size 80 MB", worked=False),
-    Row(3, "failed", {"bits": 8}, 20_000_000, 22_000_000, seconds=5.0, reason="The <export> failed."),
+    Measurement(
+        "0",
+        settings={"bits": 8},
+        parameters=20_000_000,
+        bytes=22_000_000,
+        loss=1.2,
+        wer=0.15,
+        rtf=0.05,
+        compute_p95=0.1,
+        memory=3 * 10**8,
+        seconds=60.0,
+        bundle="b/0",
+    ),
+    Measurement(
+        "1",
+        settings={"bits": 4},
+        parameters=20_000_000,
+        bytes=12_000_000,
+        loss=1.2,
+        wer=0.25,
+        rtf=0.05,
+        compute_p95=0.05,
+        memory=3 * 10**8,
+        seconds=60.0,
+        bundle="b/1",
+    ),
+    Measurement(
+        "2",
+        settings={"bits": 32},
+        state="cut",
+        parameters=20_000_000,
+        bytes=80_000_000,
+        estimated=True,
+        reason="estimated size 80 MB",
+        worked=False,
+    ),
+    Measurement(
+        "3",
+        settings={"bits": 8},
+        state="failed",
+        parameters=20_000_000,
+        bytes=22_000_000,
+        estimated=True,
+        seconds=5.0,
+        reason="The <export> failed.",
+    ),
 ]
 
 
@@ -56,23 +98,17 @@ def parsed(source: str) -> Collected:
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
     """A work folder with everything in it."""
-    ledger.write(ROWS, tmp_path / "ledger.jsonl")
-    (tmp_path / "sensitivity.json").write_text(
-        json.dumps(
-            [
-                {"layer": "encoder.layers.0.ffn.up", "saved": 0.002},
-                {"layer": "decoder.layers.1.cross.key", "saved": 0.01},
-            ]
-        )
-    )
-    (tmp_path / "stages.json").write_text(
-        json.dumps(
-            [
-                {"name": "teacher", "parameters": 37_800_000, "bytes": 151_000_000, "wer": 0.142},
-                {"name": "vocabulary", "parameters": 22_000_000, "bytes": 88_000_000, "wer": 0.157, "seconds": 3.0},
-            ]
-        )
-    )
+    write_rows(ROWS, tmp_path / "ledger.jsonl")
+    sensitive = [
+        Measurement("encoder.layers.0.ffn.up", saved_wer=0.002),
+        Measurement("decoder.layers.1.cross.key", saved_wer=0.01),
+    ]
+    write_rows(sensitive, tmp_path / "sensitivity.jsonl")
+    stages = [
+        Measurement("teacher", parameters=37_800_000, bytes=151_000_000, wer=0.142),
+        Measurement("vocabulary", parameters=22_000_000, bytes=88_000_000, wer=0.157, seconds=3.0),
+    ]
+    write_rows(stages, tmp_path / "stages.jsonl")
     run = tmp_path / "build" / "distill-1"
     run.mkdir(parents=True)
     lines = [json.dumps({"loss": 3.0 - step / 100, "step": step}) for step in range(1, 121)]
@@ -117,16 +153,16 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
     for said in (
         "No trial was measured yet",
         "No ledger",
-        "No stages.json",
-        "No sensitivity.json",
+        "No stages.jsonl",
+        "No sensitivity.jsonl",
         "No metrics.jsonl",
         "--bundle",
     ):
         assert said in found.text
-    assert parsed(page(Material(ROWS[2:], DEVICE))).text.count("No bundle for toy") == 1
+    assert parsed(page(Inputs(ROWS[2:], DEVICE))).text.count("No bundle for toy") == 1
 
 
-def test_the_same_material_makes_the_same_bytes(work: Path) -> None:
+def test_the_same_inputs_make_the_same_bytes(work: Path) -> None:
     assert page(gather(work, DEVICE, None)) == page(gather(work, DEVICE, None))
 
 
@@ -136,36 +172,22 @@ def test_a_point_on_the_front_is_bettered_by_none() -> None:
     assert pareto_front([]) == []
 
 
-def test_a_cut_line_and_a_verdict_are_no_points(work: Path) -> None:
+def test_a_cut_line_and_a_verdict_are_not_in_the_curve(work: Path) -> None:
     curve = read_curve(work / "build" / "distill-1" / "metrics.jsonl")
     assert (len(curve), curve[0], curve[-1]) == (120, (1, 2.99), (120, 1.8))
 
 
-def test_broken_material_is_one_sentence(work: Path, tmp_path: Path) -> None:
-    (work / "sensitivity.json").write_text('[{"layer": "x"}]')
-    with pytest.raises(ReportError, match=r"sensitivity\.json: wanted a list of objects with layer, saved"):
+def test_a_broken_input_is_one_sentence(work: Path, tmp_path: Path) -> None:
+    (work / "sensitivity.jsonl").write_text('{"layer": "x"}')
+    with pytest.raises(MeasurementError, match=r"sensitivity\.jsonl, line 1: wanted an object with a name"):
         gather(work, None, None)
     with pytest.raises(ReportError, match="found no folder"):
         gather(tmp_path / "none", None, None)
     with pytest.raises(ReportError, match=r"CARD\.md cannot be read"):
-        (work / "sensitivity.json").unlink()
+        (work / "sensitivity.jsonl").unlink()
         gather(work, None, work)
     with pytest.raises(OutputError, match="cannot be written"):
-        write(Material(), tmp_path / "none" / "report.html")
-
-
-def test_a_card_gets_its_figures_once(tmp_path: Path) -> None:
-    bundle = tmp_path / "b"
-    bundle.mkdir()
-    (bundle / "manifest.json").write_bytes((SHIPPED / "manifest.json").read_bytes())
-    (bundle / "CARD.md").write_text("# old\n\n## Measured\n\nNot measured yet.\n")
-    row = Row(0, "complete", {}, 20_000_000, 22_000_000, False, None, 0.15, 0.05, 0.1, None, 60.0, "", str(bundle))
-    measured_card(row, DEVICE, "dev (50 clips)", "device-asr-compress search --device toy")
-    text = (bundle / "CARD.md").read_text()
-    assert text.startswith("# en-tiny") and "* WER (%): 15.0" in text and "search --device toy" in text
-    assert "* finalization, p95, without the hang-over (ms): 100" in text and "Not measured yet" not in text
-    measured_card(row, DEVICE, "dev", "another command")
-    assert (bundle / "CARD.md").read_text() == text
+        write(Inputs(), tmp_path / "none" / "report.html")
 
 
 def test_the_command_writes_the_file_and_nothing_beside_it(work: Path, tmp_path: Path) -> None:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from compress.search.device_profile import DeviceProfile, Measured, from_table, load, misses, save, shipped
+from compress.evaluate.measurement import Measurement
+from compress.search.device_profile import DeviceProfile, from_table, load, misses, save, shipped
 from device_asr.errors import OutputError, UsageError
 
 DEVICE = DeviceProfile("toy", 2, 400, 20.0, 300.0, 0.5, 4.0, "made up")
-WITHIN = Measured(1_000_000, 20_000_000, 0.1, rtf=0.125, finalization=0.075, memory=400 * 2**20)
+WITHIN = Measurement(
+    "a", parameters=1_000_000, bytes=20_000_000, wer=0.1, rtf=0.125, compute_p95=0.075, memory=400 * 2**20
+)
 
 
 @pytest.mark.parametrize("name", ["laptop", "rpi4", "rpi5"])
@@ -35,7 +38,7 @@ def test_a_bundle_exactly_at_its_budgets_misses_none() -> None:
     [
         ({"bytes": 25_000_000}, "size", 25.0),
         ({"memory": 500 * 2**20}, "memory", 500.0),
-        ({"finalization": 0.1}, "finalization", 400.0),  # times the factor
+        ({"compute_p95": 0.1}, "finalization", 400.0),  # times the factor
         ({"rtf": 0.25}, "RTF", 1.0),
     ],
 )
@@ -46,7 +49,7 @@ def test_each_budget_is_compared_on_the_device(change: dict[str, float], budget:
 
 
 def test_what_was_not_measured_misses_nothing() -> None:
-    assert misses(Measured(1, 1), DEVICE) == ()
+    assert misses(Measurement("a", parameters=1, bytes=1), DEVICE) == ()
 
 
 def test_a_saved_profile_loads_as_it_was(tmp_path: Path) -> None:

@@ -9,17 +9,17 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from compress.evaluate.measurement import Measurement, read_rows
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.quantize.plan import QuantizationPlan
-from compress.search import ledger
-from compress.search.device_profile import DeviceProfile, Measured
-from compress.search.ledger import LedgerError, Row
-from compress.search.search import LEDGER, RESULT, CheckLoss, Cut, Outcome, Plan, outcome, search
+from compress.search.device_profile import DeviceProfile
+from compress.search.outcome import Outcome, outcome
+from compress.search.search import LEDGER, RESULT, CheckLoss, Cut, Plan, search
 from compress.search.space import Candidate, Space, estimate, size_of, space_of, student_dims
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from tests.support.paths import MODEL, ROOT
@@ -45,13 +45,22 @@ class Landscape:
     def __init__(self) -> None:
         self.seen: list[Candidate] = []
 
-    def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
+    def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measurement:
         self.seen.append(candidate)
         size = size_of(TEACHER, candidate)
         wer = 0.1 + 1.0e6 / size.parameters + 0.02 / candidate.epochs + (0.02 if candidate.bits == 4 else 0)
         check_loss(wer)
         seconds = size.parameters / 3e8
-        return Measured(size.parameters, size.bytes, wer, seconds / 2, seconds, 300 * 2**20, f"b/{candidate.key}")
+        return Measurement(
+            candidate.key,
+            parameters=size.parameters,
+            bytes=size.bytes,
+            wer=wer,
+            rtf=seconds / 2,
+            compute_p95=seconds,
+            memory=300 * 2**20,
+            bundle=f"b/{candidate.key}",
+        )
 
 
 def run(work: Path, evaluate: Landscape | None = None, device: DeviceProfile = DEVICE, plan: Plan = PLAN) -> Outcome:
@@ -88,11 +97,9 @@ def test_fewer_bits_are_fewer_bytes() -> None:
     assert len({size.parameters for size in sizes}) == 1
 
 
-def test_without_the_technique_only_vocabulary_widths_and_epochs_vary() -> None:
-    space = space_of(TEACHER, 50256, structure=False)
-    varied = [name for name, choices in space.to_json().items() if len(choices) > 1]
-    assert varied == ["vocabulary", "bits", "epochs", "embedding"]
-    assert space_of(TEACHER, 300, structure=False).vocabulary == (300,)
+def test_the_vocabulary_varies_up_to_the_whole_one() -> None:
+    assert space_of(TEACHER, 50256).vocabulary == (5000, 8000, 12000, 16000, 24000, 50256)
+    assert space_of(TEACHER, 300).vocabulary == (300,)
 
 
 # -- searching ----------------------------------------------------------------------------------------
@@ -101,24 +108,24 @@ def test_without_the_technique_only_vocabulary_widths_and_epochs_vary() -> None:
 def test_the_best_bundle_within_the_budgets_is_found_and_told(tmp_path: Path) -> None:
     evaluate = Landscape()
     found = run(tmp_path, evaluate)
-    rows = ledger.read(tmp_path / LEDGER)
+    rows = read_rows(tmp_path / LEDGER)
     complete = [row for row in rows if row.state == "complete"]
     assert found.holds and found.best is not None
-    assert found.best.wer == min(row.wer for row in complete if row.bytes <= 24e6 and row.finalization <= 0.125)
+    assert found.best.wer == min(row.wer for row in complete if row.bytes <= 24e6 and row.compute_p95 <= 0.125)
     assert found.sentence.startswith("Best within the budgets of toy: b/") and "WER" in found.sentence
     assert json.loads((tmp_path / RESULT).read_text())["best"]["bundle"] == found.best.bundle
-    assert all(row.recipe and row.parameters and row.bytes and row.seconds >= 0 for row in rows)
+    assert all(row.settings and row.parameters and row.bytes and row.seconds >= 0 for row in rows)
 
 
 def test_what_is_too_large_by_estimate_is_never_built(tmp_path: Path) -> None:
     evaluate = Landscape()
     run(tmp_path, evaluate, replace(DEVICE, size_mb=12.0))
-    cut = [row for row in ledger.read(tmp_path / LEDGER) if row.reason.startswith("estimated size")]
+    cut = [row for row in read_rows(tmp_path / LEDGER) if row.reason.startswith("estimated size")]
     assert cut and all(row.state == "cut" and row.estimated and not row.worked and row.bytes > 12e6 for row in cut)
     assert all(size_of(TEACHER, one).bytes <= 12e6 for one in evaluate.seen)
 
 
-def test_the_first_trials_are_whole_networks_with_as_many_pieces_as_fit(tmp_path: Path) -> None:
+def test_the_first_trials_are_whole_networks_with_as_many_tokens_as_fit(tmp_path: Path) -> None:
     evaluate = Landscape()
     run(tmp_path, evaluate)
     assert evaluate.seen[:2] == [Candidate(50256, 4, 4, 1.0, 1.0, 4, 1, 4), Candidate(12000, 4, 4, 1.0, 1.0, 8, 1, 4)]
@@ -151,20 +158,20 @@ def test_no_recipe_is_built_twice_and_a_space_has_an_end(tmp_path: Path) -> None
 def test_a_hopeless_loss_cuts_the_trial_before_it_is_built(tmp_path: Path) -> None:
     built = []
 
-    def evaluate(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
+    def evaluate(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measurement:
         check_loss(5.0 if len(built) == 6 else 1.0 - len(built) / 100)
         built.append(candidate)
-        return Measured(1, 1, 0.1)
+        return Measurement("a", parameters=1, bytes=1, wer=0.1)
 
     search(DEVICE, SPACE, TEACHER, evaluate, tmp_path, replace(PLAN, trials=7))
-    last = [row for row in ledger.read(tmp_path / LEDGER) if row.worked][-1]
+    last = [row for row in read_rows(tmp_path / LEDGER) if row.worked][-1]
     assert (last.state, last.loss) == ("cut", 5.0) and "worst quarter" in last.reason
     assert len(built) == 6
 
 
 def test_a_built_bundle_over_budget_is_cut_with_its_true_size(tmp_path: Path) -> None:
-    def evaluate(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
-        raise Cut("built size 25 MB instead of 24 MB", Measured(7, 25_000_000))
+    def evaluate(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measurement:
+        raise Cut("built size 25 MB instead of 24 MB", Measurement("a", parameters=7, bytes=25_000_000))
 
     found = search(DEVICE, SPACE, TEACHER, evaluate, tmp_path, replace(PLAN, trials=1))
     row = next(row for row in found.rows if row.worked)
@@ -175,7 +182,7 @@ def test_a_built_bundle_over_budget_is_cut_with_its_true_size(tmp_path: Path) ->
 def test_one_failed_trial_is_a_row_and_the_search_goes_on(tmp_path: Path) -> None:
     landscape = Landscape()
 
-    def evaluate(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
+    def evaluate(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measurement:
         if not landscape.seen:
             landscape.seen.append(candidate)
             raise DeviceAsrError("The export failed.")
@@ -190,7 +197,7 @@ def test_one_failed_trial_is_a_row_and_the_search_goes_on(tmp_path: Path) -> Non
 def test_a_full_disk_ends_the_search_and_the_trial_is_done_again(tmp_path: Path) -> None:
     landscape = Landscape()
 
-    def full(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
+    def full(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measurement:
         landscape.seen.append(candidate)
         raise OutputError("The disk is full.")
 
@@ -213,8 +220,8 @@ def test_the_nearest_is_told_with_what_it_misses(tmp_path: Path) -> None:
 
 
 def test_within_the_budgets_wer_decides_and_beyond_them_the_excess() -> None:
-    def row(trial: int, bytes: int, wer: float) -> Row:
-        return Row(trial, "complete", {}, 1, bytes, False, wer=wer)
+    def row(trial: int, bytes: int, wer: float) -> Measurement:
+        return Measurement(str(trial), parameters=1, bytes=bytes, wer=wer)
 
     rows = [row(0, 30_000_000, 0.05), row(1, 20_000_000, 0.15), row(2, 24_000_000, 0.12)]
     assert outcome(rows, DEVICE).best == rows[2]
@@ -230,7 +237,7 @@ def test_an_impossible_budget_is_refused_before_any_work(tmp_path: Path) -> None
 
 
 def test_time_spent_counts_over_all_runs(tmp_path: Path) -> None:
-    def slow(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measured:
+    def slow(candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measurement:
         time.sleep(0.05)
         return Landscape()(candidate, device, check_loss)
 
@@ -290,29 +297,8 @@ def test_a_killed_trial_is_done_again_with_the_same_recipe(tmp_path: Path) -> No
     time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert sum(row.worked for row in ledger.read(tmp_path / LEDGER)) == 1
+    assert sum(row.worked for row in read_rows(tmp_path / LEDGER)) == 1
     landscape = Landscape()
     found = run(tmp_path, landscape, plan=replace(PLAN, trials=2))
     assert landscape.seen[0].key == marker.read_text()
     assert len(landscape.seen) == 1 and sum(row.worked for row in found.rows) == 2
-
-
-# -- the ledger ---------------------------------------------------------------------------------------------
-
-
-def test_a_ledger_is_read_as_written_by_older_and_newer_programs(tmp_path: Path) -> None:
-    rows = [Row(0, "complete", {"bits": 8}, 5, 6, False, 1.5, 0.1, 0.2, 0.3, 7, 8.5, "", "b"), Row(1, "cut", {})]
-    path = tmp_path / LEDGER
-    ledger.write(rows, path)
-    assert ledger.read(path) == rows
-    path.write_text(json.dumps({**asdict(rows[0]), "invented_later": 1}) + "\n")
-    assert ledger.read(path) == rows[:1]
-
-
-def test_a_broken_ledger_names_the_line(tmp_path: Path) -> None:
-    path = tmp_path / LEDGER
-    with pytest.raises(LedgerError, match="cannot be read"):
-        ledger.read(path)
-    path.write_text('{"trial": 0, "state": "cut", "recipe": {}}\n{"trial": 1}\n')
-    with pytest.raises(LedgerError, match="line 2: wanted an object with trial, state and recipe"):
-        ledger.read(path)

@@ -12,12 +12,12 @@ import torch
 
 from compress.checkpoints import own
 from compress.data.corpus import CorpusError
+from compress.evaluate.measurement import read_rows
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.whisper.dims import Dims, LayerDims
 from compress.networks.whisper.network import Whisper
 from compress.recipe.recipe import Recipe
 from compress.recipe.techniques import settings_of
-from compress.search import ledger
 from compress.search.device_profile import DeviceProfile
 from compress.search.space import Candidate, estimate, student_dims
 from compress.search.trials import STRUCTURE, Trials, run, text_loss
@@ -124,11 +124,11 @@ def test_what_is_missing_is_said_before_any_work(trials: Trials, tmp_path: Path)
 @pytest.mark.timeout(900)
 def test_a_search_ends_with_a_bundle_that_loads_and_was_measured(trials: Trials, tmp_path: Path) -> None:
     found = run(trials, DEVICE, 1, None, 0, "device-asr-compress search --device toy")
-    row = next(row for row in ledger.read(tmp_path / "work" / "ledger.jsonl") if row.worked)
+    row = next(row for row in read_rows(tmp_path / "work" / "ledger.jsonl") if row.worked)
     assert found.best == row and row.state == "complete", row.reason
     bundle = load(row.bundle)
     assert bundle.size == row.bytes and bundle.manifest["parameters"] == row.parameters
-    candidate = Candidate(**row.recipe)
+    candidate = Candidate(**row.settings)
     assert estimate(student_dims(DIMS, candidate), candidate.plan).parameters == row.parameters
     assert row.wer is not None and row.rtf > 0 and row.memory > 2**20 and row.loss > 0
     assert "search --device toy" in (Path(row.bundle) / "CARD.md").read_text()
