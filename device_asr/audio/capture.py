@@ -27,7 +27,6 @@ MANY_CHANNELS = 8  # a "device" with more is a sound server (ALSA's pulse: 32), 
 # had waited 1.7 s; beyond this it is a driver's mistake.
 OLDEST_BLOCK: Seconds = 30.0
 CLOSE_TIMEOUT: Seconds = 2.0
-TIMED_CALLBACKS = 4096
 
 
 class Capture:
@@ -44,7 +43,6 @@ class Capture:
         self.device = device
         self.paused = False
         self.callbacks = 0
-        self._durations = np.zeros(TIMED_CALLBACKS)
         self.ended = False
         self.reason = "unplugged"
         self._wake = wake
@@ -107,7 +105,6 @@ class Capture:
 
     def _callback(self, block: np.ndarray, frames: int, timing: Any, status: Any) -> None:
         """Runs on PortAudio's thread: copies and returns."""
-        began = time.perf_counter()
         age = timing.currentTime - timing.inputBufferAdcTime - frames / self.rate
         captured = time.monotonic() - (age if 0 < age < OLDEST_BLOCK else 0)
         if not self.paused:
@@ -123,18 +120,12 @@ class Capture:
             self.ring.write(pcm, captured)
         self._last_captured = captured
         self._wake.set()
-        self._durations[self.callbacks % TIMED_CALLBACKS] = time.perf_counter() - began
         self.callbacks += 1
 
     def _lose(self, captured: float, frames: int) -> None:
         """Counts lost audio: PortAudio reports a loss without its length, so the clock gives it."""
         expected = self._last_captured + frames / self.rate if self._last_captured is not None else captured
         self.ring.lose(max(1, int((captured - expected) * self.rate)))
-
-    @property
-    def durations(self) -> np.ndarray:
-        """(n,) float64: seconds that each of the last callbacks took, in no order."""
-        return self._durations[: min(self.callbacks, TIMED_CALLBACKS)].copy()
 
     @property
     def backlog(self) -> Seconds:

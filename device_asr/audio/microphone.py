@@ -45,7 +45,6 @@ class MicrophoneSource:
         self.name = ""
         self.rate = SAMPLE_RATE
         self.on_notice: Callable[..., None] | None = None
-        self.callback_times = np.zeros(0)  # seconds that the callbacks of the last ended capture took
         self._wait = wait
         self._wanted = config.devices
         self._switch = False
@@ -77,11 +76,6 @@ class MicrophoneSource:
             self._notify_waiting(error)
         self._watcher = threading.Thread(target=self._watch, name="microphone-watch", daemon=True)
         self._watcher.start()
-
-    @property
-    def started(self) -> bool:
-        """`start` has opened a device, or waits for one."""
-        return self._watcher is not None
 
     @property
     def backlog(self) -> Seconds:
@@ -193,7 +187,6 @@ class MicrophoneSource:
 
     def _end(self, capture: Capture) -> None:
         self._stuck = None if capture.close() else capture
-        self.callback_times = capture.durations
         self._capture = None
 
     def _leave(self, capture: Capture, stalled: bool) -> None:

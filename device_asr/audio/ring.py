@@ -33,7 +33,6 @@ class Ring:
         cells = -(-int(seconds * rate) // CELL)
         self.rate = rate
         self.capacity = cells * CELL
-        self.lost_frames = 0
         self.losses = 0
         self._pcm = np.zeros(self.capacity, np.float32)
         # wall clock minus stream clock, per cell; touched here so that no page fault falls into a callback
@@ -75,7 +74,6 @@ class Ring:
         if self._pending == 0:
             self.losses += 1
         self._pending += frames
-        self.lost_frames += frames
 
     def _stamp(self, start: int, end: int, offset: float) -> None:
         cells = len(self._offsets)

@@ -62,9 +62,9 @@ KINDS: dict[str, Callable[[int, np.random.Generator], np.ndarray]] = {
 }
 
 
-def generate(kind: str, seconds: Seconds, seed: int = SEED) -> Iterator[np.ndarray]:
-    """Pieces of (n,) float32 in [-1, 1], `seconds` together; they depend on the seed alone."""
-    rng = np.random.default_rng([seed, list(KINDS).index(kind)])
+def generate(kind: str, seconds: Seconds) -> Iterator[np.ndarray]:
+    """Pieces of (n,) float32 in [-1, 1], `seconds` together; they are the same each time."""
+    rng = np.random.default_rng([SEED, list(KINDS).index(kind)])
     left, number = round(seconds * SAMPLE_RATE), 0
     while left > 0:
         samples = min(left, int(PIECE * SAMPLE_RATE))

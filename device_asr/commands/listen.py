@@ -37,7 +37,7 @@ class Printer:
     def __init__(self, format: str, out: TextIO, err: TextIO, handovers: list[Handover]) -> None:
         self._writer = make_writer(format)
         self._format, self._out, self._err, self._handovers = format, out, err, handovers
-        self._line = LiveLine(err)
+        self._line = LiveLine(err, dim=True)
 
     def show(self, delivery: Delivery) -> None:
         """Writes one delivery.

@@ -7,7 +7,7 @@ import queue
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from device_asr.errors import DeviceAsrError
 
@@ -15,9 +15,7 @@ TYPE_TIMEOUT = 30.0  # seconds; a tool that waits for a screen which never answe
 _END = None
 
 
-def typing_command(
-    environ: Mapping[str, str] | None = None, which: Callable[[str], str | None] = shutil.which
-) -> list[str]:
+def typing_command() -> list[str]:
     """The command that types its standard input into the focused window.
 
     wtype under Wayland, xdotool under X11, else ydotool, which needs its daemon and no display.
@@ -25,24 +23,18 @@ def typing_command(
     Raises:
         DeviceAsrError: none of them fits.
     """
-    environ = os.environ if environ is None else environ
+    wayland, x11 = os.environ.get("WAYLAND_DISPLAY"), os.environ.get("DISPLAY")
     candidates: list[list[str]] = []
-    if environ.get("WAYLAND_DISPLAY"):
+    if wayland:
         candidates.append(["wtype", "-"])
-    if environ.get("DISPLAY"):
+    if x11:
         candidates.append(["xdotool", "type", "--clearmodifiers", "--file", "-"])
     candidates.append(["ydotool", "type", "--file", "-"])
     for command in candidates:
-        if which(command[0]):
+        if shutil.which(command[0]):
             return command
     wanted = " or ".join(command[0] for command in candidates)
-    where = (
-        "under Wayland"
-        if environ.get("WAYLAND_DISPLAY")
-        else "under X11"
-        if environ.get("DISPLAY")
-        else "without WAYLAND_DISPLAY or DISPLAY"
-    )
+    where = "under Wayland" if wayland else "under X11" if x11 else "without WAYLAND_DISPLAY or DISPLAY"
     raise DeviceAsrError(
         f"--type needs {wanted} {where}, and none is installed; "
         f"install it (Debian: sudo apt install {candidates[0][0]}) or use --exec."

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 PAGE = 30  # utterances
 
 
-def pages(paragraphs: Sequence[list[int]], longest: int = PAGE) -> Iterator[list[list[int]]]:
+def pages(paragraphs: Sequence[list[int]], longest: int) -> Iterator[list[list[int]]]:
     """Paragraphs (indices of lines) in pieces of up to `longest` lines; a longer paragraph is cut."""
     page: list[list[int]] = []
     lines = 0

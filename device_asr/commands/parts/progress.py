@@ -24,10 +24,14 @@ def progress_bars(*columns: ProgressColumn) -> Progress:
 
 
 class LiveLine:
-    """One line of `stream` that is drawn over, where `stream` is a terminal."""
+    """One line of `stream` that is drawn over, where `stream` is a terminal.
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    Args:
+        dim: draw it dim, where finished text stands in the same terminal.
+    """
+
+    def __init__(self, stream: TextIO, *, dim: bool = False) -> None:
+        self._stream, self._dim = stream, dim
         self.terminal = stream.isatty()
         self._drawn = False
 
@@ -37,7 +41,7 @@ class LiveLine:
             return
         width = self._columns() - 1
         line = text if len(text) <= width else "…" + text[-(width - 1) :]
-        self._stream.write(CLEAR_LINE + click.style(line, dim=True))
+        self._stream.write(CLEAR_LINE + (click.style(line, dim=True) if self._dim else line))
         self._stream.flush()
         self._drawn = True
 

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from device_asr.dictation.transcript import Transcript
 from device_asr.events import Event
 from device_asr.tui.moving import Moving
-from device_asr.tui.pages import pages
+from device_asr.tui.pages import PAGE, pages
 
 HINT = "Say something: words appear here."
 PAUSE = Content("\n\n")  # between paragraphs
@@ -97,7 +97,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
         return self.transcript.lines[self.chosen].text if self.chosen is not None else ""
 
     def _scroll_to_line(self, index: int) -> None:
-        for widget, page in zip(self._pages, pages(self.transcript.paragraphs()), strict=False):
+        for widget, page in zip(self._pages, pages(self.transcript.paragraphs(), PAGE), strict=False):
             if index <= page[-1][-1]:
                 width = widget.content_size.width
                 above = [[i for i in block if i < index] for block in page if block[0] < index]
@@ -148,7 +148,7 @@ class TranscriptView(VerticalScroll, can_focus=True):
     def _contents(self) -> list[Content]:
         transcript, partial = self.transcript, self.transcript.partial
         committed, tail = self._moving.show(partial)
-        contents = [self._page(page) for page in pages(transcript.paragraphs())]
+        contents = [self._page(page) for page in pages(transcript.paragraphs(), PAGE)]
         if partial is not None and committed + tail:
             moving = Content.assemble((committed, "bold"), (tail, "dim italic"))
             begins = transcript.begins_paragraph(partial.start, len(transcript.lines))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from device_asr.audio.format import STEP
+from device_asr.audio.format import SAMPLE_RATE, STEP, STEP_S
 from device_asr.bench.memory import peak_memory
 from device_asr.bench.run import recognize
 from device_asr.commands.bench import command
@@ -31,7 +31,7 @@ def test_a_sound_is_fed_as_a_microphone_would_with_silence_behind_it() -> None:
 
 
 def test_the_tail_costs_computation_but_is_not_counted_as_sound() -> None:
-    heard = recognize(Scripted([], cost=0.001), np.zeros(16_000, np.float32), tail=1.0)
+    heard = recognize(Scripted([], cost=0.001), np.zeros(SAMPLE_RATE, np.float32), tail=1.0)
     assert heard.seconds == 1.0 and heard.compute >= 0.06
 
 
@@ -40,7 +40,7 @@ def test_every_figure_of_a_corpus_follows_from_its_events(tmp_path: Path, bench:
     manifest = corpus(tmp_path, "hello world", "hello world", None)
     result = bench(Scripted(script, script, script, []), manifest, "--json")  # the first is heard twice: warm-up
     found = json.loads(result.stdout)
-    assert (found["clock"], found["tail_s"], found["chunk_s"]) == ("audio", 1.0, 0.032)
+    assert (found["clock"], found["tail_s"], found["chunk_s"]) == ("audio", 1.0, STEP_S)
     (measured,) = found["corpora"]
     assert measured["clips"] == 3 and measured["audio_s"] == 6.0
     assert (measured["words"], measured["substitutions"], measured["wer"], measured["loops"]) == (4, 2, 0.5, 0)

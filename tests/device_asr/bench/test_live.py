@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP_S
 from device_asr.bench.live import files_live, microphone_live, share_out
 from device_asr.bench.report import corpus_record
 from device_asr.bench.run import Corpus
@@ -40,7 +40,7 @@ def test_in_real_time_latencies_are_on_the_wall_clock_and_utterances_find_their_
     waited = found.latency.finalization_no_hangover
     assert waited.count == 2 and 0.01 <= waited.p50 < 0.5  # the stand-in's own 10 ms a chunk are inside
     assert run.wall >= 2.24 and run.cpu > 0 and run.overflows == 0
-    assert found.compute >= 0.01 * 2.24 / 0.032 * 0.9
+    assert found.compute >= 0.01 * 2.24 / STEP_S * 0.9
 
 
 def test_an_utterance_belongs_to_the_clip_that_was_playing() -> None:

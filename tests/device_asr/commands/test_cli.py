@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from device_asr.audio.format import SAMPLE_RATE
 from tests.support.paths import ASSETS, MODEL
 
 TIMER = str(ASSETS / "timer.flac")
@@ -73,7 +74,7 @@ def test_any_rate_and_channel_count(name: str, rate: int, channels: int, tmp_pat
     import soxr
 
     pcm, _ = soundfile.read(TIMER, dtype="float32")
-    audio = np.repeat(soxr.resample(pcm, 16_000, rate)[:, None], channels, axis=1)
+    audio = np.repeat(soxr.resample(pcm, SAMPLE_RATE, rate)[:, None], channels, axis=1)
     soundfile.write(tmp_path / name, audio, rate)
     done = run("transcribe", str(tmp_path / name))
     assert done.returncode == 0 and "timer" in done.stdout.lower()
@@ -111,7 +112,7 @@ def test_timing_is_one_json_object() -> None:
 # -- bad input ---------------------------------------------------------------------------------------
 
 
-def write(path: Path, audio: np.ndarray, rate: int = 16_000, subtype: str | None = None) -> str:
+def write(path: Path, audio: np.ndarray, rate: int = SAMPLE_RATE, subtype: str | None = None) -> str:
     soundfile.write(path, audio, rate, subtype=subtype)
     return str(path)
 
@@ -286,9 +287,9 @@ def test_memory_does_not_grow_with_length(tmp_path: Path) -> None:
     def peak(minutes: int) -> float:
         path = tmp_path / f"{minutes}.flac"
         rng = np.random.default_rng(0)
-        with soundfile.SoundFile(path, "w", 16_000, 1) as file:
+        with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1) as file:
             for _ in range(minutes):
-                file.write(rng.normal(0, 0.001, 16_000 * 60))
+                file.write(rng.normal(0, 0.001, SAMPLE_RATE * 60))
         return peak_of_transcribing(path)
 
     assert peak(20) < peak(1) + 20  # MiB; 38 would be 20 minutes of int16

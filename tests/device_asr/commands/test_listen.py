@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +147,14 @@ def test_a_command_that_fails_is_told_and_the_next_text_is_given_all_the_same(tm
     assert "no-such-tool" in failures[2]
 
 
+def screen(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], installed: set[str]) -> None:
+    for name in ("WAYLAND_DISPLAY", "DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in installed else None)
+
+
 @pytest.mark.parametrize(
     ("environ", "installed", "tool"),
     [
@@ -155,14 +164,18 @@ def test_a_command_that_fails_is_told_and_the_next_text_is_given_all_the_same(tm
         ({}, {"wtype", "xdotool", "ydotool"}, "ydotool"),
     ],
 )
-def test_the_typing_tool_fits_the_screen(environ: dict, installed: set, tool: str) -> None:
-    found = typing_command(environ, lambda name: name if name in installed else None)
+def test_the_typing_tool_fits_the_screen(
+    environ: dict, installed: set, tool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen(monkeypatch, environ, installed)
+    found = typing_command()
     assert found[0] == tool and found[-1] == "-", "text goes by standard input, never as an option"
 
 
-def test_without_a_typing_tool_the_sentence_names_one() -> None:
+def test_without_a_typing_tool_the_sentence_names_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen(monkeypatch, {"DISPLAY": ":0"}, set())
     with pytest.raises(DeviceAsrError, match=r"needs xdotool or ydotool under X11.*apt install xdotool"):
-        typing_command({"DISPLAY": ":0"}, lambda name: None)
+        typing_command()
 
 
 def test_no_microphone_is_one_sentence(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.commands import history
 from device_asr.dictation.history import delete, find, list_sessions, load
 from device_asr.dictation.session_writer import SessionWriter
@@ -47,7 +48,7 @@ def test_every_final_and_edit_is_there_after_kill_9(tmp_path: Path) -> None:
     assert texts == [f"Utterance {n}." if n != 3 else "Edited." for n in range(20)]
     assert session.recording is not None
     with wave.open(str(session.recording)) as audio:
-        assert audio.getnframes() >= 9 * 16_000, "at most the last second of ten is missing"
+        assert audio.getnframes() >= 9 * SAMPLE_RATE, "at most the last second of ten is missing"
 
 
 def run(folder: Path, *arguments: str) -> Result:

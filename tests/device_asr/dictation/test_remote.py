@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
+from device_asr.audio.format import STEP, STEP_S
 from device_asr.audio.realtime import RealtimeSource
 from device_asr.config import Config
 from device_asr.dictation.remote import RemoteRecognizer
@@ -53,8 +54,8 @@ def test_the_same_events_as_in_this_process() -> None:
     pcm = np.concatenate([speech(0.5), silence(0.1), speech(0.3)])
     local, remote = UtteranceCounter(), RemoteRecognizer(UtteranceCounter)
     try:
-        for at in range(0, len(pcm), 512):
-            piece = pcm[at : at + 512]
+        for at in range(0, len(pcm), STEP):
+            piece = pcm[at : at + STEP]
             assert remote.feed(piece) == local.feed(piece)
             assert (remote.time, remote.speech_probability) == (local.time, local.speech_probability)
         assert remote.gap(0.5, "unplugged") == local.gap(0.5, "unplugged")
@@ -76,7 +77,7 @@ def test_the_interval_of_partials_goes_across_both_ways() -> None:
 
 def test_this_process_goes_on_while_the_recognizer_holds_its_interpreter() -> None:
     remote = RemoteRecognizer(Holding)
-    worker = threading.Thread(target=lambda: [remote.feed(speech(0.032)) for _ in range(4)])
+    worker = threading.Thread(target=lambda: [remote.feed(speech(STEP_S)) for _ in range(4)])
     worker.start()
     gaps, last = [], time.monotonic()
     while worker.is_alive():
@@ -103,7 +104,7 @@ def test_what_loading_raises_is_raised_here() -> None:
 )
 def test_a_crash_is_a_sentence_and_not_the_end_of_the_interface(recognizer: type, sentence: str) -> None:
     with pytest.raises(DeviceAsrError, match=sentence):
-        RemoteRecognizer(recognizer).feed(speech(0.032))
+        RemoteRecognizer(recognizer).feed(speech(STEP_S))
     deliveries: list[Delivery] = []
     session = LiveSession(
         RealtimeSource(Audio(speech(1.0))), lambda: RemoteRecognizer(recognizer), Config(), deliveries.append

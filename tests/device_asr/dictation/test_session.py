@@ -12,7 +12,7 @@ import pytest
 
 from device_asr.audio.clock import AudioClock
 from device_asr.audio.file import FileSource
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP_S
 from device_asr.audio.level import FLOOR_DB, measure
 from device_asr.audio.realtime import RealtimeSource
 from device_asr.audio.source import AudioChunk
@@ -115,11 +115,11 @@ def test_latencies_are_measured_from_when_sound_existed_to_when_text_was_deliver
 
 def test_wall_time_before_any_sound_is_refused() -> None:
     clock = AudioClock()
-    with pytest.raises(ValueError, match="nothing has been heard"):
+    with pytest.raises(ValueError, match="nothing has been captured"):
         clock.wall(0.0)
     for n in range(1, 100_000):  # long sessions forget the oldest anchors, and keep to their memory
-        clock.add(n * 0.032, 50 + n * 0.032)
-    assert clock.wall(99_000 * 0.032 - 0.01) == pytest.approx(50 + 99_000 * 0.032 - 0.01)
+        clock.add(n * STEP_S, 50 + n * STEP_S)
+    assert clock.wall(99_000 * STEP_S - 0.01) == pytest.approx(50 + 99_000 * STEP_S - 0.01)
 
 
 def test_pausing_finishes_the_utterance_and_resuming_goes_on_where_it_stood() -> None:
@@ -257,7 +257,7 @@ class TestPace:
 
 
 def test_levels() -> None:
-    tone = 0.5 * np.sin(np.linspace(0, 200 * np.pi, 16_000)).astype(np.float32)
+    tone = 0.5 * np.sin(np.linspace(0, 200 * np.pi, SAMPLE_RATE)).astype(np.float32)
     level = measure(tone)
     assert level.peak_db == pytest.approx(-6.02, abs=0.05)
     assert level.rms_db == pytest.approx(-9.03, abs=0.05)

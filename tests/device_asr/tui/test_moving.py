@@ -52,4 +52,4 @@ class TestMoving:
 def test_pages_hold_whole_paragraphs_and_cut_only_a_very_long_one() -> None:
     assert list(pages([[0, 1], [2], [3, 4]], 3)) == [[[0, 1], [2]], [[3, 4]]]
     assert list(pages([[0], [1, 2, 3, 4, 5]], 2)) == [[[0]], [[1, 2]], [[3, 4]], [[5]]]
-    assert list(pages([])) == []
+    assert list(pages([], 2)) == []
