@@ -1,4 +1,4 @@
-"""Audio that is not as it should be: told in one sentence, before any model is loaded."""
+"""Bad audio is reported in one sentence, before any model is loaded."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def tone(seconds: float, rate: int = SAMPLE_RATE) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.aiff", "a.flac", "a.au", "a.w64", "a.mp3"])
-def test_a_cut_file_is_told_with_both_lengths(name: str, tmp_path: Path) -> None:
-    """libsndfile quietly shortens a cut WAV, AIFF, AU or W64; a person must still hear of it."""
+def test_a_cut_file_is_reported_with_both_lengths(name: str, tmp_path: Path) -> None:
+    """libsndfile quietly shortens a cut WAV, AIFF, AU or W64; a person must still know."""
     path = tmp_path / name
     soundfile.write(path, tone(4.0), SAMPLE_RATE)
     whole, notes = read(path)
@@ -53,8 +53,8 @@ def test_a_cut_file_is_told_with_both_lengths(name: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
-def test_an_ogg_stream_without_its_end_is_told(subtype: str, tmp_path: Path) -> None:
-    """Its header tells no length."""
+def test_an_ogg_stream_without_its_end_is_reported(subtype: str, tmp_path: Path) -> None:
+    """Its header has no length."""
     path = tmp_path / "a.ogg"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 10 * SAMPLE_RATE), SAMPLE_RATE, subtype=subtype)
     assert read(path)[1] == []
@@ -83,7 +83,7 @@ def test_a_file_cut_in_its_header_is_one_sentence(name: str, cut: int, tmp_path:
     )
 
 
-def test_a_header_whose_sound_cannot_be_read_is_an_error(tmp_path: Path) -> None:
+def test_a_header_whose_audio_cannot_be_read_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, tone(4.0), SAMPLE_RATE)
     path.write_bytes(path.read_bytes()[:60] + bytes(2000))
@@ -138,10 +138,10 @@ def test_a_pipe_that_nobody_writes_to_is_refused_at_once(tmp_path: Path) -> None
 
 # -- where the text goes -----------------------------------------------------------------------------
 
-PHRASE = Final(0, "Hello.", 0.0, 1.0, 1.6, (), 0.9)
+UTTERANCE = Final(0, "Hello.", 0.0, 1.0, 1.6, (), 0.9)
 
 
-def test_a_sound_is_never_overwritten_by_its_text(tmp_path: Path) -> None:
+def test_an_audio_file_is_never_overwritten_by_its_text(tmp_path: Path) -> None:
     audio = tmp_path / "a.txt"
     soundfile.write(tmp_path / "a.wav", tone(1.0), SAMPLE_RATE)
     (tmp_path / "a.wav").rename(audio)
@@ -155,12 +155,12 @@ def test_a_text_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("before")
     output = Output("txt", path)
-    output.final(PHRASE)
+    output.final(UTTERANCE)
     assert path.read_text() == "before"
     output.abandon()
     assert os.listdir(tmp_path) == ["a.txt"] and path.read_text() == "before"
     output = Output("txt", path)
-    output.final(PHRASE)
+    output.final(UTTERANCE)
     output.done()
     assert os.listdir(tmp_path) == ["a.txt"] and path.read_text() == "Hello.\n"
 
@@ -169,7 +169,7 @@ def test_a_link_stays_a_link_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
     (tmp_path / "real.txt").write_text("before")
     (tmp_path / "link.txt").symlink_to("real.txt")
     output = Output("txt", tmp_path / "link.txt")
-    output.final(PHRASE)
+    output.final(UTTERANCE)
     output.done()
     assert (tmp_path / "link.txt").is_symlink() and (tmp_path / "real.txt").read_text() == "Hello.\n"
 
@@ -177,7 +177,7 @@ def test_a_link_stays_a_link_and_a_pipe_stays_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     output = Output("txt", pipe)
-    output.final(PHRASE)
+    output.final(UTTERANCE)
     output.done()
     assert os.read(reader, 100) == b"Hello.\n" and pipe.is_fifo()
     os.close(reader)
@@ -196,7 +196,7 @@ def test_a_name_that_cannot_be_opened_is_one_sentence_and_standard_output_stays_
     for name in ("a" * 250, "none/a.txt"):
         with pytest.raises(OutputError, match=r"could not be written \(.*No partial file was left"):
             Output("txt", tmp_path / name)
-    Output("txt", None).final(PHRASE)
+    Output("txt", None).final(UTTERANCE)
     assert capsys.readouterr().out == "Hello.\n" and os.listdir(tmp_path) == []
 
 
@@ -222,14 +222,14 @@ def without_the_free(path: tuple[Any, ...]) -> bool:
 
 
 @pytest.mark.parametrize("damage", [None, "x", -1, 1.5, [None], {"a": None}, 10**12], ids=str)
-def test_any_damage_to_a_manifest_is_told_and_never_a_crash(damage: object) -> None:
-    told = 0
+def test_any_damage_to_a_manifest_is_reported_and_never_a_crash(damage: object) -> None:
+    problems = 0
     for path in filter(without_the_free, places(MANIFEST)):
         manifest = json.loads(json.dumps(MANIFEST))
         *parents, last = path
         functools.reduce(lambda at, key: at[key], parents, manifest)[last] = damage
-        told += problem(manifest) is not None
-    assert told > 60 and problem(MANIFEST) is None
+        problems += problem(manifest) is not None
+    assert problems > 60 and problem(MANIFEST) is None
 
 
 @pytest.mark.parametrize(
@@ -253,7 +253,7 @@ def test_any_damage_to_a_manifest_is_told_and_never_a_crash(damage: object) -> N
         (("files", "../x"), {"sha256": "", "bytes": 0}, "wanted names of files beside the manifest, found '../x'"),
     ],
 )
-def test_damage_is_told_with_its_place(path: tuple[str, ...], value: object, sentence: str, tmp_path: Path) -> None:
+def test_damage_is_reported_with_its_place(path: tuple[str, ...], value: object, sentence: str, tmp_path: Path) -> None:
     manifest = json.loads(json.dumps(MANIFEST))
     functools.reduce(lambda at, key: at[key], path[:-1], manifest)[path[-1]] = value
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
@@ -277,13 +277,13 @@ def test_damage_is_told_with_its_place(path: tuple[str, ...], value: object, sen
         '{"format": 1}',
     ],
 )
-def test_what_is_no_manifest_is_told(text: str, tmp_path: Path) -> None:
+def test_what_is_no_manifest_is_reported(text: str, tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(BundleError, match=r"cannot be read|wanted a manifest with a format number|the manifest lacks"):
         load(str(tmp_path))
 
 
-def test_a_program_cut_short_is_told_even_without_checksums(tmp_path: Path) -> None:
+def test_a_program_cut_short_is_reported_even_without_checksums(tmp_path: Path) -> None:
     """ExecuTorch ends the process when it runs one."""
     bundle = Path(shutil.copytree(MODEL, tmp_path / "en-tiny"))
     os.truncate(bundle / "vad.pte", 600_000)

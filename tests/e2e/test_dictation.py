@@ -103,7 +103,7 @@ def test_a_letter_dictated_while_the_microphone_is_unplugged_and_comes_back(tmp_
     assert 0.0 < numbers["RTF"][0] < 1.0 and numbers["queue"][0] < 50
     assert 0 < numbers["CPU"][0] < 250 and 50 < numbers["memory"][0] < 2000
     assert abs(numbers["words"][0] - len(WORDS.split())) <= 8
-    assert numbers["drops"][0] == 0, "no overflow: a microphone that is gone is told as such"
+    assert numbers["drops"][0] == 0, "no overflow: a microphone that is gone is reported as such"
 
 
 def test_without_a_microphone_the_interface_waits_for_one(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_a_polite_signal_finishes_the_utterance_and_restores_the_terminal(
     assert psutil.wait_procs(children, 5)[1] == [], "no process is left behind"
 
 
-def test_a_closed_window_keeps_what_was_said(tmp_path: Path, terminal: Terminal) -> None:
+def test_a_closed_window_keeps_the_text(tmp_path: Path, terminal: Terminal) -> None:
     in_mid_utterance(terminal)
     children = recognizers(terminal)
     terminal.hang_up()

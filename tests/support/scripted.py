@@ -53,7 +53,7 @@ class Scripted:
 
 
 def corpus(folder: Path, *texts: str | None, seconds: float = 2.0) -> Path:
-    """A manifest of silent clips that are said to hold `texts`."""
+    """A manifest of silent clips with `texts` as their references."""
     lines = []
     for number, text in enumerate(texts):
         soundfile.write(folder / f"{number}.wav", np.zeros(int(seconds * SAMPLE_RATE)), SAMPLE_RATE)

@@ -1,4 +1,4 @@
-"""A stand-in recognizer that hears loudness, and recordings for it."""
+"""A stand-in recognizer that counts loud samples, and audio for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from device_asr.events import AudioGap, Event, Final, Partial, SpeechStarted
 
 
 class UtteranceCounter:
-    """A stand-in recognizer: one utterance for each stretch of audio; its Final tells its length in seconds."""
+    """A stand-in recognizer: one utterance for each loud stretch; the text of its Final is its length in seconds."""
 
     def __init__(self, cost: Callable[[], float] = lambda: 0.0) -> None:
         self.time = 0.0

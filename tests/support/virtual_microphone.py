@@ -3,8 +3,8 @@
 Real time, real callbacks, real unplugging: `paplay` plays into the sink, PortAudio reads the sink's
 monitor through ALSA's pulse plugin. Debian: pulseaudio, pulseaudio-utils, libasound2-plugins.
 
-By hand: `python -m tests.support.virtual_microphone COMMAND...` runs a command that hears it and may play into it
-with `paplay --device=vmic`.
+By hand: `python -m tests.support.virtual_microphone COMMAND...` runs a command that records from it
+and may play into it with `paplay --device=vmic`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _end_with_parent() -> None:
 
 
 class VirtualMicrophone:
-    """Use as a context manager; programs that shall hear it run with `env`.
+    """Use as a context manager; programs that shall record from it run with `env`.
 
     For in-process tests put `changes` into `os.environ`, then call `device_asr.audio.devices.refresh`.
     """
@@ -94,7 +94,7 @@ class VirtualMicrophone:
 
     @property
     def env(self) -> dict[str, str]:
-        """The environment for a child process that shall hear this microphone."""
+        """The environment for a child process that shall record from this microphone."""
         return {**os.environ, **self.changes}
 
     def _await_daemon(self) -> None:
@@ -146,7 +146,7 @@ class VirtualMicrophone:
         self._daemon.send_signal(signal.SIGCONT)
 
     def play(self, audio: Path | str, *, wait: bool = False) -> subprocess.Popen[bytes]:
-        """Plays an audio file into the microphone at the speed of sound."""
+        """Plays an audio file into the microphone in real time."""
         player = self._spawn("paplay", "--device=vmic", "--latency-msec=60", str(audio))
         if wait:
             player.wait()

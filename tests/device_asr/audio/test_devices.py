@@ -1,4 +1,4 @@
-"""Choosing a capture device, and what is said where there is none."""
+"""Choosing a capture device, and the sentence where there is none."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_table_marks_the_default_and_the_one_that_would_be_used() -> None:
     assert lines[1].split()[0] == "0"
 
 
-def test_three_seconds_of_digital_silence_are_told() -> None:
+def test_three_seconds_of_digital_silence_are_reported() -> None:
     test = LevelTest()
     test.add(Level(0.1, 0.05), 0.0)
     test.add(Level(0.0, 0.0), 1.0)
@@ -138,7 +138,7 @@ class TestWithAVirtualMicrophone:
             loud = json.loads(self.run(microphone, "--test", "--seconds", "2.5", "--json").stdout)
             assert not loud["silent"] and not loud["clipped"] and -20 < loud["peak_db"] < 0
 
-    def test_a_name_that_fits_nothing_is_told_beside_the_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_name_that_fits_nothing_is_reported_beside_the_list(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with VirtualMicrophone() as microphone:
             for name, value in microphone.changes.items():
                 monkeypatch.setitem(os.environ, name, value)

@@ -94,7 +94,7 @@ def pitch(pcm: np.ndarray) -> float:
     return float(np.argmax(spectrum)) * SAMPLE_RATE / len(pcm)
 
 
-def test_what_is_played_is_heard_in_real_time(microphone: VirtualMicrophone, tone: Path) -> None:
+def test_audio_that_is_played_arrives_in_real_time(microphone: VirtualMicrophone, tone: Path) -> None:
     listener = Listener(MicrophoneSource(AudioConfig()))
     began = time.monotonic()
     microphone.play(tone)
@@ -142,7 +142,7 @@ def test_the_callback_returns_within_2_ms_while_the_recognizer_is_blocked_for_25
     assert pcm.size == pytest.approx(3.0 * SAMPLE_RATE, abs=0.3 * SAMPLE_RATE), "nothing of it is lost"
 
 
-def test_sound_beyond_the_ring_is_counted_and_told_where_it_is_missing(
+def test_audio_beyond_the_ring_is_counted_and_its_place_is_reported(
     microphone: VirtualMicrophone, tone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = AudioConfig()
@@ -175,20 +175,20 @@ def test_a_device_that_refuses_16_khz_is_resampled_from_its_own_rate(
     assert times[-1] - times[0] == pytest.approx(pcm.size / SAMPLE_RATE, abs=0.2)
 
 
-def test_a_paused_microphone_hears_nothing_and_tells_where(microphone: VirtualMicrophone, tone: Path) -> None:
+def test_a_paused_microphone_gives_no_audio_and_marks_the_place(microphone: VirtualMicrophone, tone: Path) -> None:
     listener = Listener(MicrophoneSource(AudioConfig()))
     time.sleep(0.5)
     listener.source.pause()
     assert until(lambda: listener.chunks[-1].reason == "paused")
-    heard = len(listener.chunks)
+    before = len(listener.chunks)
     microphone.play(tone)
     time.sleep(1.0)
-    assert len(listener.chunks) == heard
+    assert len(listener.chunks) == before
     assert listener.source.level().peak == 0
     listener.source.resume()
     time.sleep(0.5)
     listener.close()
-    assert len(listener.chunks) > heard
+    assert len(listener.chunks) > before
     assert sum(chunk.lost for chunk in listener.chunks) == 0
 
 
@@ -210,7 +210,7 @@ class Hearing:
 
     def finish(self) -> list[Event]:
         start, self._start = self._start, self.time
-        return [Final(0, "heard", start, self.time, self.time, (), 1.0)] if self.time > start else []
+        return [Final(0, "text", start, self.time, self.time, (), 1.0)] if self.time > start else []
 
 
 def test_unplugged_in_mid_utterance_the_utterance_is_finished_and_the_device_is_taken_up_on_its_return(
@@ -232,7 +232,7 @@ def test_unplugged_in_mid_utterance_the_utterance_is_finished_and_the_device_is_
     microphone.unplug()
     assert until(lambda: "device_waiting" in notices())
     assert time.monotonic() - gone < 2.0
-    assert until(lambda: len(finals()) == 1), "what was heard is a Final at once"
+    assert until(lambda: len(finals()) == 1), "the utterance so far is a Final at once"
     assert finals()[0].end == pytest.approx(1.0, abs=0.35)
     assert session.state.phase == "waiting"
     microphone.plug()
@@ -265,8 +265,8 @@ def test_a_stream_that_stalls_is_left_after_a_second(microphone: VirtualMicropho
     assert until(lambda: listener.notices.count("device_opened") == 2)
     time.sleep(0.5)
     listener.close()
-    told = [(chunk.reason, chunk.lost > 1) for chunk in listener.chunks if chunk.reason]
-    assert told == [("unplugged", False), ("unplugged", True)], "one ends the utterance, one tells what was lost"
+    gaps = [(chunk.reason, chunk.lost > 1) for chunk in listener.chunks if chunk.reason]
+    assert gaps == [("unplugged", False), ("unplugged", True)], "one ends the utterance, one reports the loss"
 
 
 def test_another_device_is_taken_on_demand(microphone: VirtualMicrophone) -> None:
@@ -344,7 +344,7 @@ def test_channels_of_hardware_are_mixed_in_the_callback(microphone: VirtualMicro
 @pytest.mark.skipif(
     "en-tiny" not in {folder.name for folder in find_bundles()}, reason="the model en-tiny is not built"
 )
-def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unplugging(
+def test_listen_writes_down_speech_of_the_microphone_also_across_an_unplugging(
     microphone: VirtualMicrophone, tmp_path: Path
 ) -> None:
     from jiwer import wer
@@ -363,7 +363,7 @@ def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unpl
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(1.0)  # less than the model needs: what is said before it is ready counts too
+    time.sleep(1.0)  # less than the model needs: speech before it is ready counts too
     microphone.play(first, wait=True)
     microphone.unplug()  # within the hang-over: the utterance is still open
     time.sleep(1.5)
@@ -374,8 +374,8 @@ def test_listen_writes_down_what_is_said_into_the_microphone_also_across_an_unpl
     out, err = listening.communicate(timeout=30)
     assert listening.returncode == 0, err
     events = [from_record(json.loads(line)) for line in out.splitlines()]
-    heard = " ".join(event.text for event in events if isinstance(event, Final))
+    found = " ".join(event.text for event in events if isinstance(event, Final))
     normalize = EnglishTextNormalizer()
-    assert wer(normalize(" ".join(text for _, _, text in lines)), normalize(heard)) <= 0.1
+    assert wer(normalize(" ".join(text for _, _, text in lines)), normalize(found)) <= 0.1
     assert [event.reason for event in events if isinstance(event, AudioGap)] == ["unplugged"]
     assert "was unplugged" in err and "Expression" not in err

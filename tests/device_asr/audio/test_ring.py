@@ -19,13 +19,13 @@ def ramp(start: int, size: int) -> np.ndarray:
 
 def test_what_is_written_is_read_in_order_across_the_wrap() -> None:
     ring = Ring(1.0, 1000)
-    heard, position = [], 0
+    pieces, position = [], 0
     for _ in range(40):
         assert ring.write(ramp(position, 300), captured=position / 1000) == 300
         position += 300
         while (piece := ring.read(70)) is not None:
-            heard.append(piece.pcm)
-    assert np.array_equal(np.concatenate(heard), ramp(0, position))
+            pieces.append(piece.pcm)
+    assert np.array_equal(np.concatenate(pieces), ramp(0, position))
     assert ring.losses == 0 and ring.trailing_loss() == 0
 
 
@@ -39,7 +39,7 @@ def test_the_capture_time_of_a_piece_is_that_of_its_last_sample() -> None:
         assert piece.captured == pytest.approx(100 + size / SAMPLE_RATE, abs=1e-9)
 
 
-def test_overflow_keeps_the_older_sound_and_tells_where_how_much_was_lost() -> None:
+def test_overflow_keeps_the_older_audio_and_reports_where_how_much_was_lost() -> None:
     ring = Ring(1.0, 1024)
     assert ring.capacity == 1024
     assert ring.write(ramp(0, 1000), 1.0) == 1000
@@ -114,7 +114,7 @@ def test_a_writer_and_a_reader_on_two_threads_lose_nothing_unaccounted() -> None
     assert expected + round(ring.trailing_loss() * ring.rate) == total
 
 
-def test_the_meter_sees_the_newest_sound_though_nothing_was_read() -> None:
+def test_the_meter_sees_the_newest_audio_though_nothing_was_read() -> None:
     ring = Ring(1.0, 1024)
     ring.write(ramp(0, 900), 0.0)
     assert np.array_equal(ring.latest(10), ramp(890, 10))

@@ -24,21 +24,21 @@ from device_asr.recognition import assemble as assembly
 from tests.support.scripted import Scripted, corpus, utterance
 
 
-def test_a_sound_is_fed_as_a_microphone_would_with_silence_behind_it() -> None:
+def test_audio_is_fed_as_a_microphone_would_with_silence_behind_it() -> None:
     recognizer = Scripted([])
     recognize(recognizer, np.zeros(1000, np.float32), tail=0.5)
     assert recognizer.chunks == [STEP] * 17 + [9000 - 17 * STEP]
 
 
-def test_the_tail_costs_computation_but_is_not_counted_as_sound() -> None:
-    heard = recognize(Scripted([], cost=0.001), np.zeros(SAMPLE_RATE, np.float32), tail=1.0)
-    assert heard.seconds == 1.0 and heard.compute >= 0.06
+def test_the_tail_costs_computation_but_is_not_counted_as_audio() -> None:
+    found = recognize(Scripted([], cost=0.001), np.zeros(SAMPLE_RATE, np.float32), tail=1.0)
+    assert found.seconds == 1.0 and found.compute >= 0.06
 
 
 def test_every_figure_of_a_corpus_follows_from_its_events(tmp_path: Path, bench: Callable[..., Result]) -> None:
     script = utterance(("Hello", 1.1), ("word.", 1.5), at=2.2, compute=0.4)
     manifest = corpus(tmp_path, "hello world", "hello world", None)
-    result = bench(Scripted(script, script, script, []), manifest, "--json")  # the first is heard twice: warm-up
+    result = bench(Scripted(script, script, script, []), manifest, "--json")  # the first is recognized twice: warm-up
     found = json.loads(result.stdout)
     assert (found["clock"], found["tail_s"], found["chunk_s"]) == ("audio", 1.0, STEP_S)
     (measured,) = found["corpora"]
@@ -85,7 +85,7 @@ def test_details_hold_one_record_a_clip(tmp_path: Path, bench: Callable[..., Res
     assert not list(tmp_path.glob("*.partial"))
 
 
-def test_a_detail_file_that_cannot_be_written_is_told_and_leaves_nothing(
+def test_a_detail_file_that_cannot_be_written_is_reported_and_leaves_nothing(
     tmp_path: Path, bench: Callable[..., Result]
 ) -> None:
     with pytest.raises(OutputError, match="cannot be written: No such file"):
@@ -93,7 +93,7 @@ def test_a_detail_file_that_cannot_be_written_is_told_and_leaves_nothing(
 
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="this system has no /dev/full")
-def test_a_detail_file_on_a_full_disk_is_told_and_a_device_stays_a_device(
+def test_a_detail_file_on_a_full_disk_is_reported_and_a_device_stays_a_device(
     tmp_path: Path, bench: Callable[..., Result]
 ) -> None:
     with pytest.raises(OutputError, match="/dev/full cannot be written: No space left on device"):
@@ -125,7 +125,7 @@ def test_combinations_that_mean_nothing_are_usage_errors(
         bench(Scripted([]), *arguments)
 
 
-def test_a_missing_sound_is_told_before_anything_is_measured(tmp_path: Path, bench: Callable[..., Result]) -> None:
+def test_a_missing_clip_is_reported_before_anything_is_measured(tmp_path: Path, bench: Callable[..., Result]) -> None:
     manifest = corpus(tmp_path, "a", "b")
     (tmp_path / "1.wav").unlink()
     with pytest.raises(ManifestError, match=r"clip 2: the audio .*1\.wav is missing"):

@@ -33,7 +33,7 @@ def test_custom_words_are_measured_with_and_without_the_list(tmp_path: Path, mon
     custom = utterance(("Pria", 1.1), ("Zurich.", 1.5), at=2.2)
 
     def scripted(config: Config) -> Scripted:
-        # the first clip is heard twice where it is measured: warm-up
+        # the first clip is recognized twice where it is measured: warm-up
         return Scripted(custom, custom, []) if config.decoding.hotwords else Scripted(plain, [])
 
     monkeypatch.setattr(assembly, "assemble", scripted)
@@ -54,7 +54,7 @@ def test_custom_words_are_measured_with_and_without_the_list(tmp_path: Path, mon
     assert re.search(r"custom words, false alarms, finals +1 \(100.0 / h\)", text)
 
 
-def test_custom_words_that_cannot_be_used_are_told_before_any_work(tmp_path: Path) -> None:
+def test_custom_words_that_cannot_be_used_are_reported_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.txt cannot be read"):
         CliRunner().invoke(
             command, [str(corpus(tmp_path, "a")), "--hotwords", str(tmp_path / "none.txt")], catch_exceptions=False

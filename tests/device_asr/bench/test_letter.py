@@ -52,7 +52,7 @@ def test_the_shipped_model_makes_no_word_of_noise() -> None:
 @pytest.mark.slow
 @needs_model
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
-def test_the_shipped_model_hears_the_letter_through_a_real_microphone(
+def test_the_shipped_model_recognizes_the_letter_through_a_real_microphone(
     letter: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from device_asr.audio import devices
@@ -117,7 +117,7 @@ def test_ctrl_c_ends_it_at_once_without_a_traceback_or_a_process_left(letter: Pa
 
 
 @needs_model
-def test_the_shipped_model_hears_the_letter(letter: Path) -> None:
+def test_the_shipped_model_recognizes_the_letter(letter: Path) -> None:
     result = CliRunner().invoke(command, [str(letter), "--json"], catch_exceptions=False)
     (found,) = json.loads(result.stdout)["corpora"]
     assert found["wer"] <= 0.15 and found["loops"] == 0

@@ -51,7 +51,7 @@ def test_an_utterance_belongs_to_the_clip_that_was_playing() -> None:
 
 @pytest.mark.e2e
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
-def test_through_a_real_microphone_each_clip_is_played_and_heard(
+def test_through_a_real_microphone_each_clip_is_played_and_recognized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from device_asr.audio import devices

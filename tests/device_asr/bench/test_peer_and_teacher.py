@@ -83,18 +83,18 @@ def test_the_teachers_texts_stand_beside_ours(tmp_path: Path, bench: Callable[..
 
 
 @needs_peer
-def test_the_peer_hears_in_its_own_process_and_ends_with_it() -> None:
+def test_the_peer_works_in_its_own_process_and_ends_with_it() -> None:
     audio, _ = soundfile.read(LETTER, frames=4 * SAMPLE_RATE, dtype="float32")
     with Peer(threads=1) as peer:
-        heard = peer.transcribe(audio)
+        found = peer.transcribe(audio)
         (child,) = [c for c in psutil.Process().children() if "spawn_main" in " ".join(c.cmdline())]
         assert peer.peak_memory() > 50 * 2**20
-    assert "thank you for sending" in heard.text.lower() and heard.compute > 0
+    assert "thank you for sending" in found.text.lower() and found.compute > 0
     assert not child.is_running()
 
 
 @needs_peer
-def test_both_hear_the_same_clips_and_ratios_are_of_their_computation(
+def test_both_get_the_same_clips_and_ratios_are_of_their_computation(
     tmp_path: Path, bench: Callable[..., Result]
 ) -> None:
     script = utterance(("Hello", 1.1), at=1.5, compute=0.3)

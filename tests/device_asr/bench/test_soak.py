@@ -46,7 +46,7 @@ def test_figures_are_of_the_time_between_the_first_sample_and_the_last() -> None
         figures(samples[:2])
 
 
-def test_what_cannot_be_measured_is_told_before_the_minutes(tmp_path: Path) -> None:
+def test_what_cannot_be_measured_is_reported_before_the_minutes(tmp_path: Path) -> None:
     asked = CliRunner().invoke(command, ["--device", "vmic"])
     assert isinstance(asked.exception, UsageError) and "--player" in str(asked.exception)
     asked = CliRunner().invoke(command, ["--audio", str(tmp_path / "absent.flac")])
@@ -54,7 +54,7 @@ def test_what_cannot_be_measured_is_told_before_the_minutes(tmp_path: Path) -> N
     assert CliRunner().invoke(command, ["--minutes", "0"]).exit_code == 2
 
 
-def test_an_interface_that_ends_before_its_time_is_told(tmp_path: Path) -> None:
+def test_an_interface_that_ends_before_its_time_is_reported(tmp_path: Path) -> None:
     audio = tmp_path / "tone.wav"
     soundfile.write(audio, np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE)
     config = tmp_path / "config.toml"

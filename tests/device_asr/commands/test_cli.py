@@ -39,7 +39,7 @@ def run(
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
-def assert_told(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+def assert_reported(done: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
     """Sentences of ours with these parts, this exit code, no traceback and no library's own lines."""
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr and "Unexpected" not in done.stderr
@@ -98,7 +98,7 @@ def test_times_of_a_second_file_start_anew() -> None:
 def test_the_other_files_are_still_done(tmp_path: Path) -> None:
     (tmp_path / "broken.wav").write_bytes(b"not audio at all")
     done = run("transcribe", str(tmp_path / "broken.wav"), TIMER, str(tmp_path / "none.wav"))
-    assert_told(done, 1, "broken.wav", "none.wav: no such file")
+    assert_reported(done, 1, "broken.wav", "none.wav: no such file")
     assert "timer" in done.stdout
 
 
@@ -119,17 +119,17 @@ def write(path: Path, audio: np.ndarray, rate: int = SAMPLE_RATE, subtype: str |
 
 def test_an_empty_file(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"")
-    assert_told(run("transcribe", str(tmp_path / "a.wav")), 1, "a.wav: the file is empty")
+    assert_reported(run("transcribe", str(tmp_path / "a.wav")), 1, "a.wav: the file is empty")
 
 
-def test_a_header_without_sound(tmp_path: Path) -> None:
-    assert_told(run("transcribe", write(tmp_path / "a.wav", np.zeros(0))), 1, "a header and no audio")
+def test_a_header_without_audio(tmp_path: Path) -> None:
+    assert_reported(run("transcribe", write(tmp_path / "a.wav", np.zeros(0))), 1, "a header and no audio")
 
 
 def test_one_sample_and_silence_make_no_words(tmp_path: Path) -> None:
     for count, sentence in ((1, "1 sample of audio (0.062 ms), too short for a word"), (48_000, "digital silence")):
         done = run("transcribe", write(tmp_path / "a.wav", np.zeros(count)))
-        assert_told(done, 0, sentence)
+        assert_reported(done, 0, sentence)
         assert done.stdout == "" and done.stderr.count("\n") == 1
 
 
@@ -138,7 +138,7 @@ def test_a_truncated_file_is_transcribed_as_far_as_it_goes(tmp_path: Path) -> No
     data = Path(write(tmp_path / "whole.flac", pcm)).read_bytes()
     (tmp_path / "cut.flac").write_bytes(data[: len(data) // 2])
     done = run("transcribe", str(tmp_path / "cut.flac"))
-    assert_told(done, 0, "cut.flac: cut short")
+    assert_reported(done, 0, "cut.flac: cut short")
     assert "draft" in done.stdout
 
 
@@ -149,7 +149,7 @@ def test_a_decoder_keeps_its_own_lines_to_itself(tmp_path: Path) -> None:
     data = (tmp_path / "a.mp3").read_bytes()
     (tmp_path / "a.mp3").write_bytes(data[: len(data) // 2])
     done = run("transcribe", str(tmp_path / "a.mp3"))
-    assert_told(done, 0, "a.mp3: cut short: the header promises 28.6 s")
+    assert_reported(done, 0, "a.mp3: cut short: the header promises 28.6 s")
     assert done.stderr.count("\n") == 1 and "draft" in done.stdout
 
 
@@ -161,23 +161,25 @@ def test_a_name_that_is_not_text(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "") and "timer" in done.stdout
 
 
-def test_nan_and_infinity_are_told_and_taken_as_silence(tmp_path: Path) -> None:
+def test_nan_and_infinity_are_reported_and_taken_as_silence(tmp_path: Path) -> None:
     pcm, _ = soundfile.read(TIMER, dtype="float32")
     pcm[:100], pcm[100:110] = np.nan, np.inf
     done = run("transcribe", write(tmp_path / "a.wav", pcm, subtype="FLOAT"))
-    assert_told(done, 0, "110 samples were NaN or infinite")
+    assert_reported(done, 0, "110 samples were NaN or infinite")
     assert "timer" in done.stdout
 
 
-def test_clipping_is_told(tmp_path: Path) -> None:
+def test_clipping_is_reported(tmp_path: Path) -> None:
     pcm, _ = soundfile.read(TIMER, dtype="float32")
-    assert_told(run("transcribe", write(tmp_path / "a.wav", np.clip(pcm * 40, -1, 1))), 0, "clipped")
+    assert_reported(run("transcribe", write(tmp_path / "a.wav", np.clip(pcm * 40, -1, 1))), 0, "clipped")
 
 
 def test_what_is_not_a_file(tmp_path: Path) -> None:
-    assert_told(run("transcribe", str(tmp_path)), 1, "a folder; wanted an audio file")
-    assert_told(run("transcribe", str(tmp_path / "x.wav")), 1, "no such file")
-    assert_told(run("transcribe", __file__), 1, "not an audio file that can be read (Format not recognised)", "ffmpeg")
+    assert_reported(run("transcribe", str(tmp_path)), 1, "a folder; wanted an audio file")
+    assert_reported(run("transcribe", str(tmp_path / "x.wav")), 1, "no such file")
+    assert_reported(
+        run("transcribe", __file__), 1, "not an audio file that can be read (Format not recognised)", "ffmpeg"
+    )
 
 
 def unprivileged() -> tuple[str, ...]:
@@ -194,11 +196,11 @@ def test_no_permission_to_read_or_to_write(tmp_path: Path) -> None:
     path = Path(write(tmp_path / "a.wav", np.zeros(10)))
     path.chmod(0)
     done = run("transcribe", str(path), TIMER, wrapper=unprivileged())
-    assert_told(done, 1, "a.wav: no permission to read it")
+    assert_reported(done, 1, "a.wav: no permission to read it")
     assert "timer" in done.stdout
     (tmp_path / "locked").mkdir(mode=0o500)
     done = run("transcribe", TIMER, "--out", str(tmp_path / "locked" / "a.txt"), wrapper=unprivileged())
-    assert_told(done, 1, "a.txt: could not be written (Permission denied); choose another place")
+    assert_reported(done, 1, "a.txt: could not be written (Permission denied); choose another place")
 
 
 def test_a_model_that_may_not_be_read(bundle: Path) -> None:
@@ -208,35 +210,35 @@ def test_a_model_that_may_not_be_read(bundle: Path) -> None:
         (".", "the model cannot be read (Permission denied)"),
     ):
         (bundle / name).chmod(0)
-        assert_told(run("transcribe", TIMER, "--model", str(bundle), wrapper=unprivileged()), 1, sentence)
+        assert_reported(run("transcribe", TIMER, "--model", str(bundle), wrapper=unprivileged()), 1, sentence)
         (bundle / name).chmod(0o700)
 
 
 def test_nothing_on_standard_input() -> None:
-    assert_told(run("transcribe", "-", stdin=b""), 1, "no audio came", "ffmpeg")
+    assert_reported(run("transcribe", "-", stdin=b""), 1, "no audio came", "ffmpeg")
 
 
 def test_a_file_with_a_header_on_standard_input() -> None:
-    """Its header, and a FLAC's whole content, would be heard as noise."""
-    assert_told(run("transcribe", "-", stdin=Path(TIMER).read_bytes()), 1, "wanted raw PCM, found a FLAC file")
+    """Its header, and a FLAC's whole content, would be recognized as noise."""
+    assert_reported(run("transcribe", "-", stdin=Path(TIMER).read_bytes()), 1, "wanted raw PCM, found a FLAC file")
 
 
-def test_nan_on_standard_input_is_told(tmp_path: Path) -> None:
+def test_nan_on_standard_input_is_reported(tmp_path: Path) -> None:
     pcm, _ = soundfile.read(TIMER, dtype="float32")
     pcm[:100] = np.nan
     done = run("transcribe", "-", "--encoding", "f32le", stdin=pcm.astype("<f4").tobytes()[:-1])
-    assert_told(done, 0, "100 samples were NaN or infinite", "ended in the middle of a sample")
+    assert_reported(done, 0, "100 samples were NaN or infinite", "ended in the middle of a sample")
     assert "timer" in done.stdout
 
 
 def test_usage_mistakes_exit_with_2(tmp_path: Path) -> None:
-    assert_told(run("transcribe"), 2, "FILE")
-    assert_told(run("transcrib", TIMER), 2, "Did you mean 'transcribe'?")
-    assert_told(run("transcribe", TIMER, "--set", "endpoint.hangover=3"), 2, "'endpoint.hangover_ms'")
-    assert_told(run("transcribe", TIMER, "--threads", "0"), 2, "wanted 1 to 64")
-    assert_told(run("transcribe", "-", "-", stdin=b"x"), 2, "was given twice")
-    assert_told(run("transcribe", TIMER, TIMER, "--out", str(tmp_path / "x.txt")), 2, "wanted a folder")
-    assert_told(run("transcribe", TIMER, "--config", str(tmp_path / "none.toml")), 2, "config --init")
+    assert_reported(run("transcribe"), 2, "FILE")
+    assert_reported(run("transcrib", TIMER), 2, "Did you mean 'transcribe'?")
+    assert_reported(run("transcribe", TIMER, "--set", "endpoint.hangover=3"), 2, "'endpoint.hangover_ms'")
+    assert_reported(run("transcribe", TIMER, "--threads", "0"), 2, "wanted 1 to 64")
+    assert_reported(run("transcribe", "-", "-", stdin=b"x"), 2, "was given twice")
+    assert_reported(run("transcribe", TIMER, TIMER, "--out", str(tmp_path / "x.txt")), 2, "wanted a folder")
+    assert_reported(run("transcribe", TIMER, "--config", str(tmp_path / "none.toml")), 2, "config --init")
 
 
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
@@ -252,7 +254,7 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
         text=True,
         timeout=120,
     )
-    assert_told(done, 1, "out.txt: could not be written", "No partial file")
+    assert_reported(done, 1, "out.txt: could not be written", "No partial file")
     assert list(tmp_path.iterdir()) == []
     if os.path.exists("/dev/full"):
         with open("/dev/full", "w") as full:
@@ -263,14 +265,14 @@ def test_a_full_disk_leaves_no_partial_file(tmp_path: Path) -> None:
                 text=True,
                 timeout=120,
             )
-        assert_told(done, 1, "standard output: could not be written")
+        assert_reported(done, 1, "standard output: could not be written")
 
 
 def peak_of_transcribing(path: Path) -> float:
-    """MiB that a process held at most. Its own count: what getrusage tells of a child begins with the parent's."""
+    """MiB that a process held at most. Its own count: the count of getrusage for a child begins with the parent's."""
     code = (
-        "import sys; from device_asr.cli import _run; from device_asr.bench.memory import peak_memory; "
-        "code = _run(sys.argv[1:]); print(peak_memory()); sys.exit(code)"
+        "import atexit; from device_asr.cli import main; from device_asr.bench.memory import peak_memory; "
+        "atexit.register(lambda: print(peak_memory())); main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "transcribe", str(path), "--out", str(path.with_suffix(".txt"))],
@@ -330,26 +332,26 @@ def test_a_changed_program_is_refused(bundle: Path) -> None:
     data = bytearray((bundle / "model.pte").read_bytes())
     data[len(data) // 2] ^= 1
     (bundle / "model.pte").write_bytes(data)
-    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "model.pte: wanted sha256")
-    assert_told(run("models", "verify", str(bundle)), 1, "sha256")
+    assert_reported(run("transcribe", TIMER, "--model", str(bundle)), 1, "model.pte: wanted sha256")
+    assert_reported(run("models", "verify", str(bundle)), 1, "sha256")
 
 
-def test_a_newer_format_and_a_missing_method_are_told(bundle: Path) -> None:
+def test_a_newer_format_and_a_missing_method_are_reported(bundle: Path) -> None:
     edit(bundle, format=99)
-    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "format 99", "update device-asr")
+    assert_reported(run("transcribe", TIMER, "--model", str(bundle)), 1, "format 99", "update device-asr")
     manifest = json.loads((bundle / "manifest.json").read_text())
     del manifest["programs"]["speech"]["methods"]["decode"]
     edit(bundle, format=1, programs=manifest["programs"])
-    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "wanted the method 'decode'")
+    assert_reported(run("transcribe", TIMER, "--model", str(bundle)), 1, "wanted the method 'decode'")
 
 
-def test_a_missing_file_a_broken_manifest_and_no_bundle_are_told(bundle: Path) -> None:
+def test_a_missing_file_a_broken_manifest_and_no_bundle_are_reported(bundle: Path) -> None:
     (bundle / "vad.pte").unlink()
-    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "vad.pte is missing")
+    assert_reported(run("transcribe", TIMER, "--model", str(bundle)), 1, "vad.pte is missing")
     (bundle / "manifest.json").write_text("{")
-    assert_told(run("transcribe", TIMER, "--model", str(bundle)), 1, "manifest.json cannot be read")
+    assert_reported(run("transcribe", TIMER, "--model", str(bundle)), 1, "manifest.json cannot be read")
     done = run("transcribe", TIMER, TIMER, "--model", "nothing")
-    assert_told(done, 1, "models list", "en-tiny")
+    assert_reported(done, 1, "models list", "en-tiny")
     assert done.stderr.count("\n") == 1  # once, not for each audio
 
 
@@ -367,7 +369,7 @@ def test_the_shipped_bundle_is_small() -> None:
 # -- config ------------------------------------------------------------------------------------------
 
 
-def test_config_tells_where_each_value_came_from(tmp_path: Path) -> None:
+def test_config_shows_where_each_value_came_from(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_text("[endpoint]\nhangover_ms = 500\n")
     done = run(
         "config",
@@ -389,7 +391,7 @@ def test_config_init_writes_a_file_that_is_valid_and_is_not_overwritten(tmp_path
     env = {"DEVICE_ASR_CONFIG": str(tmp_path / "new" / "config.toml")}
     (tmp_path / "new").mkdir()
     (tmp_path / "new" / "config.toml").write_text("")
-    assert_told(run("config", "--init", env=env), 1, "exists already")
+    assert_reported(run("config", "--init", env=env), 1, "exists already")
     (tmp_path / "new" / "config.toml").unlink()
     env = {"XDG_CONFIG_HOME": str(tmp_path / "home")}
     written = Path(run("config", "--init", env=env).stdout.strip())

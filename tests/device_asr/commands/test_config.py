@@ -40,7 +40,7 @@ def test_init_leaves_a_file_alone(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
-def test_a_file_in_the_place_of_the_folder_is_told_as_such(tmp_path: Path) -> None:
+def test_a_file_in_the_place_of_the_folder_is_reported_as_such(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("")
     with pytest.raises(OutputError, match=r"could not be written: (File exists|Not a directory)\."):
         write_commented_file(tmp_path / "folder" / "config.toml")

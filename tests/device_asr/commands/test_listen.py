@@ -29,7 +29,7 @@ from tests.support.utterance_counter import Audio, UtteranceCounter, silence, sp
 
 pytestmark = pytest.mark.serial
 
-TWO_PHRASES = np.concatenate([speech(0.5), silence(0.1), speech(0.3), silence(0.1)])
+TWO_UTTERANCES = np.concatenate([speech(0.5), silence(0.1), speech(0.3), silence(0.1)])
 
 
 class Terminal(io.StringIO):
@@ -37,7 +37,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def heard(
+def listened(
     pcm: np.ndarray,
     format: str = "txt",
     err: io.StringIO | None = None,
@@ -56,24 +56,24 @@ def heard(
 
 def test_text_is_one_utterance_a_line_and_a_pipe_sees_nothing_else() -> None:
     err = io.StringIO()
-    assert heard(TWO_PHRASES, err=err) == "0.500\n0.300\n"
+    assert listened(TWO_UTTERANCES, err=err) == "0.500\n0.300\n"
     assert err.getvalue() == ""
 
 
 def test_json_lines_are_events() -> None:
-    events = [from_record(json.loads(line)) for line in heard(TWO_PHRASES, "jsonl").splitlines()]
+    events = [from_record(json.loads(line)) for line in listened(TWO_UTTERANCES, "jsonl").splitlines()]
     assert [event.text for event in events] == ["0.500", "0.300"]
 
 
 def test_a_terminal_sees_the_partial_drawn_over_and_cleared_before_the_final() -> None:
     err = Terminal()
-    assert heard(TWO_PHRASES, err=err) == "0.500\n0.300\n"
+    assert listened(TWO_UTTERANCES, err=err) == "0.500\n0.300\n"
     drawn = err.getvalue()
     assert "0.2 so far" in drawn and "0.4 so far" in drawn
     assert drawn.count(CLEAR_LINE) >= 4
 
 
-def test_lost_sound_and_a_lost_device_are_told_in_a_pipe_too() -> None:
+def test_lost_audio_and_a_lost_device_are_reported_in_a_pipe_too() -> None:
     out, err = io.StringIO(), io.StringIO()
     printer = Printer("jsonl", out, err, [])
     printer.show(Delivery(AudioGap(1.0, 0.25), 0.0))
@@ -87,7 +87,7 @@ def test_lost_sound_and_a_lost_device_are_told_in_a_pipe_too() -> None:
 def test_ctrl_c_finishes_the_utterance() -> None:
     threading.Timer(0.4, os.kill, (os.getpid(), signal.SIGINT)).start()
     began = time.monotonic()
-    text = heard(speech(5.0))
+    text = listened(speech(5.0))
     assert time.monotonic() - began < 2
     assert float(text) == pytest.approx(0.4, abs=0.15)
 
@@ -106,7 +106,7 @@ def test_a_second_ctrl_c_ends_at_once() -> None:
     assert time.monotonic() - began < 1.5
 
 
-def test_a_failure_comes_after_what_was_said() -> None:
+def test_a_failure_comes_after_the_text_so_far() -> None:
     out = io.StringIO()
     with pytest.raises(DeviceAsrError, match=r"The disk was pulled out\."):
         listen(
@@ -121,23 +121,25 @@ def test_a_failure_comes_after_what_was_said() -> None:
 def test_a_full_disk_is_a_sentence() -> None:
     full = io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True)
     with pytest.raises(OutputError, match="No space left"):
-        listen(RealtimeSource(Audio(TWO_PHRASES)), UtteranceCounter, Config(), Printer("txt", full, io.StringIO(), []))
+        listen(
+            RealtimeSource(Audio(TWO_UTTERANCES)), UtteranceCounter, Config(), Printer("txt", full, io.StringIO(), [])
+        )
 
 
 def test_each_final_is_given_to_a_command_in_order(tmp_path: Path) -> None:
     log = tmp_path / "log"
     failures: list[str] = []
     handover = Handover(f"sleep 0.2; cat >> {log}", "\n", failures.append)
-    heard(TWO_PHRASES, handovers=[handover])
+    listened(TWO_UTTERANCES, handovers=[handover])
     handover.close()
     assert log.read_text() == "0.500\n0.300\n"
     assert failures == []
 
 
-def test_a_command_that_fails_is_told_and_the_next_text_is_given_all_the_same(tmp_path: Path) -> None:
+def test_a_command_that_fails_is_reported_and_the_next_text_is_given_all_the_same(tmp_path: Path) -> None:
     log, failures = tmp_path / "log", []
     handover = Handover(f"cat >> {log}; exit 3", " ", failures.append)
-    heard(TWO_PHRASES, handovers=[handover])
+    listened(TWO_UTTERANCES, handovers=[handover])
     handover.close()
     assert log.read_text() == "0.500 0.300 "
     assert len(failures) == 2 and "code 3" in failures[0]

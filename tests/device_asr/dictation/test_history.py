@@ -1,4 +1,4 @@
-"""Sessions on disk: what was said survives a kill, edits come after, audio can be kept."""
+"""Sessions on disk: text survives a kill, edits come after, audio can be kept."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def run(folder: Path, *arguments: str) -> Result:
         "\udcff",
     ],
 )
-def test_a_torn_or_foreign_line_is_left_out_and_told(tmp_path: Path, line: str) -> None:
+def test_a_torn_or_foreign_line_is_left_out_and_reported(tmp_path: Path, line: str) -> None:
     writer = SessionWriter(tmp_path)
     writer.final(final("Whole.", 0, 1))
     writer.close()
@@ -116,7 +116,7 @@ def test_an_empty_session_leaves_nothing_and_a_recording_keeps_it(tmp_path: Path
         assert np.frombuffer(audio.readframes(9), "<i2").tolist() == [16384, -16384, 32767]
     if os.name == "posix":
         modes = {path.suffix: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-        assert modes == {".jsonl": 0o600, ".wav": 0o600}, "nobody else reads or hears it"
+        assert modes == {".jsonl": 0o600, ".wav": 0o600}, "nobody else can read it"
 
 
 def test_sessions_of_the_same_second_do_not_meet_and_are_found_by_their_beginning(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_sessions_of_the_same_second_do_not_meet_and_are_found_by_their_beginnin
     first.close()
     second.final(final("Kept.", 0, 1))
     second.close()
-    assert [s.id for s in list_sessions(tmp_path)] == [second.id], "nothing was said in the first"
+    assert [s.id for s in list_sessions(tmp_path)] == [second.id], "the first has no text"
     third = SessionWriter(tmp_path)
     third.final(final("Deleted.", 0, 1))
     with pytest.raises(OutputError, match="is being dictated now"):
@@ -157,7 +157,7 @@ def test_before_the_first_session_history_says_so_and_every_verb_fails_clearly(t
         find(tmp_path, "last")
 
 
-def test_deleting_asks_and_removes_text_and_sound(tmp_path: Path) -> None:
+def test_deleting_asks_and_removes_text_and_audio(tmp_path: Path) -> None:
     writer = SessionWriter(tmp_path, record=True)
     writer.audio(np.zeros(1600, np.float32))
     writer.final(final("Three words here.", 0, 1))

@@ -1,4 +1,4 @@
-"""The live session: everything said becomes text, whatever happens to machine and source."""
+"""The live session: all speech becomes text, whatever happens to machine and source."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class Run:
         self.recognizer = recognizer or UtteranceCounter()
         self.deliveries: list[Delivery] = []
         self.audio = Audio(pcm, fails_at=fails_at)
-        self.heard: list[AudioChunk] = []
+        self.fed: list[AudioChunk] = []
 
         def make() -> UtteranceCounter:
             load()
             return self.recognizer
 
         self.session = LiveSession(
-            RealtimeSource(self.audio), make, config or Config(), self.deliveries.append, on_audio=self.heard.append
+            RealtimeSource(self.audio), make, config or Config(), self.deliveries.append, on_audio=self.fed.append
         )
         self.session.start()
 
@@ -65,7 +65,7 @@ class Run:
         return [notice.kind for notice in self.of(Notice)]
 
 
-def test_a_sound_is_heard_at_the_speed_of_sound_and_every_utterance_is_delivered() -> None:
+def test_audio_is_fed_in_real_time_and_every_utterance_is_delivered() -> None:
     began = time.monotonic()
     run = Run(np.concatenate([speech(0.32), silence(0.32), speech(0.32)]))
     assert run.session.wait(10)
@@ -79,19 +79,19 @@ def test_a_sound_is_heard_at_the_speed_of_sound_and_every_utterance_is_delivered
     assert "recognizer" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_nothing_said_while_the_model_loads_is_lost() -> None:
+def test_no_speech_is_lost_while_the_model_loads() -> None:
     run = Run(np.concatenate([speech(0.32), silence(0.32)]), load=lambda: time.sleep(0.4))
     time.sleep(0.2)
     assert run.session.state.phase == "loading"
     assert run.session.state.backlog == pytest.approx(0.2, abs=0.15)
     assert run.session.wait(10)
     assert run.texts() == ["0.320"]
-    assert max(run.recognizer.backlogs) > 0.3, "the first chunks were told how much waits behind them"
+    assert max(run.recognizer.backlogs) > 0.3, "the first chunks came with the audio behind them"
     assert run.session.state.load >= 0.4
     assert run.session.state.step == 0, "audio that waited for the model is not a slow machine"
 
 
-def test_the_wall_time_of_a_sample_is_when_it_was_said_not_when_it_was_recognized() -> None:
+def test_the_wall_time_of_a_sample_is_when_it_was_spoken_not_when_it_was_recognized() -> None:
     began = time.monotonic()
     run = Run(speech(0.64), load=lambda: time.sleep(0.4))
     assert run.session.wait(10)
@@ -100,7 +100,7 @@ def test_the_wall_time_of_a_sample_is_when_it_was_said_not_when_it_was_recognize
     assert all(d.wall >= began + 0.64 for d in run.deliveries if isinstance(d.event, Final))
 
 
-def test_latencies_are_measured_from_when_sound_existed_to_when_text_was_delivered() -> None:
+def test_latencies_are_measured_from_when_audio_existed_to_when_text_was_delivered() -> None:
     run = Run(np.concatenate([speech(0.64), silence(0.32), speech(0.32)]), load=lambda: time.sleep(1.0))
     assert run.session.wait(10)
     meter = LatencyMeter(run.session.wall_time)
@@ -113,7 +113,7 @@ def test_latencies_are_measured_from_when_sound_existed_to_when_text_was_deliver
     assert meter.finalization.count == 1, "the second was cut short by the end"
 
 
-def test_wall_time_before_any_sound_is_refused() -> None:
+def test_wall_time_before_any_audio_is_refused() -> None:
     clock = AudioClock()
     with pytest.raises(ValueError, match="nothing has been captured"):
         clock.wall(0.0)
@@ -128,17 +128,17 @@ def test_pausing_finishes_the_utterance_and_resuming_goes_on_where_it_stood() ->
     run.session.pause()
     time.sleep(0.3)
     assert run.session.state.phase == "paused"
-    assert run.session.state.speech_probability == 0, "nobody is heard"
+    assert run.session.state.speech_probability == 0, "nobody speaks"
     assert len(run.texts()) == 1
-    heard = run.session.state.elapsed
+    before = run.session.state.elapsed
     time.sleep(0.2)
-    assert run.session.state.elapsed == heard
+    assert run.session.state.elapsed == before
     run.session.resume()
     assert run.session.wait(10)
-    heard = sum(float(text) for text in run.texts())
-    assert heard == pytest.approx(0.96, abs=1e-3), "no sample twice, none lost"
+    total = sum(float(text) for text in run.texts())
+    assert total == pytest.approx(0.96, abs=1e-3), "no sample twice, none lost"
     assert run.notices().count("paused") == run.notices().count("resumed") == 1
-    assert run.of(AudioGap) == [], "what was not said in a pause is no loss"
+    assert run.of(AudioGap) == [], "silence in a pause is no loss"
 
 
 def test_mute_feeds_silence_so_that_time_goes_on() -> None:
@@ -149,10 +149,10 @@ def test_mute_feeds_silence_so_that_time_goes_on() -> None:
     assert run.session.wait(10)
     assert len(run.texts()) == 1 and 0.1 < float(run.texts()[0]) < 0.6
     assert run.session.state.elapsed == pytest.approx(0.96)
-    assert run.heard[-1].pcm.max() == 0, "a recording holds what was heard"
+    assert run.fed[-1].pcm.max() == 0, "a recording holds the audio that was fed"
 
 
-def test_stop_hears_what_was_said_and_finishes_the_utterance() -> None:
+def test_stop_works_off_the_audio_and_finishes_the_utterance() -> None:
     run = Run(speech(5.0), load=lambda: time.sleep(0.3))
     time.sleep(0.2)
     assert run.session.stop(timeout=5)
@@ -180,7 +180,7 @@ def test_a_recognizer_that_cannot_be_loaded_is_one_sentence() -> None:
     assert (run.session.state.phase, run.session.state.error) == ("failed", sentence)
 
 
-def test_a_source_that_breaks_keeps_what_was_said() -> None:
+def test_a_source_that_breaks_keeps_the_text_so_far() -> None:
     run = Run(speech(1.0), fails_at=0.5)
     assert run.session.wait(5)
     assert run.texts() == ["0.500"]
@@ -210,7 +210,7 @@ def test_a_slow_recognizer_is_given_less_to_do_and_all_of_it_when_it_keeps_up_ag
     assert steps == [1, 2, 1, 0]
     changes = [interval for interval, _ in itertools.groupby(run.recognizer.intervals)]
     assert changes == [0.48, 0.48 * STRETCH, None, 0.48 * STRETCH, 0.48]
-    assert run.texts() == ["5.000"], "less often shown, never less heard"
+    assert run.texts() == ["5.000"], "shown less often, with the same text"
 
 
 class TestPace:

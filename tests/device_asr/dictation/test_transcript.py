@@ -1,4 +1,4 @@
-"""The transcript: utterances flow into paragraphs, edits go before what was heard."""
+"""The transcript: utterances flow into paragraphs, edits go before recognized text."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def write(folder: Path, *lines: str) -> Path:
     return path
 
 
-def test_sounds_are_relative_to_the_manifest_and_unknowns_are_none(tmp_path: Path) -> None:
+def test_audio_paths_are_relative_to_the_manifest_and_unknowns_are_none(tmp_path: Path) -> None:
     path = write(
         tmp_path,
         '{"audio": "a/1.flac", "text": "Grüße", "speaker": "x", "duration": 2}',
@@ -43,7 +43,7 @@ def test_sounds_are_relative_to_the_manifest_and_unknowns_are_none(tmp_path: Pat
         {"audio": "a", "duration": float("inf")},
     ],
 )
-def test_what_is_not_a_clip_is_told_with_its_line(tmp_path: Path, entry: object) -> None:
+def test_what_is_not_a_clip_is_reported_with_its_line(tmp_path: Path, entry: object) -> None:
     assert check_entry(entry).startswith("wanted ")
     path = write(tmp_path, '{"audio": "fine.wav"}', json.dumps(entry))
     with pytest.raises(ManifestError) as caught:
@@ -52,7 +52,7 @@ def test_what_is_not_a_clip_is_told_with_its_line(tmp_path: Path, entry: object)
     assert message.startswith(f"{path}, line 2: wanted ") and ", found " in message and "\n" not in message
 
 
-def test_a_line_that_is_not_json_is_told_with_its_number_and_shortened(tmp_path: Path) -> None:
+def test_a_line_that_is_not_json_is_reported_with_its_number_and_shortened(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=r"line 1: wanted a JSON object, found x{57}\.\.\.\.$"):
         read_manifest(write(tmp_path, "x" * 1000))
 
@@ -73,7 +73,7 @@ def test_a_manifest_that_is_none(tmp_path: Path, make, words: str) -> None:
         read_manifest(path)
 
 
-def test_missing_and_doubled_sounds_are_found_before_work_begins(tmp_path: Path) -> None:
+def test_missing_and_doubled_clips_are_found_before_work_begins(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     there, gone = Clip(tmp_path / "a.wav"), Clip(tmp_path / "b.wav")
     assert check_clips([there]) is None

@@ -19,7 +19,7 @@ def final(*words: tuple[str, float], time: float, compute: float = 0.0, end: flo
     return Final(0, " ".join(w.text for w in spoken), 1.0, end or time, time, spoken, 0.9, compute)
 
 
-def heard(*events: object) -> LatencyMeter:
+def metered(*events: object) -> LatencyMeter:
     meter = LatencyMeter()
     for event in events:
         meter.add(event)
@@ -27,17 +27,17 @@ def heard(*events: object) -> LatencyMeter:
 
 
 def test_first_partial_runs_from_the_onset_to_the_first_text_and_counts_its_computation() -> None:
-    meter = heard(SpeechStarted(0, 1.0), partial("", 1.4), partial("the", 1.9, compute=0.1), partial("the cat", 2.3))
+    meter = metered(SpeechStarted(0, 1.0), partial("", 1.4), partial("the", 1.9, compute=0.1), partial("the cat", 2.3))
     assert list(meter.first_partial.values) == [pytest.approx(1.0)]
 
 
 def test_a_utterance_whose_first_text_is_its_final_has_no_first_partial() -> None:
-    meter = heard(SpeechStarted(0, 1.0), final(("hello", 1.5), time=2.1), SpeechEnded(0, 1.5))
+    meter = metered(SpeechStarted(0, 1.0), final(("hello", 1.5), time=2.1), SpeechEnded(0, 1.5))
     assert meter.first_partial.count == 0 and meter.finals == 1
 
 
 def test_a_word_is_emitted_when_it_was_last_changed_whatever_computing_took() -> None:
-    meter = heard(
+    meter = metered(
         SpeechStarted(0, 1.0),
         partial("the", 1.5, compute=9),
         partial("the cap", 2.0, compute=9),
@@ -48,7 +48,7 @@ def test_a_word_is_emitted_when_it_was_last_changed_whatever_computing_took() ->
 
 
 def test_a_word_that_goes_and_comes_back_counts_from_its_return() -> None:
-    meter = heard(
+    meter = metered(
         SpeechStarted(0, 1.0),
         partial("cat", 1.5),
         partial("cap", 2.0),
@@ -59,7 +59,7 @@ def test_a_word_that_goes_and_comes_back_counts_from_its_return() -> None:
 
 
 def test_a_word_stays_itself_where_words_before_it_change() -> None:
-    meter = heard(
+    meter = metered(
         SpeechStarted(0, 1.0),
         partial("I scream for you", 1.5),
         final(("Ice", 1.1), ("cream", 1.2), ("for", 1.3), ("you", 1.4), time=3.0),
@@ -68,12 +68,12 @@ def test_a_word_stays_itself_where_words_before_it_change() -> None:
 
 
 def test_finalization_with_and_without_hangover() -> None:
-    meter = heard(SpeechStarted(0, 1.0), final(("hello", 1.5), time=2.1, compute=0.2))
+    meter = metered(SpeechStarted(0, 1.0), final(("hello", 1.5), time=2.1, compute=0.2))
     assert meter.finalization.last == pytest.approx(0.8)
     assert meter.finalization_no_hangover.last == pytest.approx(0.2)
 
 
-def test_a_final_that_the_end_of_the_sound_forced_has_no_hangover_to_count() -> None:
+def test_a_final_that_the_end_of_the_audio_forced_has_no_hangover_to_count() -> None:
     meter = LatencyMeter()
     meter.add(final(("hello", 1.5), time=1.6, compute=0.2), cut_short=True)
     assert meter.finalization.count == 0
@@ -99,7 +99,7 @@ def test_mixing_the_clocks_is_refused() -> None:
 
 
 def test_flicker_counts_words_changed_and_taken_back_but_not_added() -> None:
-    meter = heard(
+    meter = metered(
         SpeechStarted(0, 1.0),
         partial("the cap sat", 1.5),
         partial("the cat sat on", 2.0),
@@ -109,14 +109,14 @@ def test_flicker_counts_words_changed_and_taken_back_but_not_added() -> None:
 
 
 def test_flicker_leaves_case_and_punctuation_to_its_strict_form() -> None:
-    meter = heard(
+    meter = metered(
         SpeechStarted(0, 1.0), partial("the cat.", 1.5), final(("The", 1.1), ("cat,", 1.2), ("sat", 1.3), time=3.0)
     )
     assert meter.flicker == 0 and meter.flicker_strict == pytest.approx(2 / 3)
 
 
 def test_text_of_a_utterance_that_made_no_final_was_all_taken_back() -> None:
-    meter = heard(
+    meter = metered(
         SpeechStarted(0, 1.0),
         partial("thank you", 1.5),
         SpeechEnded(0, 1.6),

@@ -40,13 +40,13 @@ def test_keys_are_rebound_also_with_one_another(tmp_path: Path) -> None:
         ({"quit": "ctrl+c"}, "'ctrl+c' is wanted for 'interrupt' and already means: quit"),
     ],
 )
-def test_keys_that_cannot_be_are_told(tmp_path: Path, keys: dict[str, str], sentence: str) -> None:
+def test_keys_that_cannot_be_are_reported(tmp_path: Path, keys: dict[str, str], sentence: str) -> None:
     with pytest.raises(UsageError, match=re.escape(sentence)):
         keymap(keys)
     table = ", ".join(f"{action} = {key!r}" for action, key in keys.items())
     (tmp_path / "config.toml").write_text(f"[interface]\nkeys = {{ {table} }}\n")
     done = CliRunner().invoke(config_command, ["--config", str(tmp_path / "config.toml")])
-    assert isinstance(done.exception, UsageError), "`device-asr config` tells it too"
+    assert isinstance(done.exception, UsageError), "`device-asr config` reports it too"
 
 
 def test_keys_may_be_written_as_the_character() -> None:

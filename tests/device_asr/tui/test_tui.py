@@ -118,11 +118,11 @@ def test_new_begins_a_session_whose_recording_and_times_begin_there(tmp_path: Pa
     assert (len(first.lines), len(second.lines)) == (1, 1)
     assert second.id == app.writer.id and second.lines[0].final.start < 2.1
     again = [f.text for f in replay(second, second.recording, UtteranceCounter())]
-    assert again == [line.final.text for line in second.lines], "a replay hears what was heard"
+    assert again == [line.final.text for line in second.lines], "a replay recognizes the same text"
 
 
-def test_new_in_mid_utterance_finishes_it_where_it_was_said(tmp_path: Path) -> None:
-    """Words said before the key belong to the former session, and no time in a file is of the other one."""
+def test_new_in_mid_utterance_finishes_it_where_it_was_spoken(tmp_path: Path) -> None:
+    """Words before the key belong to the former session, and no time in a file is of the other one."""
 
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         await until(pilot, lambda: app.transcript.partial)
@@ -139,15 +139,15 @@ def test_new_in_mid_utterance_finishes_it_where_it_was_said(tmp_path: Path) -> N
     assert [len(session.lines) for session in kept] == [1, 1]
     assert kept[1].id == app.writer.id
     for session in kept:
-        said, (line,) = sound_of(session), session.lines
+        seconds, (line,) = recorded(session), session.lines
         assert line.final.start == 0.0, "it was spoken from the first sample on"
-        assert line.final.end == pytest.approx(said, abs=1e-3) and line.final.time <= said + 1e-3
-        assert float(line.text) == pytest.approx(said, abs=1e-3), "its whole audio, and no more"
+        assert line.final.end == pytest.approx(seconds, abs=1e-3) and line.final.time <= seconds + 1e-3
+        assert float(line.text) == pytest.approx(seconds, abs=1e-3), "its whole audio, and no more"
         again = [f.text for f in replay(session, session.recording, UtteranceCounter())]
-        assert again == [line.text], "a replay hears what was heard"
+        assert again == [line.text], "a replay recognizes the same text"
 
 
-def sound_of(session: sessions.Session) -> float:
+def recorded(session: sessions.Session) -> float:
     """Seconds of its recording."""
     return FileSource(session.recording).seconds
 
@@ -163,10 +163,10 @@ def test_new_while_paused_begins_at_once(tmp_path: Path) -> None:
 
     run(tmp_path, scenario, pcm=speech(30))
     (kept,) = sessions.list_sessions(tmp_path)
-    assert len(kept.lines) == 1, "and the new one, in which nothing was said, leaves no file"
+    assert len(kept.lines) == 1, "and the new one, without text, leaves no file"
 
 
-def test_a_recognizer_that_cannot_be_loaded_is_told_on_the_screen(tmp_path: Path) -> None:
+def test_a_recognizer_that_cannot_be_loaded_is_reported_on_the_screen(tmp_path: Path) -> None:
     def refuse() -> UtteranceCounter:
         raise BundleError("The bundle lacks encode.")
 
@@ -176,7 +176,7 @@ def test_a_recognizer_that_cannot_be_loaded_is_told_on_the_screen(tmp_path: Path
     assert run(tmp_path, scenario, make=refuse).failure == "The bundle lacks encode."
 
 
-def test_a_slow_machine_is_told_how_far_behind_it_is(tmp_path: Path) -> None:
+def test_a_slow_machine_is_reported_how_far_behind_it_is(tmp_path: Path) -> None:
     async def scenario(app: DictationApp, pilot: Pilot) -> None:
         await until(pilot, lambda: "behind by" in app.query_one(NoticeLine).text, 15)
 
