@@ -18,6 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # without the offline stage's packages the tests of the runtime alone are run
 OFFLINE = [
     "compress",
+    "device_asr/bench/test_continuous.py",
     "device_asr/decoding",
     "device_asr/recognition/test_recognizer_hotwords.py",
     "device_asr/recognition/test_recognizer_stream.py",

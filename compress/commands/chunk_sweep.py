@@ -16,6 +16,7 @@ from compress.recipe.recipe import read_recipe
 from compress.report import chunk_sweep
 from compress.report.ablation import Builder
 from compress.search.profile import processor
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bench.suite import read_test_sets
 from device_asr.bundle.bundle import load
 
@@ -117,9 +118,10 @@ class Options:
 def command(given: Options) -> None:
     """WER, latency and cost of partials by chunk size and context, beside those of encoding the utterance again."""
     files = tables.places(chunk_sweep.NAME, given.card, given.readme)
-    wanted = chunk_sweep.variants(given.chunks, given.left_contexts, given.look_aheads)
-    test_sets = read_test_sets(given.manifests, given.clips)
     bundle, base = load(given.model), read_recipe(given.recipe)
+    position = bundle.manifest["speech"]["samples_per_position"] / SAMPLE_RATE
+    wanted = chunk_sweep.variants(given.chunks, given.left_contexts, given.look_aheads, position)
+    test_sets = read_test_sets(given.manifests, given.clips)
     if given.source:
         checkpoint = load_checkpoint(given.source)
     else:

@@ -39,7 +39,6 @@ from device_asr.events import Seconds
 from device_asr.runtime.session import open_session
 
 LEDGER, NAME = "chunk-sweep.jsonl", "chunk-sweep"  # in the work folder; of the markers
-POSITION: Seconds = 0.02
 TAIL: Seconds = 1.0  # of silence after each clip, so that utterances end by themselves: the hang-over and a little more
 HEAD = (
     "chunk, ms",
@@ -57,44 +56,56 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to make partials: in chunks of a `chunking`, or None: each utterance is encoded again."""
+    """A way to make partials: in chunks of a `chunking`, or None: each utterance is encoded again.
+
+    position: seconds of one position of the encoder.
+    """
 
     chunking: Chunking | None
+    position: Seconds
+
+    @property
+    def lengths(self) -> dict[str, Seconds]:
+        """Seconds of a chunk, of its look-ahead and of its left context; nothing where utterances are encoded again."""
+        if self.chunking is None:
+            return {}
+        chunk = self.position * self.chunking.size
+        return {
+            "chunk": chunk,
+            "look_ahead": chunk * self.chunking.look_ahead,
+            "left_context": self.position * self.chunking.left_context,
+        }
 
     @property
     def title(self) -> str:
         """For a person."""
         if self.chunking is None:
             return "encoded again"
-        size, look_ahead, left_context = seconds(self.chunking).values()
-        return f"{1000 * size:.0f}{f' and {1000 * look_ahead:.0f}' if look_ahead else ''} ms, {left_context:g} s"
+        chunk, look_ahead, left_context = self.lengths.values()
+        return f"{1000 * chunk:.0f}{f' and {1000 * look_ahead:.0f}' if look_ahead else ''} ms, {left_context:g} s"
 
 
-def seconds(chunking: Chunking) -> dict[str, Seconds]:
-    """The length of a chunk, of its look-ahead and of its left context."""
-    return {
-        "chunk": POSITION * chunking.size,
-        "look_ahead": POSITION * chunking.size * chunking.look_ahead,
-        "left_context": POSITION * chunking.left_context,
-    }
-
-
-def variants(chunks: Sequence[float], left_contexts: Sequence[Seconds], look_aheads: Sequence[float]) -> list[Variant]:
+def variants(
+    chunks: Sequence[float], left_contexts: Sequence[Seconds], look_aheads: Sequence[float], position: Seconds
+) -> list[Variant]:
     """Every chunk (ms) with every left context (s) and look-ahead (ms, up to whole chunks), then encoding again.
 
+    Args:
+        position: seconds of one position of the encoder.
+
     Raises:
-        UsageError: a chunk is no multiple of 20 ms, or a context is negative.
+        UsageError: a chunk is not a whole number of positions, or a context is negative.
     """
     for chunk in chunks:
-        if chunk <= 0 or chunk % (1000 * POSITION):
-            raise UsageError(f"Chunk: wanted a multiple of {1000 * POSITION:.0f} ms, found {chunk:g}.")
+        if chunk <= 0 or chunk % (1000 * position):
+            raise UsageError(f"Chunk: wanted a multiple of {1000 * position:.0f} ms, found {chunk:g}.")
     made = [
-        Chunking(round(chunk / 1000 / POSITION), round(left_context / POSITION), math.ceil(look_ahead / chunk))
+        Chunking(round(chunk / 1000 / position), round(left_context / position), math.ceil(look_ahead / chunk))
         for left_context in left_contexts
         for look_ahead in look_aheads
         for chunk in chunks
     ]
-    return [*map(Variant, dict.fromkeys(made)), Variant(None)]
+    return [Variant(chunking, position) for chunking in [*dict.fromkeys(made), None]]
 
 
 @dataclass(frozen=True)
@@ -189,7 +200,7 @@ class ChunkSweep:
         return Measurement(
             variant.title,
             key=key,
-            settings={} if variant.chunking is None else seconds(variant.chunking),
+            settings=variant.lengths,
             test_set=test_set.name,
             clips=len(corpus.results),
             words=finals["words"],

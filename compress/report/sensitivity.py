@@ -45,8 +45,8 @@ def layer(name: str) -> str:
 
 
 def block(name: str) -> str:
-    """Groups for `sensitivity`: "encoder.layers.0.attention", all four projections together."""
-    return name.rsplit(".", 1)[0] if ".layers." in name else name
+    """Groups for `sensitivity`: layers of one module together, such as the projections of an attention."""
+    return name.rsplit(".", 1)[0] if name.count(".") > 1 else name
 
 
 def sensitivity(
