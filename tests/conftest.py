@@ -28,7 +28,7 @@ collect_ignore = OFFLINE if importlib.util.find_spec("torchao") is None else []
 
 
 def is_serial(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(mark) for mark in ("serial", "e2e"))
+    return item.get_closest_marker("serial") is not None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -20,7 +20,7 @@ from tests.support.virtual_microphone import VirtualMicrophone, missing
 
 LETTER = ROOT / "assets" / "letter.flac"
 ABSENT = missing() or (None if find_bundles() else "no model is there")
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))]
+pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))]
 
 PHRASES = [line.split("\t") for line in LETTER.with_suffix(".tsv").read_text().splitlines()]
 WORDS = " ".join(text for _, _, text in PHRASES)

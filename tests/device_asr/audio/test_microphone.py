@@ -32,7 +32,7 @@ from tests.support.paths import ROOT
 from tests.support.virtual_microphone import VirtualMicrophone, missing
 
 ABSENT = missing()
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))]
+pytestmark = [pytest.mark.e2e, pytest.mark.serial, pytest.mark.skipif(ABSENT is not None, reason=str(ABSENT))]
 
 
 @pytest.fixture

@@ -49,6 +49,7 @@ def test_the_shipped_model_makes_no_word_of_noise() -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.serial
 @pytest.mark.slow
 @needs_model
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))

@@ -50,6 +50,7 @@ def test_an_utterance_belongs_to_the_clip_that_was_playing() -> None:
 
 
 @pytest.mark.e2e
+@pytest.mark.serial
 @pytest.mark.skipif(missing() is not None, reason=str(missing()))
 def test_through_a_real_microphone_each_clip_is_played_and_recognized(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,8 +26,6 @@ from device_asr.metrics.latency import LatencyMeter
 from tests.support.paths import ASSETS
 from tests.support.utterance_counter import Audio, UtteranceCounter, silence, speech
 
-pytestmark = pytest.mark.serial
-
 
 class Run:
     """A session over an audio file, and what it delivered."""
