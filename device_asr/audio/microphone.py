@@ -213,47 +213,71 @@ class MicrophoneSource:
     # --- reading -------------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[AudioChunk]:
-        delivered = 0  # samples at 16 kHz
-        marked_pause = False
-        before: float | None = None  # capture time of the last sample of the former device
-        end_reason = ""
-        reader: CaptureReader | None = None
+        reading = _Reading()
         while True:
             self._wake.clear()
-            if not self._captures:
-                if self._closed:
-                    return
-                self._wake.wait(TICK)
-                continue
-            capture = self._captures[0]
-            ended = capture.ended  # before reading: audio that was written before the end is read
-            if reader is None or reader.capture is not capture:
-                reader = CaptureReader(capture)
-            piece = reader.read(last=ended)
-            if piece is not None:
-                pcm, captured, lost = piece
-                if not pcm.size and not lost:
-                    continue  # inside the resampler
-                reason = "overflow" if lost else ""
-                if before is not None and pcm.size:
-                    away = captured - pcm.size / SAMPLE_RATE - before
-                    lost, reason, before = max(0.0, away) + lost, end_reason, None
-                marked_pause = False
-                yield AudioChunk(pcm, delivered / SAMPLE_RATE, captured, lost, reason)
-                delivered += pcm.size
-            elif ended:
-                self._past_overflows += capture.ring.losses
-                self._captures.popleft()
-                before = None if self._paused else reader.captured or before
-                end_reason = capture.reason
-                if not self._closing.is_set():
-                    yield self._boundary(end_reason, delivered, reader.captured or time.monotonic())
-            elif self._paused and not marked_pause:
-                marked_pause, before = True, None
-                yield self._boundary("paused", delivered, reader.captured or time.monotonic())
+            if self._captures:
+                yield from self._read(self._captures[0], reading)
+            elif self._closed:
+                return
             else:
                 self._wake.wait(TICK)
 
-    @staticmethod
-    def _boundary(reason: str, delivered: int, captured: float) -> AudioChunk:
-        return AudioChunk(np.zeros(0, np.float32), delivered / SAMPLE_RATE, captured, 0.0, reason)
+    def _read(self, capture: Capture, reading: _Reading) -> Iterator[AudioChunk]:
+        """The next audio of `capture`, or a boundary; waits a tick where there is neither."""
+        ended = capture.ended  # before reading: audio that was written before the end is read
+        reader = reading.reader_of(capture)
+        piece = reader.read(last=ended)
+        if piece is not None:
+            pcm, captured, lost = piece
+            if pcm.size or lost:  # else the audio is inside the resampler
+                yield reading.chunk(pcm, captured, lost)
+        elif ended:
+            self._past_overflows += capture.ring.losses
+            self._captures.popleft()
+            reading.before = None if self._paused else reader.captured or reading.before
+            reading.end_reason = capture.reason
+            if not self._closing.is_set():
+                yield reading.boundary(capture.reason)
+        elif self._paused and not reading.marked_pause:
+            reading.marked_pause, reading.before = True, None
+            yield reading.boundary("paused")
+        else:
+            self._wake.wait(TICK)
+
+
+class _Reading:
+    """What one iteration over a microphone has delivered so far.
+
+    before: capture time of the last sample of the former device; None: there is no gap to count.
+    end_reason: why the former device ended. marked_pause: this pause has its boundary.
+    """
+
+    def __init__(self) -> None:
+        self.before: float | None = None
+        self.end_reason = ""
+        self.marked_pause = False
+        self._delivered = 0  # samples at 16 kHz
+        self._reader: CaptureReader | None = None
+
+    def reader_of(self, capture: Capture) -> CaptureReader:
+        """The reader of `capture`, which is new for a new capture."""
+        if self._reader is None or self._reader.capture is not capture:
+            self._reader = CaptureReader(capture)
+        return self._reader
+
+    def chunk(self, pcm: np.ndarray, captured: float, lost: Seconds) -> AudioChunk:
+        """`pcm` as the next chunk; the first one of a device counts the time without one as lost."""
+        reason = "overflow" if lost else ""
+        if self.before is not None and pcm.size:
+            away = captured - pcm.size / SAMPLE_RATE - self.before
+            lost, reason, self.before = max(0.0, away) + lost, self.end_reason, None
+        self.marked_pause = False
+        start = self._delivered / SAMPLE_RATE
+        self._delivered += pcm.size
+        return AudioChunk(pcm, start, captured, lost, reason)
+
+    def boundary(self, reason: str) -> AudioChunk:
+        """An empty chunk: the utterance ends here."""
+        captured = (self._reader.captured if self._reader else 0.0) or time.monotonic()
+        return AudioChunk(np.zeros(0, np.float32), self._delivered / SAMPLE_RATE, captured, 0.0, reason)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -81,6 +82,19 @@ class LiveRun:
     backlog: Seconds = 0.0
     overflows: int = 0
     lost: Seconds = 0.0
+
+
+def realtime_record(runs: Sequence[LiveRun], device: str) -> dict[str, Any]:
+    """The entry `realtime` of the benchmark's record, over all runs."""
+    wall = sum(run.wall for run in runs)
+    return {
+        "device": device,
+        "wall_s": wall,
+        "cpu": sum(run.cpu for run in runs) / wall,
+        "backlog_max_s": max(run.backlog for run in runs),
+        "overflows": sum(run.overflows for run in runs),
+        "lost_s": sum(run.lost for run in runs),
+    }
 
 
 @dataclass

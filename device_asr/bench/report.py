@@ -25,7 +25,7 @@ The definitions are in `device_asr.metrics.latency`, `device_asr.metrics.wer` an
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from device_asr.audio.format import STEP_S
@@ -131,34 +131,41 @@ def hotwords_record(corpus: Corpus) -> dict[str, Any]:
     }
 
 
-def record(
-    config: Config,
-    clock: str,
-    tail: Seconds,
-    load: Seconds,
-    memory: int | None,
-    corpora: list[dict[str, Any]],
-    *,
-    peer: dict[str, Any] | None = None,
-    noise: dict[str, Any] | None = None,
-    realtime: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Measured:
+    """The measurements of a whole benchmark.
+
+    clock: "audio" or "wall". tail: seconds of silence after each clip. load: seconds until the recognizer was
+    loaded. memory: peak of the resident bytes. corpora, peer, noise, realtime: the entries of the record.
+    """
+
+    clock: str
+    tail: Seconds
+    load: Seconds
+    memory: int | None
+    corpora: list[dict[str, Any]]
+    peer: dict[str, Any] | None = None
+    noise: dict[str, Any] | None = None
+    realtime: dict[str, Any] | None = None
+
+
+def record(config: Config, measured: Measured) -> dict[str, Any]:
     """The whole record."""
     return {
         "version": VERSION,
         "model": config.model.name,
         "threads": config.model.threads,
-        "clock": clock,
+        "clock": measured.clock,
         "chunk_s": STEP_S,
-        "tail_s": tail,
+        "tail_s": measured.tail,
         "partials": config.partial.enabled,
         "guards": config.decoding.guards,
-        "load_s": load,
-        "peak_memory_bytes": memory,
-        "corpora": corpora,
-        "peer": peer,
-        "noise": noise,
-        "realtime": realtime,
+        "load_s": measured.load,
+        "peak_memory_bytes": measured.memory,
+        "corpora": measured.corpora,
+        "peer": measured.peer,
+        "noise": measured.noise,
+        "realtime": measured.realtime,
     }
 
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from device_asr.bench.memory import peak_memory
 from device_asr.bench.noise import KINDS, recognize_noise
-from device_asr.bench.peer import NAME, Peer
-from device_asr.bench.report import corpus_record, details, noise_record, record
+from device_asr.bench.peer import Peer
+from device_asr.bench.report import Measured, corpus_record, details, noise_record, record
 from device_asr.bench.run import Corpus, measure, read_audio, recognize
 from device_asr.bench.teacher import read_teacher
 from device_asr.config import Config
@@ -96,44 +96,23 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
             results = measure(recognizer, test_set.clips, plan.tail, peer)
             for result in progress.track(results, len(test_set.clips), description=test_set.name):
                 corpus.add(result)
-        noise = (
-            [
-                recognize_noise(recognizer, kind, plan.noise / len(KINDS))
-                for kind in progress.track(KINDS, description="noise")
-            ]
-            if plan.noise
-            else []
-        )
+        noise = None
+        if plan.noise:
+            seconds = plan.noise / len(KINDS)
+            kinds = progress.track(KINDS, description="noise")
+            noise = noise_record([recognize_noise(recognizer, kind, seconds) for kind in kinds])
         memory = peak_memory()  # before scoring, which is not the recognizer's work
-        theirs = (
-            None
-            if peer is None
-            else {
-                "name": NAME,
-                "version": peer.version,
-                "compute_type": "int8",
-                "load_s": peer.load,
-                "peak_memory_bytes": peer.peak_memory(),
-            }
-        )
+        theirs = peer.record() if peer is not None else None
     if custom:
         recognize_without(config, plan, corpora, progress)
     finish(plan, corpora, teacher)
-    return record(
-        config,
-        "audio",
-        plan.tail,
-        load,
-        memory,
-        [corpus_record(corpus) for corpus in corpora],
-        peer=theirs,
-        noise=noise_record(noise) if noise else None,
-    )
+    entries = [corpus_record(corpus) for corpus in corpora]
+    return record(config, Measured("audio", plan.tail, load, memory, entries, peer=theirs, noise=noise))
 
 
 def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, progress: Progress) -> dict[str, Any]:
     """Measures on the wall clock in real time, from files or through a microphone."""
-    from device_asr.bench.live import LiveRun, files_live, listen_live, microphone_live
+    from device_asr.bench.live import files_live, listen_live, microphone_live, realtime_record
     from device_asr.dictation import remote
 
     custom = configured_hotwords(config.decoding)
@@ -155,31 +134,10 @@ def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, prog
         progress.remove_task(task)
         runs.append(run)
     finish(plan, corpora, teacher)
-    whole = LiveRun(
-        device=runs[0].device if microphone else "files",
-        wall=sum(run.wall for run in runs),
-        cpu=sum(run.cpu for run in runs),
-        backlog=max(run.backlog for run in runs),
-        overflows=sum(run.overflows for run in runs),
-        lost=sum(run.lost for run in runs),
-    )
-    memory = [run.peak_memory for run in runs if run.peak_memory is not None]
-    return record(
-        config,
-        "wall",
-        plan.tail,
-        load,
-        max(memory, default=None),
-        [corpus_record(corpus) for corpus in corpora],
-        realtime={
-            "device": whole.device,
-            "wall_s": whole.wall,
-            "cpu": whole.cpu / whole.wall,
-            "backlog_max_s": whole.backlog,
-            "overflows": whole.overflows,
-            "lost_s": whole.lost,
-        },
-    )
+    memory = max((run.peak_memory for run in runs if run.peak_memory is not None), default=None)
+    realtime = realtime_record(runs, runs[0].device if microphone else "files")
+    entries = [corpus_record(corpus) for corpus in corpora]
+    return record(config, Measured("wall", plan.tail, load, memory, entries, realtime=realtime))
 
 
 def recognize_without(config: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:

@@ -142,9 +142,8 @@ def test_the_callback_returns_within_2_ms_while_the_recognizer_is_blocked_for_25
     assert pcm.size == pytest.approx(3.0 * SAMPLE_RATE, abs=0.3 * SAMPLE_RATE), "nothing of it is lost"
 
 
-def test_audio_beyond_the_ring_is_counted_and_its_place_is_reported(
-    microphone: VirtualMicrophone, tone: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("microphone")
+def test_audio_beyond_the_ring_is_counted_and_its_place_is_reported() -> None:
     config = AudioConfig()
     object.__setattr__(config, "ring_s", 0.5)  # shorter than a person may choose, to see it overflow
     source = MicrophoneSource(config)
@@ -269,7 +268,8 @@ def test_a_stream_that_stalls_is_left_after_a_second(microphone: VirtualMicropho
     assert gaps == [("unplugged", False), ("unplugged", True)], "one ends the utterance, one reports the loss"
 
 
-def test_another_device_is_taken_on_demand(microphone: VirtualMicrophone) -> None:
+@pytest.mark.usefixtures("microphone")
+def test_another_device_is_taken_on_demand() -> None:
     listener = Listener(MicrophoneSource(AudioConfig()))
     assert listener.source.name == "default"
     time.sleep(0.3)

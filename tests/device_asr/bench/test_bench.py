@@ -144,9 +144,7 @@ def test_a_small_process_of_a_large_one_is_small() -> None:
     assert small < 200 * 2**20 < ballast.nbytes <= peak_memory()
 
 
-def test_finals_alone_make_no_partials(
-    tmp_path: Path, bench: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_finals_alone_make_no_partials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Config] = []
 
     def make(config: Config) -> Scripted:

@@ -223,7 +223,7 @@ def test_a_file_with_a_header_on_standard_input() -> None:
     assert_reported(run("transcribe", "-", stdin=Path(TIMER).read_bytes()), 1, "wanted raw PCM, found a FLAC file")
 
 
-def test_nan_on_standard_input_is_reported(tmp_path: Path) -> None:
+def test_nan_on_standard_input_is_reported() -> None:
     pcm, _ = soundfile.read(TIMER, dtype="float32")
     pcm[:100] = np.nan
     done = run("transcribe", "-", "--encoding", "f32le", stdin=pcm.astype("<f4").tobytes()[:-1])
