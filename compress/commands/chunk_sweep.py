@@ -80,7 +80,9 @@ class Options:
     required=True,
     help="Speech to measure on; may be given again.",
 )
-@click.option("--clips", type=click.IntRange(min=1), help="Of each manifest, the first.  [default: all]")
+@click.option(
+    "--clips", type=click.IntRange(min=1), help="Only the first so many clips of each manifest.  [default: all]"
+)
 @click.option(
     "--chunk",
     "chunks",
@@ -99,7 +101,7 @@ class Options:
     default=LOOK_AHEADS,
     show_default=True,
     metavar="MS",
-    help="What a chunk attends to after itself, up to whole chunks; may be given again.",
+    help="A chunk attends to so much after itself, rounded up to whole chunks; may be given again.",
 )
 @click.option(
     "--left-context",
@@ -109,7 +111,7 @@ class Options:
     default=LEFT_CONTEXTS,
     show_default=True,
     metavar="SECONDS",
-    help="What a chunk attends to before itself; may be given again.",
+    help="A chunk attends to so much before itself; may be given again.",
 )
 @options.threads(1)
 @options.work("work", "of stages and rows; the same command goes on")

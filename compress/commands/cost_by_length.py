@@ -21,7 +21,9 @@ from device_asr.config import load as load_config
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--model", default="en-tiny", show_default=True, help="A bundle with the method stream.")
 @options.threads(1)
-@click.option("--seconds", type=click.FloatRange(min=10), default=600, show_default=True, help="Of speech, at most.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=10), default=600, show_default=True, help="At most so much speech."
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -30,7 +32,7 @@ from device_asr.config import load as load_config
     help="The figure; its data go beside it as .json.",
 )
 def command(manifest: Path, model: str, threads: int, seconds: float, out: Path) -> None:
-    """What partials cost the longer a person speaks: a figure of both policies over clips joined without a pause."""
+    """Draw the cost of partials by utterance length: both policies over clips joined without a pause."""
     (test_set,) = read_test_sets([manifest], None)
     edges = [edge for edge in cost_by_length.EDGES if edge <= seconds]
     config = load_config(Path(os.devnull), {}, {"model.name": model, "model.threads": threads}).config

@@ -55,7 +55,7 @@ def work(folder: str, text: str) -> Decorator:
 def threads(default: int) -> Decorator:
     """The option --threads."""
     return click.option(
-        "--threads", type=click.IntRange(1, 64), default=default, show_default=True, help="Of the recognizer."
+        "--threads", type=click.IntRange(1, 64), default=default, show_default=True, help="Threads of the recognizer."
     )
 
 

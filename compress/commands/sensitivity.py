@@ -41,10 +41,20 @@ class Options:
 @options.work("work", "of sensitivity.jsonl, for the report; what was measured is kept there")
 @options.recipe("en-tiny", "its [quantize] is the plan")
 @click.option(
-    "--bits", type=click.Choice(["8", "32"]), default="32", show_default=True, help="What a group of layers is given."
+    "--bits",
+    type=click.Choice(["8", "32"]),
+    default="32",
+    show_default=True,
+    help="The width that a group of layers is given.",
 )
 @click.option("--each-layer", is_flag=True, help="Every layer by itself, not blocks such as an attention's four.")
-@click.option("--clips", type=click.IntRange(min=1), default=32, show_default=True, help="Of the manifest, the first.")
+@click.option(
+    "--clips",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Only the first so many clips of the manifest.",
+)
 @options.full_context(default=False)
 @click.option(
     "--spend",

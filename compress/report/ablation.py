@@ -167,7 +167,10 @@ class Builder:
 
 @dataclass(frozen=True)
 class Ablated:
-    """What a run has: a row a model that is measured, in the ablations' order; name -> why of those that failed."""
+    """The result of a run.
+
+    rows: of the models that are measured, in the ablations' order. failed: name -> reason.
+    """
 
     rows: tuple[Measurement, ...]
     failed: Mapping[str, str]
@@ -239,6 +242,6 @@ def ablate(
 
 
 def _sentence(error: Exception) -> str:
-    """What failed in one line: a library's message may go on for pages."""
+    """The failure in one line: a library's message may go on for pages."""
     said = str(error).strip().splitlines() or [""]
     return str(error) if isinstance(error, DeviceAsrError) else f"{type(error).__name__}: {said[0]}"

@@ -1,4 +1,4 @@
-"""The chunk sweep: the encoder's method `stream` alone for each chunking, beside a bundle's decoder, and what it costs.
+"""The chunk sweep: each chunking's method `stream`, beside a bundle's decoder, with the accuracy and cost of partials.
 
 A row of chunk-sweep.jsonl stands for a program, a bundle and the speech they were measured on; the same command goes on
 after the last. The last row of each table is the policy without `stream`: the utterance is encoded again and again.
@@ -39,7 +39,7 @@ from device_asr.events import Seconds
 from device_asr.runtime.session import open_session
 
 LEDGER, NAME = "chunk-sweep.jsonl", "chunk-sweep"  # in the work folder; of the markers
-TAIL: Seconds = 1.0  # of silence after each clip, so that utterances end by themselves: the hang-over and a little more
+TAIL: Seconds = 1.0  # silence after each clip, longer than the hang-over, so that utterances end by themselves
 HEAD = (
     "chunk, ms",
     "look-ahead, ms",
@@ -112,8 +112,8 @@ def variants(
 class ChunkSweep:
     """Measures variants and keeps their rows in `work`.
 
-    checkpoint: with a CTC head; the one that `bundle` was made of, whose decoder, detector and full-context
-    encoder are used. plan: how it is quantized.
+    checkpoint: with a CTC head; `bundle` was made of it, and its decoder, voice activity detector and full-context
+    encoder are used. plan: how the checkpoint is quantized.
     """
 
     checkpoint: Checkpoint
@@ -167,7 +167,7 @@ class ChunkSweep:
         return [rows[keys[variant, test_set.path]] for test_set in test_sets for variant in wanted]
 
     def config(self, variant: Variant) -> Config:
-        """Default settings, no person's file or environment; an update for each chunk."""
+        """The default settings, without a person's file or environment, with an update for each chunk."""
         flags = {"model.name": str(self.bundle.path), "model.threads": self.threads}
         plain = load_config(Path(os.devnull), environ={}, flags=flags).config
         return with_partials(plain, "reencode" if variant.chunking is None else "stream")

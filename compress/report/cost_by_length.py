@@ -1,4 +1,4 @@
-"""Whether partials cost more the longer a person speaks: both policies over the same speech, a figure and its data."""
+"""The cost of partials by utterance length: both policies over the same speech, as a figure and its data."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def measure(
     edges: Sequence[Seconds],
     progress: Callable[[str, Mark], None],
 ) -> dict[str, Any]:
-    """What partials cost between every two of `edges` seconds of speech without a pause, for each policy.
+    """The cost of partials between every two of `edges` seconds of speech without a pause, for each policy.
 
     Args:
-        config: its longest utterance is where the speech is cut.
+        config: its longest utterance tells where the speech is cut.
         progress: gets the policy and the last mark.
 
     Returns:

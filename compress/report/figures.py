@@ -23,7 +23,7 @@ STYLE: dict[Any, Any] = {  # matplotlib's type of the keys is a list of all of t
     "figure.constrained_layout.use": True,
 }
 MOST_LAYERS = 40  # of the sensitivity's bars; the most sensitive come first
-SMOOTHED = 50  # steps a point of a loss curve: one step's loss says little
+SMOOTHED = 50  # steps in a point of a loss curve: the loss of one step says little
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""What the report shows, read from a work folder and a bundle.
+"""The report's inputs, read from a work folder and a bundle.
 
 Each file may be missing (the report then says so and how to make it):
     ledger.jsonl       trials of a search, see `compress.evaluate.measurement`
@@ -31,7 +31,10 @@ class ReportError(DeviceAsrError):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a report shows; None or empty: not there. trials: of a search. curves: run -> (step, loss) in order."""
+    """Everything that a report shows; None or empty: not there.
+
+    trials: of a search. curves: run -> (step, loss) in order.
+    """
 
     trials: Sequence[Measurement] = ()
     device: DeviceProfile | None = None

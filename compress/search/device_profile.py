@@ -1,4 +1,4 @@
-"""What a device grants a model, and how its speed compares with the machine that measures.
+"""Device profiles: the budgets of a model, and how fast the device is beside the machine that measures.
 
 Budgets: `size_mb` (10^6 bytes of the bundle), `memory_mb` (2^20 bytes, peak of the whole process),
 `finalization_ms` (p95 of the computation between the end of the hang-over and the Final; the hang-over

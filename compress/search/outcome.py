@@ -1,4 +1,4 @@
-"""What a search found: the best of its trials under a device's budgets."""
+"""The result of a search: the best of its trials under a device's budgets."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compress.search.device_profile import DeviceProfile, Miss, misses
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the search found: the best bundle that holds the budgets, or the nearest; None: no trial was measured."""
+    """The best bundle that holds the budgets, or the nearest to them; None: no trial was measured."""
 
     device: DeviceProfile
     best: Measurement | None
@@ -67,7 +67,7 @@ def outcome(rows: Sequence[Measurement], device: DeviceProfile) -> Outcome:
 
 
 def score(row: Measurement, device: DeviceProfile) -> float:
-    """What the sampler minimizes: WER plus the excess over each budget."""
+    """WER plus the excess over each budget: the sampler minimizes it."""
     return _wer(row, 1.0) + _excess(misses(row, device))
 
 

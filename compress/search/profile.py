@@ -1,4 +1,4 @@
-"""Measuring bundles here: the runtime's own benchmark in a process of its own, and this machine's profile."""
+"""Measures bundles on this machine, by the runtime's benchmark in a process of its own, and makes its profile."""
 
 from __future__ import annotations
 
@@ -19,19 +19,18 @@ from device_asr.bundle import bundle as bundles
 from device_asr.config import ENVIRONMENT_PREFIX
 from device_asr.errors import DeviceAsrError, UsageError
 
-HEADROOM = (
-    1.25  # a new profile's budgets over what the shipped bundle took: room for other recordings and a busier hour
-)
+# a new profile's budgets / what the shipped bundle took: room for other recordings and a busier hour
+HEADROOM = 1.25
 
 
 def bench(model: str, manifest: Path, threads: int, limit: int | None = None) -> dict[str, Any]:
     """The record of `device-asr bench` (see device_asr/bench/report.py) with default settings.
 
-    In a process of its own, so that its peak memory is that of the recognizer alone; neither a person's
-    config file nor their environment changes what is measured.
+    The benchmark runs in a process of its own, so that its peak memory is the recognizer's alone. Neither a person's
+    config file nor their environment changes the figures.
 
     Raises:
-        DeviceAsrError: the benchmark failed; its own sentence.
+        DeviceAsrError: the benchmark failed; the message is its own sentence.
     """
     command = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""The search for the best model that a device holds: trials over recipes, cheap looks first, a ledger that lasts.
+"""The search for the best model that a device holds: trials over recipes, cheap checks first, a ledger that lasts.
 
 The same command goes on after a kill: the trial that was cut short is tried anew, and the stages that were done by then
 are found on disk.
@@ -35,7 +35,7 @@ class _Failed(Exception):
 
 
 class Cut(Exception):
-    """A trial that is not worth going on with; `measured` is what is known of it by then."""
+    """Ends a trial that is not worth going on with; `measured`: its figures so far."""
 
     def __init__(self, reason: str, measured: Measurement | None = None) -> None:
         super().__init__(reason)
@@ -145,10 +145,10 @@ def _exhausted(rows: list[Measurement], space: Space) -> bool:
 
 
 def _try(trial: Trial, study: Study, device: DeviceProfile, space: Space, teacher: Dims, evaluate: Evaluate) -> float:
-    """One trial: its score; the row is kept with it, whatever comes.
+    """Runs one trial, keeps its row in any case, and returns its score.
 
     Raises:
-        TrialPruned: it was cut. _Failed: it failed. OutputError: the disk is full, no trial's fault.
+        TrialPruned: it was cut. _Failed: it failed. OutputError: the disk is full, which is not the trial's fault.
     """
     from optuna import TrialPruned
 
@@ -178,7 +178,7 @@ def _try(trial: Trial, study: Study, device: DeviceProfile, space: Space, teache
         return kept
 
     try:
-        _look(row, study, size, device)
+        _check_cheaply(row, study, size, device)
     except Cut as cut:
         keep(row, "cut", str(cut), worked=False)
         raise TrialPruned(str(cut)) from None
@@ -202,8 +202,8 @@ def _try(trial: Trial, study: Study, device: DeviceProfile, space: Space, teache
     return score(keep(found, "complete"), device)
 
 
-def _look(row: Measurement, study: Study, size: Size, device: DeviceProfile) -> None:
-    """The looks that cost nothing.
+def _check_cheaply(row: Measurement, study: Study, size: Size, device: DeviceProfile) -> None:
+    """The checks that cost nothing.
 
     Raises:
         Cut: too large by estimate, or tried before.

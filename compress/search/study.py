@@ -29,7 +29,7 @@ def keep_row(trial: Trial, row: Measurement) -> None:
 
 
 def open_study(work: Path, identity: Mapping[str, Any], seed: int) -> Study:
-    """The study in `work`, a new one where there is none.
+    """Opens the study in `work`, or makes a new one.
 
     Raises:
         UsageError: it is a search of something else. OutputError: it cannot be used.
@@ -47,7 +47,7 @@ def open_study(work: Path, identity: Mapping[str, Any], seed: int) -> Study:
             direction="minimize",
             pruner=optuna.pruners.PercentilePruner(WORST_QUARTER, n_startup_trials=WARM_UP),
         )
-        # seeded by where it stands: one seed for all would draw the first trials again after every kill
+        # the seed moves on with the trials: a constant one would draw the first trials again after every kill
         study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
         wanted = json.loads(json.dumps(identity))
         found = study.user_attrs.get("identity")
@@ -81,7 +81,7 @@ def rows_of(study: Study) -> list[Measurement]:
 
 
 def queue_unfinished(study: Study) -> None:
-    """Queues the trials that a kill cut short; one whose row was written is closed and tried no more."""
+    """Queues the trials that a kill cut short; a trial whose row was written is closed and not tried again."""
     import optuna
     from optuna.trial import TrialState
 

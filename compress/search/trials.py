@@ -1,4 +1,4 @@
-"""One trial for real: the candidate's recipe built into a bundle and measured through the runtime."""
+"""A real trial: the candidate's recipe is built into a bundle, which is measured through the runtime."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Trials:
     """Builds and measures candidates.
 
     base: the recipe whose other settings (clips, rates, temperature...) every trial keeps.
-    manifest: what trials are measured on, its first `limit` clips (None: all). corpus, noise: see `build`.
+    manifest: trials are measured on its first `limit` clips (None: all). corpus, noise: see `build`.
     work: stages, labels and bundles are kept there.
     """
 
@@ -87,16 +87,16 @@ class Trials:
 
     @cached_property
     def first(self) -> Checkpoint:
-        """What every trial begins with."""
+        """The checkpoint that every trial begins with."""
         return beginning(self.base, self.teacher)[0]
 
     @cached_property
     def clips(self) -> list[Clip]:
-        """What trials are measured on."""
+        """The clips that trials are measured on."""
         return read_manifest(self.manifest)[: self.limit]
 
     def check(self) -> None:
-        """What can be known to be missing before any work.
+        """Checks, before any work, that the clips and the training data are there.
 
         Raises:
             CheckpointError, ManifestError, CorpusError: teacher or clips are missing or unusable.
@@ -110,7 +110,7 @@ class Trials:
             choose_clips(self.corpus, self.base.corpus)
 
     def space(self) -> Space:
-        """What the build knows how to vary of this teacher."""
+        """The settings that vary for this teacher."""
         return space_of(
             self.first.dims,
             len(self.first.vocabulary.tokens),
@@ -143,7 +143,7 @@ class Trials:
         )
 
     def __call__(self, candidate: Candidate, device: DeviceProfile, check_loss: CheckLoss) -> Measurement:
-        """The candidate's bundle as measured; one that an earlier run built is measured, not built.
+        """Builds the candidate's bundle, unless an earlier run has, and measures it.
 
         Raises:
             Cut: the loss is hopeless, or the bundle is too large.
@@ -166,7 +166,7 @@ class Trials:
         return measured(str(out), self.manifest, device.threads, self.limit)
 
     def _loss(self, recipe: Recipe) -> float:
-        """fp32 loss of the network as pruned, before it is trained."""
+        """The fp32 loss of the pruned network before it is trained."""
         data = TrainingData(
             self.teacher, recipe.corpus, self.corpus, self.noise, self.work / "build" / "labels", self.progress
         )
