@@ -1,4 +1,4 @@
-"""Speech without a pause, fed as fast as it is heard: what partials cost as it goes on, and whether memory grows."""
+"""Measures speech without a pause: what partials cost as the utterance goes on, and whether memory grows."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ WARM_UP = 0.2  # share of the time before the slope of memory: first buffers
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """After `at` seconds of audio: seconds spent in the policy of partials, and in `stream` of those; resident bytes;
-    words of finals so far."""
+    """The state after `at` seconds of audio.
+
+    partials, stream: seconds spent on partials so far, and in the method `stream`, which is a part of those.
+    memory: resident bytes. words: of the finals so far.
+    """
 
     at: Seconds
     partials: Seconds
@@ -37,12 +40,12 @@ class Mark:
 
 
 def without_pauses(config: Config) -> Config:
-    """The settings, but utterances end by their length alone."""
+    """The settings with a hang-over so long that utterances end by their length alone."""
     return replace(config, endpoint=replace(config.endpoint, hangover_ms=HANGOVER_MS))
 
 
 def trimmed(pcm: np.ndarray) -> np.ndarray:
-    """A clip from its first frame that is loud to its last."""
+    """A clip without its quiet edges, in whole frames."""
     frames = pcm[: len(pcm) // STEP * STEP].reshape(-1, STEP)
     level = np.sqrt(np.mean(frames * frames, axis=1))
     loud = np.flatnonzero(level > 10 ** (QUIET_DB / 20) * level.max(initial=0.0))
@@ -55,18 +58,18 @@ def joined(clips: Sequence[Clip], seconds: Seconds) -> Iterator[np.ndarray]:
     Raises:
         AudioError: one cannot be read. DeviceAsrError: there is nothing in them.
     """
-    left, round_began = round(seconds * SAMPLE_RATE), 0
+    missing, pass_began = round(seconds * SAMPLE_RATE), 0
     for number, clip in enumerate(itertools.cycle(clips)):
-        if left <= 0:
+        if missing <= 0:
             return
         if number % len(clips) == 0:
-            if number and left == round_began:
+            if number and missing == pass_began:
                 break
-            round_began = left
-        pcm = trimmed(read_audio(clip.audio))[:left]
+            pass_began = missing
+        pcm = trimmed(read_audio(clip.audio))[:missing]
         yield pcm
-        left -= len(pcm)
-    raise DeviceAsrError("Nothing is heard in the clips; wanted recordings of speech.")
+        missing -= len(pcm)
+    raise DeviceAsrError("The clips are silent; wanted recordings of speech.")
 
 
 def feed(timed: TimedRecognizer, clips: Sequence[Clip], seconds: Seconds, every: Seconds = 1.0) -> Iterator[Mark]:

@@ -1,4 +1,4 @@
-"""What the partials of a recognizer cost, and each call of the method `stream`."""
+"""Measures what the partials of a recognizer cost, and what each call of the method `stream` takes."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Custom words: spotted in what the CTC head heard, put in place of what the decoder wrote there.
+"""Spots custom words in the scores of the CTC head and puts them in the place of the decoder's words.
 
-After the CTC word spotter of Andrusenko et al. 2024: each word's best path through the letters is compared
-with the best path without it, frame by frame. A word that costs less than its bonus was said. The decoder's
-own search is left alone, so that a list of words costs nothing where none of them is near.
+After the CTC word spotter of Andrusenko et al. 2024: the best path through a word's symbols is compared
+with the best path without the word, frame by frame. A word that costs less than its bonus was said. The
+decoder's search is not changed, so a list of words costs nothing where none of them is near.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from device_asr.bundle.symbols import BLANK, SYMBOLS, spell, spoken
 from device_asr.events import Seconds, Word
 from device_asr.hotwords.words import Hotword
 
-BONUS = 0.7  # nats a letter for a word of weight 1
-OVERLAP = 0.5  # share of a written word within a spotted one that makes it give way
+BONUS = 0.7  # nats a symbol for a word of weight 1
+OVERLAP = 0.5  # share of a written word that must lie within a spotted one for the written one to be replaced
 SHARED = 0.4  # share of the shorter of two spotted words that may lie in the other
 NEVER = -1e30
 
 
 @dataclass(frozen=True, slots=True)
 class Spotted:
-    """A hotword, its frames [start, end), and how much better than nothing it is, in nats."""
+    """A hotword with its place.
+
+    start, end: frames [start, end) of the CTC head. score: nats by which the path with the word is the better one.
+    """
 
     word: Hotword
     start: int
@@ -37,20 +40,20 @@ class Spotted:
 class Spotter:
     """Finds hotwords in the scores of a CTC head; all words at once, frame by frame.
 
-    Each word is a row of states: its letters with a space on either side, as the head writes it between words,
-    and a blank between any two. All rows lie in one array, each behind a state that nothing enters, so that a
+    Each word is a row of states: its symbols with a space on either side, as the head emits it between words,
+    and a blank between any two. All rows lie in one array, each behind a state that no path enters, so that a
     frame is a few operations on that array, whatever the number of words.
 
-    State: of each state its best path's value and first frame, and the words found so far, so that any split of
-    the frames finds the same.
+    The spotter keeps the value and the first frame of each state's best path, and the words found so far, so
+    that it finds the same words at any split of the frames. frames: fed so far.
     """
 
     def __init__(self, words: Iterable[Hotword]) -> None:
         self.words = tuple(words)
         space = SYMBOLS.index(" ") + 1
-        wall = len(SYMBOLS) + 1  # a symbol that is never heard
+        wall = len(SYMBOLS) + 1  # a symbol that no frame has
         labels: list[int] = []
-        skips: list[bool] = []  # whether the blank before may be left out: between different letters
+        skips: list[bool] = []  # whether the blank before may be left out: between different symbols
         self._first = np.empty(len(self.words), np.intp)
         self._last = np.empty(len(self.words), np.intp)
         for k, word in enumerate(self.words):
@@ -69,14 +72,14 @@ class Spotter:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets what was heard."""
+        """Forgets the frames of the utterance."""
         self.frames = 0
         self._value = np.full(len(self._labels), NEVER, np.float32)
         self._began = np.zeros(len(self._labels), np.int32)
         self._best: dict[tuple[int, int], tuple[float, int]] = {}  # (word, first frame) -> gain, frame after the last
 
     def feed(self, scores: np.ndarray) -> None:
-        """Hears (frames, symbols) float32 more, logits or log-probabilities."""
+        """Takes the scores of more frames, (frames, symbols) float32, logits or log-probabilities."""
         if not self.words or not len(scores):
             return
         relative = np.full((len(scores), len(SYMBOLS) + 2), NEVER, np.float32)
@@ -86,7 +89,7 @@ class Spotter:
             self._keep(self._last, self._best)
 
     def after(self, scores: np.ndarray) -> Spotter:
-        """This one as it would be after hearing (frames, symbols) float32 more; it stays as it is."""
+        """A copy that has taken the scores of more frames, (frames, symbols) float32; this one stays as it is."""
         later = copy(self)  # arrays are replaced, never written to
         later._best = dict(self._best)
         later.feed(scores)
@@ -100,7 +103,7 @@ class Spotter:
         leap = value[:-2] + self._skips[2:]
         np.copyto(since[2:], began[:-2], where=leap > best[2:])
         np.maximum(best[2:], leap, out=best[2:])
-        # a word may begin here: at its space; where the utterance begins, at its first letter or the blank before
+        # a word may begin here: at its space; where the utterance begins, at its first symbol or the blank before
         for later in (0, 1, 2) if self.frames == 0 else (0,):
             fresh = (self._first + later)[best[self._first + later] < 0.0]
             best[fresh], since[fresh] = 0.0, self.frames
@@ -116,11 +119,11 @@ class Spotter:
                 best[key] = float(gain[k]), self.frames
 
     def found(self, *, ended: bool) -> list[Spotted]:
-        """Words that do not overlap but for the space between them, best first chosen, in order of time.
+        """The words found so far in order of time; of overlapping ones the best, neighbors may share a space.
 
         Args:
-            ended: here the utterance ends, or is taken to: words whose last letter was heard count without the space
-                behind them.
+            ended: the utterance ends here, or is treated as if it did: a word counts with its last symbol, without
+                the space behind it.
         """
         best = self._best
         if ended and self.words and self.frames:
@@ -130,7 +133,7 @@ class Spotter:
         return _choose([Spotted(self.words[k], start, end, round(gain, 3)) for (k, start), (gain, end) in best.items()])
 
     def pending(self) -> int | None:
-        """The first frame of the words in progress, those that may yet be found; None: there is none."""
+        """The first frame of all words in progress, which may yet be found; None: there is none."""
         live = self._value + self._state_bonus > 0
         return int(self._began[live].min()) if live.any() else None
 

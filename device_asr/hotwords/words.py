@@ -1,4 +1,4 @@
-"""Custom words as a person gives them: a file, one word or phrase a line."""
+"""Custom words as a person gives them: a file with one word or phrase a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from device_asr.errors import UsageError
 
 @dataclass(frozen=True)
 class Hotword:
-    """A word or phrase as it is to be written, and how much it is favored (1: usual)."""
+    """A word or phrase as it is to be written, and the weight of its bonus (1: usual)."""
 
     text: str
     weight: float = 1.0

@@ -45,7 +45,9 @@ def assemble(
     wrap_stream: Callable[[Session], Session] | None = None,
     make_encoder: Callable[[Mapping[str, Any], Session, int], StreamEncoder] = StreamEncoder,
 ) -> StreamingRecognizer:
-    """The recognizer that the settings ask for, as far as the model can: without a method `stream` it re-encodes.
+    """Builds the recognizer that the settings ask for.
+
+    Where the model has no method `stream`, its partials encode the utterance again and again.
 
     Args:
         bundle: the model; None: the one that `config.model` names.

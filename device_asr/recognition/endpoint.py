@@ -1,4 +1,4 @@
-"""Speech probabilities to utterances: hysteresis, pre-roll, hang-over, longest utterance."""
+"""Endpointing: turns speech probabilities into utterances, by hysteresis, pre-roll, hang-over and longest utterance."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Closed:
 
 
 class Endpointer:
-    """Feeds on one probability and one level per 32 ms frame; frames are counted from 0."""
+    """Opens and closes utterances, given a probability and a level per 32 ms frame; frames are counted from 0."""
 
     def __init__(self, config: EndpointConfig) -> None:
         self._config = config
@@ -79,12 +79,12 @@ class Endpointer:
         return self.frame - self.speech_end
 
     def spoke(self, frame: int) -> None:
-        """Other evidence than the detector's that speech went on until `frame`: the hang-over counts from there."""
+        """Takes other evidence than the detector's that speech went on until `frame`; the hang-over starts there."""
         if self.open:
             self._last_speech = max(self._last_speech, min(frame, self.frame - 1))
 
     def feed(self, probability: float, level: float) -> Opened | Closed | None:
-        """What the frame changes; `level` is its root mean square."""
+        """Takes the next frame and returns what it changes; `level` is its root mean square."""
         config, now = self._config, self.frame
         self.frame += 1
         # the quietest point is where neither the detector nor the level says speech
@@ -118,7 +118,7 @@ class Endpointer:
         return Opened(onset, self._start)
 
     def _cut(self, now: int) -> Closed:
-        """Ends the utterance at the quietest point of its last seconds; the rest opens the next utterance."""
+        """Ends the utterance at the quietest point of its last seconds; the rest belongs to the next utterance."""
         earliest = self._start + self._longest // 2
         recent = np.asarray(self._history)[-(now + 1 - earliest) :]
         dips = np.convolve(recent, np.full(CUT_SMOOTH, 1 / CUT_SMOOTH), mode="valid")

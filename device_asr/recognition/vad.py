@@ -1,4 +1,4 @@
-"""Speech probability per 32 ms frame from the bundle's VAD program (Silero)."""
+"""Voice activity: the probability of speech in each 32 ms frame, from the bundle's VAD program (Silero)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ CONTEXT = 64  # samples of the previous frame that the network also sees
 
 
 class VoiceActivityDetector:
-    """Runs the program `step` frame after frame, keeping its state."""
+    """Runs the method `step` frame after frame and keeps its state."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the past."""
+        """Forgets the frames so far."""
         self._context = np.zeros((1, CONTEXT), np.float32)
         self._hidden = np.zeros((1, 128), np.float32)
         self._cell = np.zeros((1, 128), np.float32)

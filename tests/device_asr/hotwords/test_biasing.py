@@ -20,12 +20,12 @@ from device_asr.recognition.stream_encoder import StreamEncoder
 
 POSITION = 320
 CHUNK = 4  # positions
-LETTER = 4  # positions from one letter to the next: 80 ms
-ACTIVE = [True] * 1000  # the detector hears speech throughout
+SYMBOL = 4  # positions from one symbol to the next: 80 ms
+ACTIVE = [True] * 1000  # the detector finds speech throughout
 
 
 class Scripted:
-    """A session whose `stream` hears what it is told, whatever the audio."""
+    """A session whose `stream` returns given scores, whatever the audio."""
 
     def __init__(self, scores: np.ndarray) -> None:
         self.scores, self.calls = scores, 0
@@ -35,8 +35,8 @@ class Scripted:
         self.calls += 1
         rows = np.full((CHUNK, len(SYMBOLS) + 1), -12.0, np.float32)
         rows[:, BLANK] = 0.0
-        told = self.scores[first : first + CHUNK]
-        rows[: len(told)] = told
+        scripted = self.scores[first : first + CHUNK]
+        rows[: len(scripted)] = scripted
         return [rows, np.zeros((1, 2, CHUNK), np.float32), np.zeros((1, CHUNK, 2), np.float32), at + CHUNK]
 
 
@@ -56,29 +56,29 @@ METHOD: dict[str, Any] = {
 }
 
 
-def heard(text: str) -> np.ndarray:
-    """Scores of a head that hears `text`, a letter every 80 ms, blanks between."""
-    rows = np.full((LETTER * len(text), len(SYMBOLS) + 1), -12.0, np.float32)
+def scores_of(text: str) -> np.ndarray:
+    """Scores of a head that emits `text`, a symbol every 80 ms, blanks between."""
+    rows = np.full((SYMBOL * len(text), len(SYMBOLS) + 1), -12.0, np.float32)
     rows[:, BLANK] = 0.0
     for k, symbol in enumerate(spell(text)):
-        rows[LETTER * k, BLANK], rows[LETTER * k, symbol] = -12.0, 0.0
+        rows[SYMBOL * k, BLANK], rows[SYMBOL * k, symbol] = -12.0, 0.0
     return rows
 
 
 class Speech:
-    """`text` as the decoder writes it, each word while its letters are heard; hypotheses grow with what was heard."""
+    """`text` as the decoder writes it, each word while its symbols come; hypotheses grow with the positions."""
 
     def __init__(self, text: str, said: str | None = None) -> None:
         self.words = text.split()
         said = said or "".join(c for c in text.lower() if c in SYMBOLS)
         starts = [0, *(k + 1 for k, c in enumerate(said) if c == " ")]
-        self.spans = [(LETTER * a, LETTER * (a + len(word))) for a, word in zip(starts, said.split(), strict=True)]
-        self.length = LETTER * (len(said) + 1)
-        self.scores = heard(said)
+        self.spans = [(SYMBOL * a, SYMBOL * (a + len(word))) for a, word in zip(starts, said.split(), strict=True)]
+        self.length = SYMBOL * (len(said) + 1)
+        self.scores = scores_of(said)
         self.vocabulary = Vocabulary(tuple(f" {word}".encode() for word in self.words), {"end": len(self.words)})
 
-    def written(self, positions: int, guard: int, drift: int = 0) -> Shown:
-        """What the decoder makes of the first positions; words that ended `guard` positions before are committed.
+    def written(self, positions: int, holdback: int, drift: int = 0) -> Shown:
+        """What the decoder makes of the first positions; words that ended `holdback` positions before are committed.
 
         drift: positions by which its attention lies late.
         """
@@ -89,7 +89,7 @@ class Speech:
             attention[0, k, start:end] = 1.0
         if tokens:
             attention[0, -1, max(0, self.spans[tokens[-1]][1] + drift) :] = 1.0
-        stable = [k for k in tokens[:-1] if self.spans[k][1] <= positions - guard]
+        stable = [k for k in tokens[:-1] if self.spans[k][1] <= positions - holdback]
         return Shown(Hypothesis(tuple(tokens), (-0.1,) * len(tokens), 0.0, attention, False), tuple(stable))
 
     def audio(self) -> np.ndarray:
@@ -108,12 +108,12 @@ def biasing(speech: Speech, *words: Hotword, shared: bool = True) -> tuple[Biasi
 
 
 def shown(custom: Biasing, update: Shown) -> tuple[str, str]:
-    """Text and committed text of a partial, the detector hearing speech throughout."""
+    """Text and committed text of a partial, with speech throughout."""
     return custom.shown(update.hypothesis, update.committed, ACTIVE)
 
 
 def partials(
-    speech: Speech, *words: Hotword, cuts: list[int] | None = None, guard: int = 2, drifts: tuple[int, ...] = (0,)
+    speech: Speech, *words: Hotword, cuts: list[int] | None = None, holdback: int = 2, drifts: tuple[int, ...] = (0,)
 ) -> list[tuple[str, str]]:
     """Text and committed text after every chunk, or where the cuts are."""
     custom, encoder = biasing(speech, *words)
@@ -121,7 +121,7 @@ def partials(
     for at in cuts or range(CHUNK, speech.length + 1, CHUNK):
         encoder.feed(np.zeros(max(0, at * POSITION - encoder.samples), np.float32))
         if encoder.positions:
-            update = speech.written(encoder.positions, guard, drifts[len(texts) % len(drifts)])
+            update = speech.written(encoder.positions, holdback, drifts[len(texts) % len(drifts)])
             texts.append(shown(custom, update))
     return texts
 
@@ -130,22 +130,22 @@ PRIYA, NEW_YORK_CITY = Hotword("Priya"), Hotword("New York City")
 LETTER_TO_PRIYA = Speech("Dear Prea, thank you for all", "dear priya thank you for all")
 
 
-def test_a_custom_word_is_shown_once_its_letters_were_heard() -> None:
+def test_a_custom_word_is_shown_once_its_symbols_were_emitted() -> None:
     shown = partials(LETTER_TO_PRIYA, PRIYA)
     assert shown[0] == ("Dear", "")
     first = next(k for k, (text, _) in enumerate(shown) if "Priya" in text)
-    assert CHUNK * (first + 1) <= LETTER * len("dear priya ") + CHUNK
+    assert CHUNK * (first + 1) <= SYMBOL * len("dear priya ") + CHUNK
     assert shown[-1][0] == "Dear Priya, thank you for all"
 
 
 def test_a_word_in_progress_is_not_committed() -> None:
-    """The decoder is sure of `Prea` while the letters of `Priya` are still coming."""
-    eager = partials(LETTER_TO_PRIYA, PRIYA, guard=-20)
+    """The decoder is sure of `Prea` while the symbols of `Priya` are still coming."""
+    eager = partials(LETTER_TO_PRIYA, PRIYA, holdback=-20)
     assert not any("Prea" in committed for _, committed in eager)
     assert eager[-1][1].startswith("Dear Priya,")
 
 
-def test_a_utterance_is_put_in_whole_or_not_at_all() -> None:
+def test_a_phrase_is_put_in_whole_or_not_at_all() -> None:
     speech = Speech("we saw Newark city again today")
     assert all("New York" not in text for text, _ in partials(speech, NEW_YORK_CITY))
     speech = Speech("we saw the knee walk city again", "we saw in new york city again")
@@ -190,7 +190,7 @@ def test_what_was_committed_stays(data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.sets(st.integers(1, speech.length), min_size=1, max_size=30)))
     drifts = data.draw(st.tuples(st.integers(-12, 12), st.integers(-12, 12), st.integers(-12, 12)))
     before = ""
-    for text, committed in partials(speech, *words, cuts=cuts, guard=data.draw(st.integers(-20, 20)), drifts=drifts):
+    for text, committed in partials(speech, *words, cuts=cuts, holdback=data.draw(st.integers(-20, 20)), drifts=drifts):
         assert text.startswith(committed) and committed.startswith(before)
         assert "Priya Priya" not in text and "York York" not in text
         before = committed
@@ -206,7 +206,7 @@ def test_the_final_has_them_with_the_confidence_of_what_they_replace() -> None:
     assert words[1].confidence == 0.5 and words[1].start == 7 + LETTER_TO_PRIYA.spans[1][0] * 0.02
 
 
-def test_a_utterance_that_nobody_heard_in_chunks_is_heard_at_its_end_once() -> None:
+def test_an_utterance_that_nobody_encoded_in_chunks_is_encoded_at_its_end_once() -> None:
     custom, encoder = biasing(LETTER_TO_PRIYA, PRIYA, shared=False)
     session = encoder._session
     for _ in range(2):
@@ -217,7 +217,7 @@ def test_a_utterance_that_nobody_heard_in_chunks_is_heard_at_its_end_once() -> N
         assert session.calls == -(-LETTER_TO_PRIYA.length // CHUNK)
 
 
-def test_of_a_utterance_that_was_cut_what_lies_behind_the_cut_is_not_spotted() -> None:
+def test_of_an_utterance_that_was_cut_what_lies_behind_the_cut_is_not_spotted() -> None:
     custom, encoder = biasing(LETTER_TO_PRIYA, Hotword("You for"))
     encoder.feed(LETTER_TO_PRIYA.audio())
     until = LETTER_TO_PRIYA.spans[3][1]

@@ -1,4 +1,4 @@
-"""Custom words are spotted where they were nearly heard, and nowhere else."""
+"""Custom words are spotted where the scores nearly spell them, and nowhere else."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from device_asr.hotwords.words import Hotword, read_hotwords
 POSITION = 0.02  # seconds
 
 
-def heard(text: str, doubts: dict[int, tuple[str, float]] | None = None) -> np.ndarray:
-    """Scores of a head that hears `text`, a blank after every letter; doubts: letter index -> (also, its score)."""
+def scores_of(text: str, doubts: dict[int, tuple[str, float]] | None = None) -> np.ndarray:
+    """Scores of a head that emits `text`, a blank after every symbol; doubts: symbol index -> (another, its score)."""
     scores = []
     for k, symbol in enumerate(spell(text)):
         row = np.full(len(SYMBOLS) + 1, -12.0)
@@ -33,8 +33,8 @@ def heard(text: str, doubts: dict[int, tuple[str, float]] | None = None) -> np.n
     return np.array(scores, np.float32)
 
 
-def test_a_word_that_was_nearly_heard_is_found_with_its_place() -> None:
-    scores = heard("dear prea thank you", {7: ("i", -1.5)})
+def test_a_word_that_was_nearly_emitted_is_found_with_its_place() -> None:
+    scores = scores_of("dear prea thank you", {7: ("i", -1.5)})
     (found,) = Spotter([Hotword("Pria")]).find(scores)
     assert found.word.text == "Pria"
     assert found.start == 2 * 4 and found.end == 2 * 9 + 1, "from the space before to the space behind"
@@ -43,29 +43,29 @@ def test_a_word_that_was_nearly_heard_is_found_with_its_place() -> None:
 
 @pytest.mark.parametrize("text", ["pria said so", "it is pria", "pria"])
 def test_it_may_begin_or_end_the_utterance(text: str) -> None:
-    assert [one.word.text for one in Spotter([Hotword("Pria")]).find(heard(text))] == ["Pria"]
+    assert [one.word.text for one in Spotter([Hotword("Pria")]).find(scores_of(text))] == ["Pria"]
 
 
 @pytest.mark.parametrize("text", ["dear anna thank you", "the prices rise", "caprian", ""])
 def test_it_is_not_found_elsewhere(text: str) -> None:
-    assert Spotter([Hotword("Pria")]).find(heard(text)) == []
+    assert Spotter([Hotword("Pria")]).find(scores_of(text)) == []
 
 
-def test_weight_decides_how_far_the_sound_may_be() -> None:
-    scores = heard("dear prua thank you", {7: ("i", -4.0)})
+def test_weight_decides_how_far_the_scores_may_be() -> None:
+    scores = scores_of("dear prua thank you", {7: ("i", -4.0)})
     assert Spotter([Hotword("Pria")]).find(scores) == []
     assert len(Spotter([Hotword("Pria", 3.0)]).find(scores)) == 1
 
 
 def test_of_overlapping_words_the_better_one_is_taken() -> None:
-    scores = heard("new york city hall")
+    scores = scores_of("new york city hall")
     found = Spotter([Hotword("York"), Hotword("New York City"), Hotword("Hall")]).find(scores)
     assert [one.word.text for one in found] == ["New York City", "Hall"], "they share the space between them"
 
 
 @given(st.lists(st.sampled_from(["anna", "berlin", "the", "of", "coffee"]), min_size=1, max_size=6))
-def test_a_heard_text_holds_its_own_words(words: list[str]) -> None:
-    found = Spotter([Hotword("Berlin")]).find(heard(" ".join(words)))
+def test_an_emitted_text_holds_its_own_words(words: list[str]) -> None:
+    found = Spotter([Hotword("Berlin")]).find(scores_of(" ".join(words)))
     assert len(found) == words.count("berlin")
 
 
@@ -75,7 +75,7 @@ def test_at_any_split_of_the_frames_the_same_is_found(data: st.DataObject) -> No
     """Also of scores that are no speech, where paths are many and close."""
     rng = np.random.default_rng(data.draw(st.integers(0, 9)))
     blurred = rng.normal(0, 0.3, (60, len(SYMBOLS) + 1)).astype(np.float32)
-    scores = np.concatenate([heard("in new york city pria said"), blurred, heard("yorkshire pria")])
+    scores = np.concatenate([scores_of("in new york city pria said"), blurred, scores_of("yorkshire pria")])
     spotter = Spotter([Hotword("York"), Hotword("New York City", 2.0), Hotword("Pria"), Hotword("a", 3.0)])
     wanted = spotter.find(scores)
     assert len(wanted) > 3
@@ -86,8 +86,8 @@ def test_at_any_split_of_the_frames_the_same_is_found(data: st.DataObject) -> No
     assert spotter.found(ended=True) == wanted
 
 
-def test_a_word_counts_when_its_end_was_heard_or_the_utterance_is_taken_to_end() -> None:
-    scores, spotter = heard("dear pria said so"), Spotter([Hotword("Pria")])
+def test_a_word_counts_when_its_end_was_emitted_or_the_utterance_is_taken_to_end() -> None:
+    scores, spotter = scores_of("dear pria said so"), Spotter([Hotword("Pria")])
     spotter.feed(scores[: 2 * 9])
     assert spotter.found(ended=False) == []
     assert [(one.word.text, one.end) for one in spotter.found(ended=True)] == [("Pria", 2 * 9)]
@@ -96,26 +96,26 @@ def test_a_word_counts_when_its_end_was_heard_or_the_utterance_is_taken_to_end()
 
 
 def test_a_word_is_in_progress_from_the_space_before_it_until_it_cannot_be_any_more() -> None:
-    spotter, scores = Spotter([Hotword("New York")]), heard("in new york")
+    spotter, scores = Spotter([Hotword("New York")]), scores_of("in new york")
     spotter.feed(scores[: 2 * 2])
     assert spotter.pending() is None
     spotter.feed(scores[2 * 2 : 2 * 9])
     assert spotter.pending() == 2 * 2
     spotter.reset()
-    spotter.feed(heard("in newham"))
+    spotter.feed(scores_of("in newham"))
     assert spotter.pending() is None
     assert Spotter([]).pending() is None
 
 
-def test_written_words_give_way_and_signs_stay() -> None:
+def test_written_words_are_replaced_and_punctuation_stays() -> None:
     words = (Word("Dear", 10.0, 10.16, 0.9), Word("Prea,", 10.2, 10.4, 0.4), Word("thank", 10.44, 10.64, 0.9))
-    spotted = Spotter([Hotword("Priya")]).find(heard("dear priya thank"))
+    spotted = Spotter([Hotword("Priya")]).find(scores_of("dear priya thank"))
     assert [word.text for word in put_in(words, spotted, 10.0, POSITION)] == ["Dear", "Priya,", "thank"]
 
 
 def test_what_is_written_right_already_stays() -> None:
     words = (Word("it's", 0.0, 0.1, 0.9), Word("Pria.", 0.1, 0.3, 0.9))
-    assert put_in(words, Spotter([Hotword("PRIA")]).find(heard("its pria")), 0.0, POSITION) == words
+    assert put_in(words, Spotter([Hotword("PRIA")]).find(scores_of("its pria")), 0.0, POSITION) == words
 
 
 def test_a_file_of_words(tmp_path: Path) -> None:

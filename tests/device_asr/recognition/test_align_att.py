@@ -39,13 +39,13 @@ def attended(tokens: tuple[int, ...], at: tuple[int, ...], positions: int = 50, 
         (50, "the letter. arrived!"),
     ],
 )
-def test_whole_words_are_shown_and_the_sign_behind_the_last_waits(before: int, text: str) -> None:
+def test_whole_words_are_shown_and_the_punctuation_behind_the_last_waits(before: int, text: str) -> None:
     said = attended((0, 1, 2, 3, 4, 5, 6), (10, 20, 30, 35, 40, 45, 48))
     count = attended_tokens(said, VOCABULARY, attended_until(said), before)
     assert VOCABULARY.decode(said.tokens[:count]).strip() == text
 
 
-def test_a_token_is_heard_where_most_of_its_attention_is_over() -> None:
+def test_a_token_attends_until_most_of_its_attention_is_over() -> None:
     said = attended((0,), (30,), wide=10)  # positions 21 to 30
     until = attended_until(said)
     assert until == 27 and [attended_tokens(said, VOCABULARY, until, at) for at in (26, 27, 28, 29)] == [0, 0, 1, 1]
@@ -73,9 +73,9 @@ def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
 
 
 class Speech:
-    """An encoder and a decoder of a speech without end: word i is heard in the 20 positions up to 20 (i + 1).
+    """An encoder and a decoder of a speech without end: word i lies in the 20 positions up to 20 (i + 1).
 
-    The decoder writes the words of the frames that it is given, and attends to where they were heard.
+    The decoder writes the words of the positions that it is given, and attends to where they lie.
     """
 
     def __init__(self) -> None:
@@ -143,7 +143,7 @@ def test_in_a_pause_the_last_word_is_shown() -> None:
 
 
 class Ending(Speech):
-    """Its decoder takes word 2 for the last where it hears the utterance from the beginning, though letters go on."""
+    """Its decoder takes word 2 for the last where it decodes from the beginning, though CTC symbols go on."""
 
     def decode(self, encoded: SimpleNamespace, *given: object, **more: object) -> Hypothesis:
         said = super().decode(encoded, *given, **more)

@@ -20,7 +20,7 @@ def run(probabilities: list[float], config: EndpointConfig = CONFIG, levels: lis
     return [change for change in found if change is not None]
 
 
-def test_a_utterance_opens_with_preroll_and_closes_after_the_hangover() -> None:
+def test_an_utterance_opens_with_preroll_and_closes_after_the_hangover() -> None:
     changes = run([0.0] * 50 + [0.9] * 30 + [0.0] * 50)
     assert changes == [Opened(50, 50 - 10), Closed(50 + 30 + 19, 80)]
     assert CONFIG.hangover_ms <= 19 * STEP_MS
@@ -30,7 +30,7 @@ def test_a_click_is_not_speech() -> None:
     assert run([0.0] * 20 + [0.9] * 2 + [0.0] * 50) == []
 
 
-def test_a_dip_between_the_thresholds_does_not_end_a_utterance() -> None:
+def test_a_dip_between_the_thresholds_does_not_end_an_utterance() -> None:
     changes = run([0.0] * 20 + [0.9] * 10 + [0.4] * 40 + [0.9] * 10 + [0.0] * 40)
     assert [type(c) for c in changes] == [Opened, Closed]
 

@@ -21,7 +21,7 @@ def read(name: str) -> np.ndarray:
     return soundfile.read(ASSETS / name, dtype="float32")[0]
 
 
-def hear(pcm: np.ndarray, cuts: list[int], settings_: config.Config = CONFIG) -> list:
+def recognize(pcm: np.ndarray, cuts: list[int], settings_: config.Config = CONFIG) -> list:
     recognizer = assemble(settings_)
     events = []
     for piece in np.split(pcm, sorted(cuts)):
@@ -31,7 +31,7 @@ def hear(pcm: np.ndarray, cuts: list[int], settings_: config.Config = CONFIG) ->
 
 @pytest.fixture(scope="module")
 def letter() -> list:
-    return hear(read("letter.flac"), [])
+    return recognize(read("letter.flac"), [])
 
 
 def test_the_letter_is_understood(letter: list) -> None:
@@ -46,13 +46,13 @@ def test_the_letter_is_understood(letter: list) -> None:
 def test_the_same_events_whatever_the_chunking(data: st.DataObject) -> None:
     pcm = read("timer.flac")
     cuts = data.draw(st.lists(st.integers(0, len(pcm)), max_size=40))
-    assert hear(pcm, cuts) == hear(pcm, [])
+    assert recognize(pcm, cuts) == recognize(pcm, [])
 
 
-def test_int16_is_heard_as_float() -> None:
+def test_int16_is_recognized_as_float() -> None:
     pcm = read("timer.flac")
     rounded = np.round(pcm * 32767).astype(np.int16)
-    assert hear(rounded, []) == hear(rounded.astype(np.float32) / 32768.0, [])
+    assert recognize(rounded, []) == recognize(rounded.astype(np.float32) / 32768.0, [])
 
 
 def test_events_come_in_order(letter: list) -> None:
@@ -100,15 +100,15 @@ def test_a_cut_utterance_loses_and_doubles_no_word() -> None:
     settings_ = config.load(environ={}, flags={"endpoint.longest_utterance_s": 8.0, "partial.enabled": False}).config
     pcm = read("long-sentence.flac")
     text = (ASSETS / "long-sentence.tsv").read_text().strip().split("\t")[-1]
-    finals = [e.text for e in hear(pcm, [], settings_) if isinstance(e, Final)]
+    finals = [e.text for e in recognize(pcm, [], settings_) if isinstance(e, Final)]
     assert len(finals) > 1
     assert word_errors([(text, " ".join(finals))]).wer <= 0.1
 
 
 def test_silence_and_nothing_give_no_events() -> None:
-    assert hear(np.zeros(16_000 * 3, np.float32), []) == []
-    assert hear(np.zeros(0, np.float32), []) == []
-    assert hear(np.zeros(1, np.float32), []) == []
+    assert recognize(np.zeros(16_000 * 3, np.float32), []) == []
+    assert recognize(np.zeros(0, np.float32), []) == []
+    assert recognize(np.zeros(1, np.float32), []) == []
 
 
 def test_feeding_goes_on_after_finish() -> None:

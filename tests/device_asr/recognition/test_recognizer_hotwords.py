@@ -1,4 +1,4 @@
-"""Custom words from the setting to the events: a tiny random network, real audio; what its CTC head hears is told."""
+"""Custom words from the setting to the events: a tiny random network, real audio, given scores of the CTC head."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tests.support.paths import ASSETS
 from tests.support.tiny_network import SECOND
 
 TIMER = ASSETS / "timer.flac"
-FIRST = 10  # the frame from which it is heard
-# frames from one letter to the next: the words of a network that knows nothing lie anywhere, those of its partials
+FIRST = 10  # the frame from which it is emitted
+# frames from one symbol to the next: the words of a network that knows nothing lie anywhere, those of its partials
 # early, the first of its final is long
 QUICK, SLOW = 4, 18
 SAID = "ohio"
@@ -45,11 +45,11 @@ def words(tmp_path: Path) -> Path:
     return path
 
 
-class Told:
-    """The real session, but in every utterance its CTC head hears `SAID`, from frame `FIRST` on."""
+class Scored:
+    """The real session, but in every utterance its CTC head emits `SAID`, from frame `FIRST` on."""
 
     streams = 0
-    letter = SLOW
+    step = SLOW
 
     def __init__(self, session: object) -> None:
         self._session = session
@@ -61,26 +61,26 @@ class Told:
         type(self).streams += 1
         scores = np.full_like(outputs[0], -12.0)
         for row, frame in zip(scores, range(int(arrays[1][0]), int(arrays[1][0]) + len(scores)), strict=True):
-            letter, between = divmod(frame - FIRST, self.letter)
-            heard = 0 <= letter < len(SAID) + 2 and not between
-            row[[SYMBOLS.index(" ") + 1, *spell(SAID), SYMBOLS.index(" ") + 1][letter] if heard else BLANK] = 0.0
+            symbol, between = divmod(frame - FIRST, self.step)
+            emitted = 0 <= symbol < len(SAID) + 2 and not between
+            row[[SYMBOLS.index(" ") + 1, *spell(SAID), SYMBOLS.index(" ") + 1][symbol] if emitted else BLANK] = 0.0
         return [scores, *outputs[1:]]
 
 
 @pytest.fixture(autouse=True)
-def told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Told, "letter", SLOW)
+def scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Scored, "step", SLOW)
     real = Bundle.session
     monkeypatch.setattr(
         Bundle,
         "session",
         lambda bundle, program, threads: (
-            Told(real(bundle, program, threads)) if program == "speech" else real(bundle, program, threads)
+            Scored(real(bundle, program, threads)) if program == "speech" else real(bundle, program, threads)
         ),
     )
 
 
-def hear(bundle: Path, words: Path | None, cuts: Sequence[int] = (), **flags: object) -> list[Event]:
+def recognize(bundle: Path, words: Path | None, cuts: Sequence[int] = (), **flags: object) -> list[Event]:
     named = {key.replace("__", "."): value for key, value in flags.items()}
     config = load_config(
         environ={},
@@ -102,7 +102,7 @@ def finals(events: Sequence[Event]) -> list[Final]:
 
 
 def test_they_stand_in_the_final_and_all_else_is_what_it_was(bundle: Path, words: Path) -> None:
-    (plain,), (final,) = finals(hear(bundle, None)), finals(hear(bundle, words))
+    (plain,), (final,) = finals(recognize(bundle, None)), finals(recognize(bundle, words))
     assert "Ohio" in final.text.split() and "Zurich" not in final.text
     assert " ".join(word.text for word in final.words) == final.text
     assert final.confidence == plain.confidence and final.end == plain.end
@@ -111,8 +111,8 @@ def test_they_stand_in_the_final_and_all_else_is_what_it_was(bundle: Path, words
 
 
 def test_they_stand_in_partials_and_what_was_committed_stays(bundle: Path, words: Path) -> None:
-    Told.letter = QUICK
-    partials = [event for event in hear(bundle, words, partial__holdback_ms=0) if isinstance(event, Partial)]
+    Scored.step = QUICK
+    partials = [event for event in recognize(bundle, words, partial__holdback_ms=0) if isinstance(event, Partial)]
     assert "Ohio" in partials[-1].text.split()
     committed = ""
     for partial in partials:
@@ -129,7 +129,7 @@ def test_the_same_events_whatever_the_chunking(
     words = tmp_path_factory.mktemp("words") / "words.txt"
     words.write_text("Ohio\nHi\t10\n")
     cuts = data.draw(st.lists(st.integers(0, len(said())), max_size=40))
-    assert hear(bundle, words, cuts) == hear(bundle, words)
+    assert recognize(bundle, words, cuts) == recognize(bundle, words)
 
 
 @pytest.mark.parametrize(
@@ -139,18 +139,18 @@ def test_the_same_events_whatever_the_chunking(
 def test_the_final_has_them_where_partials_do_not_come_from_the_stream(
     bundle: Path, words: Path, flags: dict[str, object]
 ) -> None:
-    Told.streams = 0
-    (final,) = finals(hear(bundle, words, **flags))
+    Scored.streams = 0
+    (final,) = finals(recognize(bundle, words, **flags))
     assert "Ohio" in final.text.split()
-    assert 0 < Told.streams <= len(said()) / (8 * 320) + 1, "it was heard once"
+    assert 0 < Scored.streams <= len(said()) / (8 * 320) + 1, "it was encoded once"
 
 
 def test_a_list_that_holds_nothing_changes_nothing(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "none.txt").write_text("# to come\n")
-    assert hear(bundle, tmp_path / "none.txt") == hear(bundle, None)
+    assert recognize(bundle, tmp_path / "none.txt") == recognize(bundle, None)
 
 
-def test_a_model_without_a_head_for_letters_is_told(bundle: Path, words: Path, tmp_path: Path) -> None:
+def test_a_model_without_a_ctc_head_is_refused(bundle: Path, words: Path, tmp_path: Path) -> None:
     shutil.copytree(bundle, tmp_path / "plain")
     path = tmp_path / "plain" / "manifest.json"
     manifest = json.loads(path.read_text())
@@ -161,7 +161,7 @@ def test_a_model_without_a_head_for_letters_is_told(bundle: Path, words: Path, t
         match=r"Hotwords want a model with the method stream, found encode, decode in tiny; "
         r"choose another --model, or leave out --hotwords",
     ):
-        hear(tmp_path / "plain", words)
+        recognize(tmp_path / "plain", words)
 
 
 def test_file_environment_and_flag_name_the_same_setting(bundle: Path, words: Path, tmp_path: Path) -> None:

@@ -69,24 +69,24 @@ class Noting(StreamEncoder):
 
 
 class Scored:
-    """The real session, but what CTC hears is given: symbols of frames counted from the stream's beginning."""
+    """The real session, but the symbols of its CTC head are given, by frames counted from the stream's beginning."""
 
-    def __init__(self, session: object, heard: Callable[[int], str]) -> None:
-        self._session, self._heard = session, heard
+    def __init__(self, session: object, symbols: Callable[[int], str]) -> None:
+        self._session, self._symbols = session, symbols
 
     def run(self, method: str, *arrays: np.ndarray) -> list[np.ndarray]:
         outputs = self._session.run(method, *arrays)
         scores = np.zeros_like(outputs[0])
         for row, frame in zip(scores, range(int(arrays[1][0]), int(arrays[1][0]) + len(scores)), strict=True):
-            letter = self._heard(frame)
-            row[SYMBOLS.index(letter) + 1 if letter else 0] = 1.0
+            symbol = self._symbols(frame)
+            row[SYMBOLS.index(symbol) + 1 if symbol else 0] = 1.0
         return [scores, *outputs[1:]]
 
 
 class Made:
     """A recognizer with its encoder, and what it made of an audio file."""
 
-    def __init__(self, bundle: Path, heard: Callable[[int], str] | None = None, **flags: object) -> None:
+    def __init__(self, bundle: Path, symbols: Callable[[int], str] | None = None, **flags: object) -> None:
         named = {key.replace("__", "."): value for key, value in flags.items()}
         self.config: Config = load_config(
             environ={},
@@ -100,7 +100,7 @@ class Made:
         ).config  # random words come again and again
         self.recognizer = assemble(
             self.config,
-            wrap_stream=(lambda session: Scored(session, heard)) if heard else None,
+            wrap_stream=(lambda session: Scored(session, symbols)) if symbols else None,
             make_encoder=self._noting,
         )
 
@@ -114,11 +114,11 @@ class Made:
         self.config = replace(self.config, partial=partial)
         self.recognizer = StreamingRecognizer(made._detector, made._decoder, made._encoder, made._policy, self.config)
 
-    def hear(self, pcm: np.ndarray, cuts: Sequence[int] = ()) -> list[Event]:
+    def recognize(self, pcm: np.ndarray, cuts: Sequence[int] = ()) -> list[Event]:
         events = [event for piece in np.split(pcm, sorted(cuts)) for event in self.recognizer.feed(piece)]
         return events + self.recognizer.finish()
 
-    def heard(self) -> list[np.ndarray]:
+    def streamed(self) -> list[np.ndarray]:
         """The audio of each utterance's stream."""
         return [np.concatenate(pieces) for pieces in self.encoder.streams]
 
@@ -132,15 +132,15 @@ def of(kind: type, events: Sequence[Event]) -> list:
 @given(data=st.data())
 def test_the_same_events_whatever_the_chunking(data: st.DataObject, bundle: Path, mode: str) -> None:
     pcm = said()
-    at_once = Made(bundle, final__mode=mode).hear(pcm)
+    at_once = Made(bundle, final__mode=mode).recognize(pcm)
     assert of(Partial, at_once) and of(Final, at_once)
     cuts = data.draw(st.lists(st.integers(0, len(pcm)), max_size=40))
-    assert Made(bundle, final__mode=mode).hear(pcm, cuts) == at_once
+    assert Made(bundle, final__mode=mode).recognize(pcm, cuts) == at_once
 
 
 def test_the_utterance_ends_by_itself_and_partials_come_chunk_by_chunk(bundle: Path) -> None:
     made = Made(bundle, lambda frame: "ab"[frame % 2] if frame < 100 else "", partial__holdback_ms=100)
-    events = made.hear(said())
+    events = made.recognize(said())
     assert [type(e) for e in events if not isinstance(e, Partial)] == [SpeechStarted, Final, SpeechEnded]
     (final,) = of(Final, events)
     assert final.time < len(said()) / SECOND - 0.3
@@ -150,7 +150,7 @@ def test_the_utterance_ends_by_itself_and_partials_come_chunk_by_chunk(bundle: P
 
 
 def test_updates_come_with_the_chunk_nearest_to_the_interval(bundle: Path) -> None:
-    """The first with the first letters, however long the interval, and each half of a chunk until a word is shown."""
+    """The first with the first symbols, however long the interval, and each half of a chunk until a word is shown."""
     made = Made(bundle, lambda frame: "ab"[frame % 2] if frame > 20 else "", partial__interval_ms=480)
     sought: list[float] = []
     empty: list[float] = []
@@ -162,7 +162,7 @@ def test_updates_come_with_the_chunk_nearest_to_the_interval(bundle: Path) -> No
         return shown
 
     made.recognizer._policy.update = noted
-    made.hear(said())
+    made.recognize(said())
     chunk = CHUNKING.size * 0.02
     first = [*empty, sought[0]]
     assert 0 <= first[0] - 0.42 <= chunk / 2 + STEP_S
@@ -171,17 +171,17 @@ def test_updates_come_with_the_chunk_nearest_to_the_interval(bundle: Path) -> No
     assert len(apart) > 3 and np.all(np.abs(apart - 0.48) <= chunk / 2 + STEP_S), apart
 
 
-def test_the_decoder_is_not_asked_where_ctc_hears_nothing_new(bundle: Path) -> None:
-    """Once when there is a letter, and once when its frames have had their look-ahead."""
+def test_the_decoder_is_not_asked_where_ctc_emits_nothing_new(bundle: Path) -> None:
+    """Once when there is a symbol, and once when its frames have had their look-ahead."""
     made = Made(bundle, lambda frame: "a" if frame == 20 else "")
-    assert len(of(Partial, made.hear(said()))) <= 2
+    assert len(of(Partial, made.recognize(said()))) <= 2
 
 
-def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:
-    """The same text as of the frames that a stream of its own makes of the utterance's audio, nothing favored."""
+def test_finals_of_the_stream_are_decoded_from_its_positions(bundle: Path) -> None:
+    """The text is that of a fresh stream over the utterance's audio, without a bias."""
     made = Made(bundle, final__mode="stream", final__partial_bias_nats=0)
     pcm = said()
-    (final,) = of(Final, made.hear(pcm))
+    (final,) = of(Final, made.recognize(pcm))
     fresh = Made(bundle)
     first, last = round(final.start * SECOND) - PREROLL, round(final.time * SECOND)
     fresh.encoder.begin(pcm[first:last])
@@ -197,67 +197,67 @@ def test_finals_of_the_stream_are_made_of_what_it_heard(bundle: Path) -> None:
 def test_without_partials_the_same_finals(bundle: Path, mode: str) -> None:
     """Whether they are off from the beginning, or a slow machine gave them up in the middle.
 
-    Where what was shown is not favored.
+    There is no bias toward the partials.
     """
     pcm = said()
     flags = {"final__mode": mode, "final__partial_bias_nats": 0}
-    shown = of(Final, Made(bundle, **flags).hear(pcm))
+    shown = of(Final, Made(bundle, **flags).recognize(pcm))
     never = Made(bundle, **flags)
     never.switch_partials_off()
-    silent = never.hear(pcm)
+    silent = never.recognize(pcm)
     assert not of(Partial, silent) and of(Final, silent) == shown
     made = Made(bundle, **flags)
     events = made.recognizer.feed(pcm[: 2 * SECOND])
     made.recognizer.partial_interval = None
-    events += made.hear(pcm[2 * SECOND :])
+    events += made.recognize(pcm[2 * SECOND :])
     assert of(Final, events) == shown
 
 
 @settings(max_examples=8, deadline=None)
 @given(before=st.integers(0, 8000), longest=st.floats(5, 8), mode=st.sampled_from(["full", "stream"]))
-def test_a_cut_loses_no_sound_and_begins_a_new_stream(bundle: Path, before: int, longest: float, mode: str) -> None:
+def test_a_cut_loses_no_audio_and_begins_a_new_stream(bundle: Path, before: int, longest: float, mode: str) -> None:
     made = Made(bundle, final__mode=mode, endpoint__longest_utterance_s=longest, endpoint__hangover_ms=2000)
     pcm = np.concatenate([np.zeros(before, np.float32), going_on()])
-    events = made.hear(pcm)
+    events = made.recognize(pcm)
     starts = [round(event.time * SECOND) for event in of(SpeechStarted, events)]
     ends = [round(event.time * SECOND) for event in of(SpeechEnded, events)]
     assert len(starts) >= 2 and starts[1] == ends[0], "it was cut, and went on at the cut"
-    for number, (start, audio) in enumerate(zip(starts, made.heard(), strict=True)):
+    for number, (start, audio) in enumerate(zip(starts, made.streamed(), strict=True)):
         start -= 0 if number else min(PREROLL, start)
         assert np.array_equal(audio, np.pad(pcm, (0, len(audio)))[start : start + len(audio)])
         assert start + len(audio) >= ends[number]
     assert len(of(Final, events)) == len(starts)
 
 
-def test_what_ctc_did_not_hear_is_no_final(bundle: Path) -> None:
-    events = Made(bundle, lambda frame: "").hear(said())
+def test_without_ctc_symbols_there_is_no_final(bundle: Path) -> None:
+    events = Made(bundle, lambda frame: "").recognize(said())
     assert [type(e) for e in events if not isinstance(e, Partial)] == [SpeechStarted, SpeechEnded]
-    spaces = Made(bundle, lambda frame: " " if frame % 10 == 0 else "").hear(said())
-    assert not of(Final, spaces), "a space is no letter"
+    spaces = Made(bundle, lambda frame: " " if frame % 10 == 0 else "").recognize(said())
+    assert not of(Final, spaces), "a space is no evidence"
 
 
-def test_the_end_of_a_utterance_is_heard_before_ctc_is_asked(bundle: Path) -> None:
-    """A short word at the end of the audio: its letters come with the last, unfinished chunk."""
+def test_the_end_of_an_utterance_is_encoded_before_ctc_is_asked(bundle: Path) -> None:
+    """A short word at the end of the audio: its symbols come with the last, unfinished chunk."""
     pcm = said()[: int(1.4 * SECOND)]
     whole = Made(bundle, lambda frame: "")
-    whole.hear(pcm)
-    chunks = len(whole.heard()[0]) // CHUNK - 1  # whole ones before the one that silence fills up
+    whole.recognize(pcm)
+    chunks = len(whole.streamed()[0]) // CHUNK - 1  # whole ones before the one that silence fills up
     last = chunks * CHUNKING.size
-    assert of(Final, Made(bundle, lambda frame: "a" if frame >= last else "").hear(pcm))
+    assert of(Final, Made(bundle, lambda frame: "a" if frame >= last else "").recognize(pcm))
 
 
-def test_the_hang_over_counts_from_the_last_letter(bundle: Path) -> None:
+def test_the_hang_over_counts_from_the_last_symbol(bundle: Path) -> None:
     pcm = np.concatenate([said(), silence(4)])
     plain = Made(bundle, lambda frame: "a" if frame == 20 else "")
-    (final,) = of(Final, plain.hear(pcm))
+    (final,) = of(Final, plain.recognize(pcm))
     start = final.start - PREROLL / SECOND
     last = int((final.time - start) / 0.02) - 15  # a frame of the silence, within the hang-over
     longer = Made(bundle, lambda frame: "a" if frame in (20, last) else "")
-    (later,) = of(Final, longer.hear(pcm))
-    letter = start + last * 0.02
+    (later,) = of(Final, longer.recognize(pcm))
+    symbol = start + last * 0.02
     hangover = longer.config.endpoint.hangover_ms / 1000
     assert later.time > final.time
-    assert letter + hangover <= later.time + 1e-6 <= letter + hangover + 3 * STEP_S
+    assert symbol + hangover <= later.time + 1e-6 <= symbol + hangover + 3 * STEP_S
 
 
 def test_finals_of_a_stream_that_is_not_there_are_refused(bundle: Path, tmp_path: Path) -> None:

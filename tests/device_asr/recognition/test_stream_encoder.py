@@ -105,10 +105,8 @@ def test_at_any_split_it_is_the_masked_network(
 
 @settings(max_examples=8, deadline=None)
 @given(cuts=st.lists(st.integers(0, 320 * CHUNKING.size * CHUNKS), max_size=6))
-def test_a_preview_changes_nothing_of_what_is_heard_later(
-    cuts: list[int], encoder: StreamEncoder, audio: np.ndarray
-) -> None:
-    def heard(previews: bool) -> tuple[np.ndarray, ...]:
+def test_a_preview_does_not_change_later_outputs(cuts: list[int], encoder: StreamEncoder, audio: np.ndarray) -> None:
+    def outputs(previews: bool) -> tuple[np.ndarray, ...]:
         encoder.begin(NOTHING)
         for piece in np.split(audio, sorted(cuts)):
             encoder.feed(piece)
@@ -117,11 +115,11 @@ def test_a_preview_changes_nothing_of_what_is_heard_later(
         cross = encoder.encoded().cross
         return (*cross.keys, *cross.values, encoder.scores[: encoder.positions], np.array(encoder.last_symbol.frame))
 
-    for found, wanted in zip(heard(True), heard(False), strict=True):
+    for found, wanted in zip(outputs(True), outputs(False), strict=True):
         np.testing.assert_array_equal(found, wanted)
 
 
-def test_a_preview_is_what_silence_behind_the_sound_would_be(encoder: StreamEncoder, audio: np.ndarray) -> None:
+def test_a_preview_is_what_silence_behind_the_audio_would_be(encoder: StreamEncoder, audio: np.ndarray) -> None:
     encoder.begin(audio[: 2 * encoder.chunk_samples + 700])
     encoder.preview()
     assert encoder.positions == 2 * CHUNKING.size + 2 and encoder.settled == CHUNKING.size, "700 samples: 2 positions"
@@ -137,7 +135,7 @@ def test_parity_is_reported(program: SpeechProgram) -> None:
     assert program.parity["stream"]["pte_vs_fp32_rms"] < 1e-3
 
 
-def test_what_is_left_is_heard_with_silence_behind_it(encoder: StreamEncoder, audio: np.ndarray) -> None:
+def test_waiting_samples_are_encoded_with_silence_behind_them(encoder: StreamEncoder, audio: np.ndarray) -> None:
     encoder.begin(audio[:100])
     assert encoder.chunks == encoder.completed == 0
     encoder.end()
@@ -146,7 +144,7 @@ def test_what_is_left_is_heard_with_silence_behind_it(encoder: StreamEncoder, au
     assert encoder.chunks == 1, "nothing is left"
 
 
-def test_a_utterance_longer_than_the_capacity_is_heard_on_and_not_gathered(encoder: StreamEncoder) -> None:
+def test_an_utterance_longer_than_the_capacity_is_encoded_on_and_not_gathered(encoder: StreamEncoder) -> None:
     encoder.begin(np.zeros(320 * 120, np.float32))
     assert encoder.positions == 100 and encoder.chunks == 30
     assert encoder.encoded().positions == 100
@@ -157,8 +155,8 @@ def test_letters_are_collapsed_at_any_split() -> None:
     scores = np.eye(len(SYMBOLS) + 1, dtype=np.float32)[path]
     assert greedy_text(scores) == "aa b"
     ctc = GreedyCtc()
-    letters = [letter for row in scores for letter in ctc.feed(row[None])]
-    assert [(letter.symbol, letter.frame) for letter in letters] == [("a", 1), ("a", 4), (" ", 5), ("b", 7)]
+    symbols = [symbol for row in scores for symbol in ctc.feed(row[None])]
+    assert [(symbol.symbol, symbol.frame) for symbol in symbols] == [("a", 1), ("a", 4), (" ", 5), ("b", 7)]
 
 
 def test_texts_become_what_is_spoken() -> None:
