@@ -71,7 +71,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin is Literal:
         return any(type(value) is type(one) for one in args)  # which one is the settings' own sentence
     if origin is tuple:
-        one = isinstance(value, str) and args[0] is str  # a text stands for a list of one
+        one = isinstance(value, str) and (args[0] is str or get_origin(args[0]) is Literal)  # a text is a list of one
         return one or (isinstance(value, list | tuple) and all(_fits(each, args[0]) for each in value))
     if origin is Sequence:
         return isinstance(value, list | tuple) and all(_fits(each, args[0]) for each in value)

@@ -1,7 +1,7 @@
 """The base of a bundle: its network in half precision, one file from which other devices are recompressed.
 
 The token embedding, half of the weights, is stored as it ships where that is 4 bits: 10.9 instead of
-38.6 MB of the shipped model's. All else is float16; positions that are Whisper's sines are computed.
+38.6 MB of the shipped model's. All else is float16; tensors that the family computes are left out.
 """
 
 from __future__ import annotations
@@ -19,21 +19,18 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from compress.networks.checkpoint import Checkpoint, CheckpointError, check_shapes
+from compress.networks.checkpoint import Checkpoint
 from compress.networks.embedding import NAMES, stored_form
-from compress.networks.whisper.dims import Dims
-from compress.networks.whisper.network import Whisper, sinusoids
-from compress.networks.whisper.programs import SINES_ATOL
+from compress.networks.family import Family, family_named
+from compress.networks.weights import COMPUTED_ATOL, CheckpointError
 from compress.quantize.apply import quantize_linears
 from compress.quantize.grid import LOWEST, on_grid
-from compress.quantize.plan import EMBEDDING, Width
+from compress.quantize.plan import Width
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import OutputError
 
 SUFFIX = ".safetensors"
 FORMAT, KEY = 1, "device-asr-base"  # one entry of metadata, as more come in any order: [sha256, facts]
-TABLE = [f"{EMBEDDING}.{name}" for name in NAMES]
-WEIGHT, POSITIONS = f"{EMBEDDING}.weight", "encoder.positions"
 
 
 def beside(bundle: Path) -> Path:
@@ -48,8 +45,9 @@ def pack(weight: Tensor, width: Width) -> list[Tensor]:
     """The table (rows, columns) float32 in `width`, bit for bit as the exporter stores it."""
     logits = nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta")
     logits.weight = nn.Parameter(weight.detach().to(torch.float32), requires_grad=False)
-    holder = quantize_linears(nn.Sequential(logits), width.bits, width.group)
-    return stored_form(holder[0])
+    quantized = quantize_linears(nn.Sequential(logits), width.bits, width.group).get_submodule("0")
+    assert isinstance(quantized, nn.Linear)  # its weights are replaced, not itself
+    return stored_form(quantized)
 
 
 def unpack(table: Tensor, scales: Tensor) -> Tensor:
@@ -69,10 +67,12 @@ def save(checkpoint: Checkpoint, width: Width, path: Path) -> None:
         CheckpointError: a weight is beyond float16. OutputError: the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
+    family = checkpoint.family_of()
+    computed = family.computed(checkpoint.dims)
     for name, tensor in checkpoint.weights.items():
-        if name == WEIGHT and width.bits == 4:
-            tensors |= dict(zip(TABLE, pack(tensor, width), strict=True))
-        elif name != POSITIONS or not _sines(checkpoint):
+        if name == f"{family.embedding}.weight" and width.bits == 4:
+            tensors |= dict(zip(_table(family), pack(tensor, width), strict=True))
+        elif name not in computed or not torch.allclose(tensor, computed[name], atol=COMPUTED_ATOL):
             tensors[name] = tensor.detach().to(torch.float16).contiguous()
             if not torch.isfinite(tensors[name]).all():
                 raise CheckpointError(
@@ -82,6 +82,7 @@ def save(checkpoint: Checkpoint, width: Width, path: Path) -> None:
     vocabulary = checkpoint.vocabulary
     facts = {
         "format": FORMAT,
+        "family": checkpoint.family,
         "dims": checkpoint.dims.to_json(),
         "alignment_heads": checkpoint.alignment_heads,
         "provenance": checkpoint.provenance,
@@ -138,32 +139,32 @@ def load(path: Path) -> Checkpoint:
 def _checkpoint(facts: Mapping[str, Any], tensors: dict[str, Tensor], path: Path) -> Checkpoint:
     if facts["format"] != FORMAT:
         raise CheckpointError(f"{path}: wanted format {FORMAT} of a base, found {facts['format']}; update device-asr.")
-    dims, words = Dims.from_json(facts["dims"]), facts["vocabulary"]
-    if TABLE[0] in tensors:
-        tensors[WEIGHT] = unpack(*(tensors.pop(name) for name in TABLE))
+    family = family_named(facts.get("family", "whisper"))  # bases of earlier versions do not name it
+    dims, words, table = family.dims(facts["dims"]), facts["vocabulary"], _table(family)
+    if table[0] in tensors:
+        tensors[f"{family.embedding}.weight"] = unpack(*(tensors.pop(name) for name in table))
     weights = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
-    weights.setdefault(POSITIONS, sinusoids(dims.audio_ctx, dims.state))
-    with torch.device("meta"):
-        wanted = {name: tuple(tensor.shape) for name, tensor in Whisper(dims).state_dict().items()}
-    check_shapes(wanted, {name: tuple(tensor.shape) for name, tensor in weights.items()})
+    weights = {**family.computed(dims), **weights}
     vocabulary = Vocabulary(
         tuple(base64.b64decode(piece) for piece in words["pieces"]),
         words["special"],
         tuple(words["suppress"]),
         tuple(words["suppress_first"]),
     )
-    return Checkpoint(
+    checkpoint = Checkpoint(
         dims,
         weights,
         vocabulary,
         tuple((int(a), int(b)) for a, b in facts["alignment_heads"]),
         (*facts["provenance"], f"half precision, from {path.name}"),
     )
+    checkpoint.check()
+    return checkpoint
 
 
-def _sines(checkpoint: Checkpoint) -> bool:
-    dims = checkpoint.dims
-    return torch.allclose(checkpoint.weights[POSITIONS], sinusoids(dims.audio_ctx, dims.state), atol=SINES_ATOL)
+def _table(family: Family) -> list[str]:
+    """The names of the parts of a token embedding of 4 bits in the file."""
+    return [f"{family.embedding}.{name}" for name in NAMES]
 
 
 def digest(facts: Any, tensors: Mapping[str, Tensor]) -> str:

@@ -9,10 +9,8 @@ from compress.checkpoints.ctranslate2 import load_ctranslate2
 from compress.checkpoints.hugging_face import load_hugging_face
 from compress.checkpoints.openai import load_openai
 from compress.checkpoints.teacher import teacher_folder
-from compress.networks.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-)
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.weights import CheckpointError
 
 
 def load_checkpoint(source: str | Path) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""OpenAI's .pt checkpoints, read and written."""
+"""OpenAI's .pt checkpoints."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 
 from compress.checkpoints.teacher import teacher_folder
-from compress.networks.checkpoint import Checkpoint, CheckpointError
-from compress.networks.whisper.convert import assemble
-from compress.networks.whisper.names import OPENAI, _ours, _theirs
-from compress.networks.whisper.tokens import load_vocabulary
+from compress.networks.checkpoint import Checkpoint, from_foreign
+from compress.networks.family import Foreign
+from compress.networks.weights import CheckpointError
 
 
 def load_openai(path: Path) -> Checkpoint:
@@ -21,39 +20,16 @@ def load_openai(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: not such a file, or tensors that do not fit.
     """
+    wanted = ("n_audio_layer", "n_text_layer", "n_audio_head", "n_text_head")
     try:
         stored = torch.load(path, map_location="cpu", weights_only=True)
-        dims, found = stored["dims"], stored["model_state_dict"]
-        layers = {"encoder": int(dims["n_audio_layer"]), "decoder": int(dims["n_text_layer"])}
-        heads = {"encoder": int(dims["n_audio_head"]), "decoder": int(dims["n_text_head"])}
+        found = stored["model_state_dict"]
+        dims = {name: int(stored["dims"][name]) for name in wanted}
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path}: wanted an OpenAI .pt with dims and model_state_dict, found something else ({error})."
         ) from None
     folder = teacher_folder()
     config = json.loads((folder / "config.json").read_text())
-    return assemble(
-        _ours(found, OPENAI, layers, path),
-        heads,
-        load_vocabulary(folder, config),
-        config["alignment_heads"],
-        f"OpenAI checkpoint {path.name}",
-    )
-
-
-def save_openai(checkpoint: Checkpoint, path: Path) -> None:
-    """Writes the checkpoint as OpenAI's .pt; its layers must all be of one size."""
-    dims, encoder, decoder = checkpoint.dims, checkpoint.dims.encoder, checkpoint.dims.decoder
-    values = {
-        "n_mels": dims.n_mels,
-        "n_vocab": dims.vocab,
-        "n_audio_ctx": dims.audio_ctx,
-        "n_audio_state": dims.state,
-        "n_audio_head": encoder[0].heads,
-        "n_audio_layer": len(encoder),
-        "n_text_ctx": dims.text_ctx,
-        "n_text_state": dims.state,
-        "n_text_head": decoder[0].heads,
-        "n_text_layer": len(decoder),
-    }
-    torch.save({"dims": values, "model_state_dict": _theirs(checkpoint, OPENAI)}, path)
+    foreign = Foreign("openai", found, {**config, "dims": dims}, folder, path)
+    return from_foreign("whisper", foreign, f"OpenAI checkpoint {path.name}")

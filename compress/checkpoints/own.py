@@ -10,8 +10,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from compress.networks.checkpoint import Checkpoint, CheckpointError
-from compress.networks.whisper.dims import Dims
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.family import family_named
+from compress.networks.weights import CheckpointError
 from device_asr.bundle.vocabulary import Vocabulary, read_tokens, write_tokens
 from device_asr.errors import OutputError
 from device_asr.files import write_whole
@@ -33,6 +34,7 @@ def save(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float3
     write_tokens(folder / "vocabulary.txt", checkpoint.vocabulary.tokens)
     vocabulary = checkpoint.vocabulary
     values: dict[str, Any] = {
+        "family": checkpoint.family,
         "dims": checkpoint.dims.to_json(),
         "alignment_heads": checkpoint.alignment_heads,
         "provenance": checkpoint.provenance,
@@ -52,6 +54,7 @@ def load(folder: Path) -> Checkpoint:
     try:
         values = json.loads((folder / "checkpoint.json").read_text())
         weights = {k: v.to(torch.float32) for k, v in load_file(folder / "weights.safetensors").items()}
+        family = family_named(values.get("family", "whisper"))  # earlier folders do not name it
         vocabulary = Vocabulary(
             read_tokens(folder / "vocabulary.txt"),
             values["special"],
@@ -59,7 +62,7 @@ def load(folder: Path) -> Checkpoint:
             tuple(values["suppress_first"]),
         )
         return Checkpoint(
-            Dims.from_json(values["dims"]),
+            family.dims(values["dims"]),
             weights,
             vocabulary,
             tuple((int(a), int(b)) for a, b in values["alignment_heads"]),

@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from compress.networks.checkpoint import (
-    CheckpointError,
-)
+from compress.networks.weights import CheckpointError
 
 
 def teacher_folder() -> Path:

@@ -85,5 +85,5 @@ def command(given: Options) -> None:
     write_rows(sensitivity_table.to_measurements(rows), given.work / sensitivity_table.SENSITIVITY)
     click.echo(sensitivity_table.markdown(rows))
     if given.spend is not None:
-        mixed = mixed_plan(plan, rows, round(1000 * given.spend))
+        mixed = mixed_plan(plan, rows, round(1000 * given.spend), checkpoint.family_of().embedding)
         click.echo("\n" + sensitivity_table.to_toml(mixed.to_table()))

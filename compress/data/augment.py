@@ -1,7 +1,7 @@
 """Audio as rooms, microphones and lines make it: augmentation on the fly, on NumPy clips.
 
 Every function is pure: (n,) float32 at 16 kHz in and out, all chance from the generator given, so that
-a training step that is run again after a kill hears the same audio. The arithmetic is torchaudio's.
+a training step that is run again after a kill gets the same audio. The arithmetic is torchaudio's.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.data.torchaudio_shim import load as torchaudio
-from compress.networks.whisper.frontend import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.errors import UsageError
 
 SPEEDS = (0.95, 1.05)  # one resampling kernel each; wider ones move the pitch out of a voice's range
@@ -117,11 +117,11 @@ def room(rng: np.random.Generator) -> np.ndarray:
 
 
 def convolve(audio: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """`audio` heard through `response`, as long and as strong as before."""
-    heard = torchaudio().functional.fftconvolve(torch.from_numpy(audio), torch.from_numpy(response))
-    heard = heard[: len(audio)].numpy()
-    before, after = float(np.mean(audio**2)), float(np.mean(heard**2))
-    return heard * np.float32(np.sqrt(before / after)) if after > 0 else heard
+    """`audio` convolved with `response`, as long and as strong as before."""
+    wet = torchaudio().functional.fftconvolve(torch.from_numpy(audio), torch.from_numpy(response))
+    wet = wet[: len(audio)].numpy()
+    before, after = float(np.mean(audio**2)), float(np.mean(wet**2))
+    return wet * np.float32(np.sqrt(before / after)) if after > 0 else wet
 
 
 def telephone(audio: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.errors import DeviceAsrError
 from device_asr.metrics.clips import Clip, read_manifest
 
@@ -97,10 +97,10 @@ def batches(lengths: Sequence[float], size: int, rng: np.random.Generator) -> It
         yield groups[index]
 
 
-def pad(clips: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Stacks clips into (batch, samples) float32, a multiple of 320 samples, and their lengths (batch,)."""
+def pad(clips: Sequence[np.ndarray], multiple: int) -> tuple[np.ndarray, np.ndarray]:
+    """Stacks clips into (batch, samples) float32, a multiple of `multiple` samples, and their lengths (batch,)."""
     lengths = np.array([len(clip) for clip in clips])
-    longest = -(-int(lengths.max()) // SAMPLES_PER_POSITION) * SAMPLES_PER_POSITION
+    longest = -(-int(lengths.max()) // multiple) * multiple
     out = np.zeros((len(clips), longest), np.float32)
     for row, clip in zip(out, clips, strict=True):
         row[: len(clip)] = clip

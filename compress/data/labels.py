@@ -1,4 +1,4 @@
-"""What the teacher hears: greedy text with full context, and its best tokens at every step, cached."""
+"""The teacher's labels: greedy text with full context and its best tokens at every step, cached on disk."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ import numpy as np
 import torch
 
 from compress.data.augment import prepare_frontend
-from compress.data.corpus import pad
 from compress.data.references import corrected
-from compress.networks.checkpoint import Checkpoint, fingerprint
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.family import family_of
 from compress.networks.label import Label
-from compress.networks.whisper.greedy import forced, greedy, greedy_of
-from compress.networks.whisper.network import Whisper
+from compress.networks.network import SpeechNetwork
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.metrics.wer import word_errors
 
-CONTEXT = 480_000  # samples: 30 s, the length Whisper was trained on
-MOST_COMPRESSION = 2.4  # zlib ratio; openai/whisper's sign of a loop
+CACHE_VERSION = 1  # goes into the keys on disk; raised when labels of the same inputs change
+MOST_COMPRESSION = 2.4  # zlib ratio; above it openai/whisper takes a text for a loop
 MOST_WER = 0.3  # against a given text: more, and one of the two is of another sentence
 
 
-def full_context(network: Whisper, vocabulary: Vocabulary, clips: Sequence[np.ndarray]) -> list[Label]:
-    """Labels of clips padded with silence to 30 s (longer ones are cut there)."""
-    padded = [np.pad(clip[:CONTEXT], (0, CONTEXT - min(len(clip), CONTEXT))) for clip in clips]
-    device = network.encoder.positions.device
-    return greedy(network, vocabulary, torch.from_numpy(pad(padded)[0]).to(device))
+def in_full_context(clips: Sequence[np.ndarray], samples: int) -> torch.Tensor:
+    """(batch, samples) float32: clips padded with silence to so many samples; longer ones are cut there."""
+    return torch.from_numpy(np.stack([np.pad(clip[:samples], (0, max(0, samples - len(clip)))) for clip in clips]))
+
+
+@torch.no_grad()
+def full_context(network: SpeechNetwork, vocabulary: Vocabulary, clips: Sequence[np.ndarray]) -> list[Label]:
+    """Labels of clips padded with silence to the length that the family's teachers are given."""
+    family = family_of(network.dims)
+    device = next(network.parameters()).device
+    states, _ = network.encode(in_full_context(clips, family.context_samples).to(device))
+    return family.greedy(network, vocabulary, states, None)
 
 
 def trusted(label: Label, vocabulary: Vocabulary, given: str | None) -> bool:
@@ -54,13 +60,14 @@ def trusted(label: Label, vocabulary: Vocabulary, given: str | None) -> bool:
 class LabelCache:
     """Labels on disk, one file a clip, keyed by the teacher's weights, the audio and its given text.
 
-    A given text that fits what the teacher heard corrects it: see `texts.corrected`.
+    A given text that fits the teacher's text corrects it: see `references.corrected`.
     """
 
     def __init__(self, folder: Path, teacher: Checkpoint, device: str = "cpu", bfloat16: bool = False) -> None:
-        self._folder, self._teacher, self._device, self._bfloat16 = folder, teacher, device, bfloat16
-        self._network: Whisper | None = None
-        self._key = fingerprint(teacher)
+        self.teacher = teacher
+        self._folder, self._device, self._bfloat16 = folder, device, bfloat16
+        self._network: SpeechNetwork | None = None
+        self._key = f"{CACHE_VERSION} {teacher.key()}"
         folder.mkdir(parents=True, exist_ok=True)
 
     def _path(self, clip: np.ndarray, given: str | None) -> Path:
@@ -80,28 +87,25 @@ class LabelCache:
                 temporary.replace(paths[i])
         return [self._read(path) for path in paths]
 
-    def load(self) -> Whisper:
+    def load(self) -> SpeechNetwork:
         """The teacher's network, built once."""
         if self._network is None:
-            self._network = self._teacher.network().to(self._device)
+            self._network = self.teacher.network().to(self._device)
             prepare_frontend(self._network)
         return self._network
 
     def _make(self, clips: Sequence[np.ndarray], given: Sequence[str | None]) -> list[Label]:
-        from compress.networks.bpe import encoder
-
-        network, vocabulary = self.load(), self._teacher.vocabulary
-        pcm = torch.from_numpy(
-            np.stack([np.pad(clip[:CONTEXT], (0, CONTEXT - min(len(clip), CONTEXT))) for clip in clips])
-        ).to(self._device)
+        network, vocabulary, family = self.load(), self.teacher.vocabulary, self.teacher.family_of()
+        pcm = in_full_context(clips, family.context_samples).to(self._device)
         with torch.no_grad(), precision(self._device, self._bfloat16):
-            audio, _ = network.encode(pcm)
-            labels = greedy_of(network, vocabulary, audio, None)
+            states, _ = network.encode(pcm)
+            labels = family.greedy(network, vocabulary, states, None)
             for row, (label, text) in enumerate(zip(labels, given, strict=True)):
-                heard = vocabulary.decode(label.tokens.tolist()).strip()
-                better = corrected(heard, text) if label.ended and heard and text else None
-                if better is not None and better != heard:
-                    labels[row] = forced(network, vocabulary, audio[row : row + 1], encoder(vocabulary)(" " + better))
+                written = vocabulary.decode(label.tokens.tolist()).strip()
+                better = corrected(written, text) if label.ended and written and text else None
+                if better is not None and better != written:
+                    ids = family.token_encoder(vocabulary)(" " + better)
+                    labels[row] = family.forced(network, vocabulary, states[row : row + 1], ids)
         return labels
 
     def _read(self, path: Path) -> Label:

@@ -1,7 +1,7 @@
-"""A corpus's own words in the teacher's spelling: what was said, with capitals and punctuation.
+"""Reference correction: a corpus's own words with the teacher's capitals and punctuation.
 
-Speech corpora give words in lower case; the teacher writes sentences, but mishears. The words are taken
-from the corpus and everything else from the teacher, wherever the two can be aligned.
+Speech corpora give words in lower case; the teacher writes sentences, but gets words wrong. The words are
+taken from the corpus and everything else from the teacher, wherever the two can be aligned.
 """
 
 from __future__ import annotations
@@ -15,35 +15,37 @@ MOST_WER = 0.75  # between the two texts: more, and there is too little to align
 _EDGE = re.compile(r"^([^\w]*)(.*?)([^\w]*)$", re.DOTALL)
 
 
-def corrected(heard: str, given: str) -> str | None:
-    """`given` written as the teacher writes; None where it is of another sentence than `heard`.
+def corrected(written: str, given: str) -> str | None:
+    """The given words as the teacher writes them; None where they are another sentence than the teacher's.
 
-    Words on which both agree keep the teacher's form, and so do runs of words that are the same when they
+    Words on which both agree keep the teacher's form, and so do runs of words that are equal when they
     are normalized (numbers, titles, contractions) or joined ("to day", "today"). Other words are the given
-    ones, between the signs and with the first capital of what they replace. A given text with capitals is
-    taken whole.
+    ones, with the punctuation around and the first capital of the words that they replace. A given text with
+    capitals is taken whole.
     """
-    rate = word_errors([(given, heard)]).wer
+    rate = word_errors([(given, written)]).wer
     if rate is None or rate > MOST_WER:
         return None
     if given != given.lower():  # written as sentences already
         return given
     if rate == 0.0:
-        return heard
-    written, said = heard.split(), given.split()
+        return written
+    old_words, new_words = written.split(), given.split()
     out: list[str] = []
-    matcher = difflib.SequenceMatcher(None, [_plain(word) for word in written], [_plain(word) for word in said], False)
+    matcher = difflib.SequenceMatcher(
+        None, [_plain(word) for word in old_words], [_plain(word) for word in new_words], False
+    )
     for kind, i, k, m, n in matcher.get_opcodes():
-        old, new = written[i:k], said[m:n]
+        old, new = old_words[i:k], new_words[m:n]
         if kind == "equal" or _same(old, new):
             out += old
         elif new:
             out += _dressed(old, new)
-        elif old and out:  # heard but not said: its closing sign stays, unless there is one already
+        elif old and out:  # only the teacher has them: their closing punctuation stays, unless there is some already
             tail = _edges(old[-1])[2]
             out[-1] += tail if tail and not _edges(out[-1])[2] else ""
     text = " ".join(out)
-    return text[:1].upper() + text[1:] if heard[:1].isupper() else text
+    return text[:1].upper() + text[1:] if written[:1].isupper() else text
 
 
 def _plain(word: str) -> str:
@@ -65,7 +67,7 @@ def _same(old: list[str], new: list[str]) -> bool:
 
 
 def _dressed(old: list[str], new: list[str]) -> list[str]:
-    """The given words with the signs around, and the first capital of, the words they replace."""
+    """The given words with the punctuation around and the first capital of the words that they replace."""
     words = ["I" + word[1:] if re.match(r"i('|$)", word) else word for word in new]
     if not old:
         return words

@@ -11,8 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from compress.networks.label import Label
-from compress.networks.masks import position_count
-from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from device_asr.bundle.symbols import BLANK
 from device_asr.bundle.vocabulary import Vocabulary
 
@@ -91,20 +89,21 @@ def distillation_loss(logits: Tensor, wanted: Targets, soft: float, hard: float,
     return soft * divergence + hard * F.cross_entropy(ours, wanted.text[valid])
 
 
-def ctc_loss(symbols: Tensor, lengths: Tensor, spoken: Sequence[Sequence[int]]) -> Tensor:
+def ctc_loss(symbols: Tensor, counts: Tensor, spoken: Sequence[Sequence[int]]) -> Tensor:
     """Connectionist temporal classification, mean over symbols; a text too long for its audio counts nothing.
 
     Args:
-        symbols: (batch, positions, symbols) float32 logits. lengths: (batch,) samples.
+        symbols: (batch, positions, symbols) float32 logits. counts: (batch,) int64, positions of each clip.
+        spoken: the symbols of each clip's text.
     """
-    counts = torch.tensor([len(ids) for ids in spoken])
+    spelled = torch.tensor([len(ids) for ids in spoken])
     flat = torch.tensor([i for ids in spoken for i in ids], dtype=torch.int64)
     logprobs = torch.log_softmax(symbols, dim=-1).transpose(0, 1)
     return F.ctc_loss(
         logprobs,
         flat.to(symbols.device),
-        position_count(lengths.cpu(), SAMPLES_PER_POSITION),
-        counts,
+        counts.cpu(),
+        spelled,
         blank=BLANK,
         zero_infinity=True,
     )

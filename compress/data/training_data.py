@@ -69,7 +69,7 @@ class TrainingData:
     def calibration_clips(self, vocabulary: Vocabulary, count: int) -> list[CalibrationClip]:
         """Some of the clips with the teacher's label in `vocabulary`, without those whose label is not trusted."""
         cache = LabelCache(self.labels, self.teacher, bfloat16=has_bfloat16("cpu"))
-        return list(calibration_clips(self.sample(count), cache, self.teacher.vocabulary, vocabulary))
+        return list(calibration_clips(self.sample(count), cache, vocabulary))
 
     def evaluation_clips(self, name: str, count: int) -> list[Clip]:
         """The first `count` clips with a text of a manifest of the corpus folder, to measure WER on.

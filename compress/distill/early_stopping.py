@@ -11,7 +11,7 @@ from compress.checkpoints import own
 from compress.distill.training_log import earlier_wers
 from compress.evaluate.accuracy import accuracy
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.network import Whisper
+from compress.networks.network import SpeechNetwork
 from device_asr.metrics.clips import Clip
 
 BEST = "best"  # folder of the weights with the lowest WER so far
@@ -46,7 +46,7 @@ class EarlyStopping:
         patience: int,
         epochs: int,
         work: Path,
-        network: Callable[[Checkpoint], Whisper],
+        network: Callable[[Checkpoint], SpeechNetwork],
         tell: Callable[[str], None],
     ) -> None:
         self._clips, self._budget, self._patience, self._epochs = clips, budget, patience, epochs

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from compress.data.corpus import LONGEST_CLIP_S, batches, pad, read_clip
-from compress.data.labels import CONTEXT, LabelCache, trusted
+from compress.data.labels import LabelCache, trusted
 from compress.data.targets import Targets, targets
 from compress.data.translate import translator
 from compress.distill.settings import DistillSettings
@@ -36,7 +36,7 @@ PREFETCHED = 2  # steps whose batches are prepared in advance
 class Batch:
     """Clips that are computed together: pcm (batch, samples), lengths (batch,) in samples, and the teacher's labels.
 
-    spoken: symbols of each clip for CTC. chunking, start: see `Whisper.encode`.
+    spoken: symbols of each clip for CTC. chunking, start: see `SpeechNetwork.encode`.
     """
 
     pcm: Tensor
@@ -64,8 +64,9 @@ class Loader:
     ) -> None:
         self.clips, self.noises, self.settings = clips, noises, settings
         self._student, self._teacher_vocabulary, self._labels = student, teacher.vocabulary, labels
-        same = student.vocabulary == teacher.vocabulary
-        self._translate = (lambda label: label) if same else translator(teacher.vocabulary, student.vocabulary)
+        self._family = student.family_of()
+        encode = self._family.token_encoder(student.vocabulary)
+        self._translate = translator(teacher.vocabulary, student.vocabulary, encode)
 
     def steps(self, epoch: int) -> list[list[list[int]]]:
         """The batches of every step of an epoch."""
@@ -106,7 +107,7 @@ class Loader:
         spoken: list[list[int]] = []
         for audio, text, label in zip(recordings, given, self._labels.labels(recordings, given), strict=True):
             if trusted(label, self._teacher_vocabulary, text):
-                augmented.append(self.settings.augment.apply(audio, self.noises, rng, CONTEXT))
+                augmented.append(self.settings.augment.apply(audio, self.noises, rng, self._family.context_samples))
                 kept.append(self._translate(label))
                 spoken.append(spell(text or self._teacher_vocabulary.decode(label.tokens.tolist())))
         if not kept:
@@ -114,7 +115,7 @@ class Loader:
         streaming = self.settings.streaming
         chunking = None if streaming is None else streaming.draw(rng)
         start = 0 if chunking is None else int(rng.integers(self._student.dims.audio_ctx))
-        pcm, lengths = pad(augmented)
+        pcm, lengths = pad(augmented, self._family.samples_per_position)
         return Batch(
             torch.from_numpy(pcm),
             torch.from_numpy(lengths),

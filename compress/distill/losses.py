@@ -7,15 +7,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from compress.data.augment import prepare_frontend
-from compress.data.labels import CONTEXT, precision
+from compress.data.labels import precision
 from compress.data.targets import ctc_loss, distance, distillation_loss
 from compress.distill.loader import Batch
 from compress.distill.settings import DistillSettings
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import without_look_ahead
-from compress.networks.masks import padding
-from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
-from compress.networks.whisper.network import Whisper
+from compress.networks.family import family_of
+from compress.networks.masks import padding, position_count
+from compress.networks.network import SpeechNetwork
 from device_asr.errors import UsageError
 
 
@@ -32,7 +32,7 @@ class BatchLoss:
 
     def __init__(
         self,
-        network: Whisper,
+        network: SpeechNetwork,
         student: Checkpoint,
         teacher: Checkpoint,
         settings: DistillSettings,
@@ -40,10 +40,11 @@ class BatchLoss:
         bfloat16: bool,
     ) -> None:
         self.network, self.settings, self.device, self.bfloat16 = network, settings, device, bfloat16
+        self._family = family_of(student.dims)
         self._initial = self._initial_network(student)
         self._teacher = self._teacher_network(teacher, student)
 
-    def _initial_network(self, student: Checkpoint) -> Whisper | None:
+    def _initial_network(self, student: Checkpoint) -> SpeechNetwork | None:
         """The network as the training begins, where states follow its own of whole clips."""
         streaming = self.settings.streaming
         if streaming is None or streaming.hidden == 0:
@@ -52,7 +53,7 @@ class BatchLoss:
         prepare_frontend(initial)
         return initial
 
-    def _teacher_network(self, teacher: Checkpoint, student: Checkpoint) -> Whisper | None:
+    def _teacher_network(self, teacher: Checkpoint, student: Checkpoint) -> SpeechNetwork | None:
         """The teacher's network, where states follow its own of 30 s."""
         if self.settings.hidden == 0:
             return None
@@ -69,13 +70,14 @@ class BatchLoss:
         settings, network = self.settings, self.network
         pcm, lengths = batch.pcm.to(self.device), batch.lengths.to(self.device)
         wanted = batch.wanted.to(self.device)
+        samples = self._family.samples_per_position
         with precision(self.device, self.bfloat16):
             states, at = self._encode(batch, pcm, lengths)
-            count = pcm.shape[1] // SAMPLES_PER_POSITION
+            count = pcm.shape[1] // samples
             audio = states if batch.chunking is None else without_look_ahead(states, batch.chunking)[:, :count]
-            mask = padding(torch.arange(count, device=self.device), lengths, SAMPLES_PER_POSITION)
+            mask = padding(torch.arange(count, device=self.device), lengths, samples)
             writes = settings.soft + settings.hard > 0
-            logits = network.decoder(wanted.tokens, audio, mask)[0] if writes else None
+            logits = network.decode(wanted.tokens, audio, mask) if writes else None
             symbols = None if network.ctc is None else network.ctc(audio)
             with torch.no_grad():
                 before = self._initial_states(batch, pcm, lengths)
@@ -87,16 +89,16 @@ class BatchLoss:
             )
         streaming = settings.streaming
         if streaming is not None and streaming.ctc > 0 and symbols is not None:
-            terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), lengths, batch.spoken)
+            terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), position_count(lengths, samples), batch.spoken)
         if before is not None and streaming is not None:
-            block_mask = padding(at, lengths, SAMPLES_PER_POSITION)
+            block_mask = padding(at, lengths, samples)
             terms["hidden"] = streaming.hidden * distance(states, before[:, at.clamp(max=count - 1)], block_mask)
         if taught is not None:
             terms["states"] = settings.hidden * distance(audio, taught, mask)
         return terms
 
     def _encode(self, batch: Batch, pcm: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """States and their positions, see `Whisper.encode_chunks`; of whole clips (batch, n, state) and (n,)."""
+        """States and their positions, see `SpeechNetwork.encode_chunks`; of whole clips (batch, n, state) and (n,)."""
         if batch.chunking is not None:
             return self.network.encode_chunks(pcm, lengths, batch.chunking, batch.start)
         states, _ = self.network.encode(pcm, lengths)
@@ -113,4 +115,4 @@ class BatchLoss:
         """The teacher's first `count` states of the clips in 30 s of silence; None where none follow them."""
         if self._teacher is None:
             return None
-        return self._teacher.encode(F.pad(pcm, (0, CONTEXT - pcm.shape[1])))[0][:, :count]
+        return self._teacher.encode(F.pad(pcm, (0, self._family.context_samples - pcm.shape[1])))[0][:, :count]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from compress.checkpoints.load import load_checkpoint
@@ -13,13 +14,12 @@ from compress.data.corpus import CorpusError, pad, read_clip
 from compress.data.labels import full_context
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
+from compress.networks.family import family_of
 from compress.networks.label import Label
-from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
-from compress.networks.whisper.greedy import greedy_of
-from compress.networks.whisper.network import Whisper
+from compress.networks.network import SpeechNetwork
 from compress.prune.vocabulary import prune
+from device_asr.bundle.symbols import BLANK, SYMBOLS
 from device_asr.bundle.vocabulary import Vocabulary
-from device_asr.decoding.ctc import greedy_text
 from device_asr.errors import UsageError
 from device_asr.metrics.clips import Clip, read_manifest
 from device_asr.metrics.wer import word_errors
@@ -29,7 +29,7 @@ BATCH = 8
 
 @dataclass(frozen=True)
 class SizeRow:
-    """One vocabulary size: pieces kept, weights left, word error rate."""
+    """One vocabulary size: text tokens kept, weights left, word error rate."""
 
     tokens: int
     parameters: int
@@ -38,21 +38,26 @@ class SizeRow:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Of greedy text without guards: word error rate, and clips whose text is a loop, of how many."""
+    """Word error rate of greedy text without guards, and how many of the clips have a text that is a loop."""
 
     wer: float
     loops: int
     clips: int
 
 
-def heard(
-    network: Whisper,
+def decode_clips(
+    network: SpeechNetwork,
     vocabulary: Vocabulary,
     clips: Sequence[Clip],
     padded: bool = True,
     chunking: Chunking | None = None,
 ) -> Iterator[tuple[Clip, Label]]:
-    """What a network says of each clip, padded to 30 s or not at all, whole or in chunks; greedy, without guards."""
+    """Greedy decoding of each clip, without guards.
+
+    Args:
+        padded: to the length that the family's teachers are given; else not at all, and whole or in chunks.
+    """
+    family = family_of(network.dims)
     for at in range(0, len(clips), BATCH):
         group = clips[at : at + BATCH]
         recordings = [read_clip(clip) for clip in group]
@@ -60,28 +65,29 @@ def heard(
             labels = full_context(network, vocabulary, recordings)
         else:
             with torch.no_grad():
-                audio, mask = network.encode(*map(torch.from_numpy, pad(recordings)), chunking)
-            labels = greedy_of(network, vocabulary, audio, mask)
+                pcm, lengths = pad(recordings, family.samples_per_position)
+                states, mask = network.encode(torch.from_numpy(pcm), torch.from_numpy(lengths), chunking)
+            labels = family.greedy(network, vocabulary, states, mask)
         yield from zip(group, labels, strict=True)
 
 
 def texts(
     checkpoint: Checkpoint, clips: Sequence[Clip], padded: bool = True, chunking: Chunking | None = None
 ) -> Iterator[tuple[Clip, str]]:
-    """Greedy fp32 text of each clip, see `heard`."""
-    for clip, label in heard(checkpoint.network(), checkpoint.vocabulary, clips, padded, chunking):
+    """Greedy fp32 text of each clip, see `decode_clips`."""
+    for clip, label in decode_clips(checkpoint.network(), checkpoint.vocabulary, clips, padded, chunking):
         yield clip, checkpoint.vocabulary.decode(label.tokens.tolist()).strip()
 
 
-def accuracy(network: Whisper, vocabulary: Vocabulary, clips: Sequence[Clip], padded: bool = False) -> Accuracy:
-    """Measures a network on clips with texts, see `heard`.
+def accuracy(network: SpeechNetwork, vocabulary: Vocabulary, clips: Sequence[Clip], padded: bool = False) -> Accuracy:
+    """Measures a network on clips with texts, see `decode_clips`.
 
     Raises:
         CorpusError: the texts hold no word.
     """
     found = word_errors(
         (clip.text or "", vocabulary.decode(label.tokens.tolist()).strip())
-        for clip, label in heard(network, vocabulary, clips, padded)
+        for clip, label in decode_clips(network, vocabulary, clips, padded)
     )
     if found.wer is None:
         raise CorpusError(f"Wanted clips with texts to measure WER on, found none among {len(clips)}.")
@@ -91,17 +97,24 @@ def accuracy(network: Whisper, vocabulary: Vocabulary, clips: Sequence[Clip], pa
 def ctc_texts(
     checkpoint: Checkpoint, clips: Sequence[Clip], chunking: Chunking | None = None
 ) -> Iterator[tuple[Clip, str]]:
-    """What the CTC head hears in each clip, best path, fp32, whole or in chunks."""
-    network = checkpoint.network()
+    """The best path of the CTC head for each clip, fp32, encoded whole or in chunks."""
+    network, samples_per_position = checkpoint.network(), checkpoint.family_of().samples_per_position
     if network.ctc is None:
         raise UsageError("Wanted a checkpoint with a CTC head, found none; add the stage `ctc` and train it.")
     for at in range(0, len(clips), BATCH):
         group = clips[at : at + BATCH]
-        pcm, lengths = pad([read_clip(clip) for clip in group])
+        pcm, lengths = pad([read_clip(clip) for clip in group], samples_per_position)
         with torch.no_grad():
             symbols = network.ctc(network.encode(torch.from_numpy(pcm), torch.from_numpy(lengths), chunking)[0])
         for clip, row, samples in zip(group, symbols.numpy(), lengths, strict=True):
-            yield clip, greedy_text(row[: -(-int(samples) // SAMPLES_PER_POSITION)])
+            yield clip, best_path(row[: -(-int(samples) // samples_per_position)])
+
+
+def best_path(logits: np.ndarray) -> str:
+    """The words of the best path of CTC logits (frames, symbols): repeated symbols count once, blanks never."""
+    best = logits.argmax(axis=1)
+    new = (best != BLANK) & (best != np.concatenate([[BLANK], best[:-1]]))
+    return " ".join("".join(SYMBOLS[symbol - 1] for symbol in best[new].tolist()).split())
 
 
 def vocabulary_sizes(source: str, manifest: Path, sizes: Iterable[int], padded: bool) -> Iterator[SizeRow]:

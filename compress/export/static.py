@@ -16,9 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import export
 
-from compress.networks.whisper.dims import Dims
-from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
-from compress.networks.whisper.programs import DecodeProgram, EncodeProgram
+from compress.networks.dims import Dims
 from device_asr.errors import UsageError
 
 Spoken = tuple[np.ndarray, Sequence[int]]  # (n,) float32 at 16 kHz, and all token ids of it, prompt first
@@ -59,27 +57,28 @@ def fix_ranges(
         return convert_pt2e(observed)
 
 
-def encode_calls(clips: Iterable[Spoken], dims: Dims) -> Iterator[tuple[Tensor]]:
+def encode_calls(clips: Iterable[Spoken], dims: Dims, samples_per_position: int) -> Iterator[tuple[Tensor]]:
     """Arguments of `encode` for each clip, cut to whole positions and to what the encoder knows."""
     for audio, _ in clips:
-        positions = min(len(audio) // SAMPLES_PER_POSITION, dims.audio_ctx)
+        positions = min(len(audio) // samples_per_position, dims.audio_ctx)
         if positions >= 2:
-            pcm = np.ascontiguousarray(audio[None, : positions * SAMPLES_PER_POSITION], dtype=np.float32)
+            pcm = np.ascontiguousarray(audio[None, : positions * samples_per_position], dtype=np.float32)
             yield (torch.from_numpy(pcm),)
 
 
 def decode_calls(
     clips: Sequence[Spoken],
-    encode: EncodeProgram,
-    decode: DecodeProgram,
+    dims: Dims,
+    samples_per_position: int,
+    programs: tuple[nn.Module, nn.Module],
     table: list[Tensor],
     caches: tuple[list[Tensor], list[Tensor]],
     at_once: int,
 ) -> Iterator[tuple[Any, ...]]:
     """Arguments of `decode` for each clip's tokens, `at_once` a call, the caches filled as the runtime does."""
-    count = len(decode.layers)
+    (encode, decode), count = programs, len(dims.decoder)
     for clip in clips:
-        for arguments in encode_calls([clip], encode.encoder.dims):
+        for arguments in encode_calls([clip], dims, samples_per_position):
             cross = [tensor.contiguous() for tensor in encode(*arguments)]
             keys, values = ([tensor.clone() for tensor in cache] for cache in caches)
             tokens = torch.tensor(list(clip[1])[: keys[0].shape[2]])

@@ -8,11 +8,11 @@ import torch
 
 from compress.export.delegation import lower
 from compress.networks.silero import (
+    CONTEXT,
     STATE,
     SileroStep,
 )
 from device_asr.audio.format import STEP
-from device_asr.recognition.vad import CONTEXT
 
 
 def export_vad(step: SileroStep) -> bytes:

@@ -1,4 +1,4 @@
-"""Linear layers as singular values, plain or weighed by what the layer hears on calibration clips.
+"""Linear layers as singular values, plain or weighed by the layer's inputs on calibration clips.
 
 Plain SVD keeps what is large in the weights; activation-aware SVD keeps what is large in the layer's
 output: the weights are decomposed after multiplication with a root of the covariance of its inputs
@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from compress.networks.factored import Factored
-from compress.networks.whisper.network import Whisper
+from compress.networks.family import family_of
+from compress.networks.network import SpeechNetwork
 from device_asr.errors import UsageError
 
 Batch = tuple[Tensor, Tensor, Tensor]  # pcm (batch, samples), lengths (batch,), tokens (batch, n) padded with the end
@@ -55,7 +56,7 @@ class Decomposition:
         return (roots[:, None] * self.right[:rank]).contiguous(), (self.left[:, :rank] * roots).contiguous()
 
 
-def linear_layers(network: Whisper) -> dict[str, nn.Linear]:
+def linear_layers(network: SpeechNetwork) -> dict[str, nn.Linear]:
     """The linear layers that are whole, by name; the tied embedding is none of them."""
     parts = tuple(f"{name}." for name, module in network.named_modules() if isinstance(module, Factored))
     return {
@@ -100,7 +101,9 @@ def ridged(covariance: Tensor, ridge: float) -> Tensor:
 
 
 @torch.no_grad()
-def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[Batch], end: int) -> dict[str, Moments]:
+def input_moments(
+    network: SpeechNetwork, names: Iterable[str], calibration: Iterable[Batch], end: int
+) -> dict[str, Moments]:
     """Moments of the named layers' inputs over all positions that are not padding.
 
     A layer without bias gets the second moments and a mean of zeros: nothing could take up a mean.
@@ -109,8 +112,9 @@ def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[
         end: the token that texts are padded with.
 
     Raises:
-        UsageError: a layer heard nothing, as there are no clips.
+        UsageError: a layer got no input, as there are no clips.
     """
+    family = family_of(network.dims)
     linears = {name: module for name, module in network.named_modules() if isinstance(module, nn.Linear)}
     sums: dict[str, Tensor] = {}
     products: dict[str, Tensor] = {}
@@ -118,13 +122,14 @@ def input_moments(network: Whisper, names: Iterable[str], calibration: Iterable[
     batch: Batch | None = None
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        hears = name.startswith("encoder.") or ".cross.key" in name or ".cross.value" in name
+        audio = family.reads_audio(name)
 
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            assert batch is not None  # hooks run only while a batch goes through the network
             pcm, lengths, tokens = batch
             count = inputs[0].shape[1]
             at = torch.arange(count) * (pcm.shape[1] / count)
-            rows = inputs[0][at[None] < lengths[:, None] if hears else tokens != end].double()
+            rows = inputs[0][at[None] < lengths[:, None] if audio else tokens != end].double()
             sums[name] = sums.get(name, 0.0) + rows.sum(0)
             products[name] = products.get(name, 0.0) + rows.T @ rows
             counts[name] += len(rows)

@@ -123,7 +123,7 @@ def cut(
     """The checkpoint with each decomposed layer at its rank, or whole where two factors were not smaller."""
     weights, ranks, layers = dict(checkpoint.weights), [], []
     for name, parts in decompositions.items():
-        rank = parts.rank_of(settings.energy, settings.multiple) if settings.rank is None else settings.rank
+        rank = settings.rank or parts.rank_of(settings.energy or 1.0, settings.multiple)
         rows, columns = weights[f"{name}.weight"].shape
         before, after = rows * columns, rank * (rows + columns)
         whole = after >= before

@@ -1,27 +1,27 @@
-"""What the encoder does otherwise when it hears in chunks: low-rank changes of its layers (LoRA, Hu et al. 2021).
+"""Adapters: low-rank changes of the encoder's linear layers (LoRA, Hu et al. 2021) for encoding in chunks.
 
-The weights of whole utterances stay as they are, and so does what finals say: trained for both ways of hearing at
-once, the same weights wrote 0.8 % of librispeech-other-dev's words worse. A second encoder would be 8 MB.
+The weights for whole utterances stay as they are, and so do the final texts: trained for both ways of encoding
+at once, the same weights wrote 0.8 % of librispeech-other-dev's words worse. A second encoder would be 8 MB.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from typing import TypeVar
 
 from torch import Tensor, nn
 
+from compress.networks.dims import Dims, LayerDims
 from compress.networks.factored import Factored
 
-if TYPE_CHECKING:
-    from compress.networks.whisper.dims import Dims, LayerDims
-    from compress.networks.whisper.network import Encoder
+M = TypeVar("M", bound=nn.Module)
 
 
 class Adapted(nn.Module):
     """A linear layer with a change."""
 
-    def __init__(self, linear: nn.Module, change: Factored) -> None:
+    def __init__(self, linear: nn.Module, change: nn.Module) -> None:
         super().__init__()
         self.linear, self.change = linear, change
 
@@ -45,14 +45,26 @@ class LayerAdapters(nn.Module):
         )
         self.ffn = nn.ModuleDict({"up": Factored(state, layer.ffn, rank), "down": Factored(layer.ffn, state, rank)})
 
+    def silence(self) -> None:
+        """Lets the changes be zero until they are trained, in place."""
+        for module in self.modules():
+            if isinstance(module, Factored):
+                nn.init.zeros_(module.up.weight)
+                if module.up.bias is not None:
+                    nn.init.zeros_(module.up.bias)
 
-def adapted(encoder: Encoder, adapters: nn.ModuleList) -> Encoder:
-    """An encoder with the changes, whose other weights are those of `encoder`, the same tensors."""
+
+def adapted(encoder: M, layers: str, adapters: Iterable[nn.Module]) -> M:
+    """An encoder with the changes; its other weights are the tensors of `encoder` itself.
+
+    Args:
+        layers: name of the encoder's list of layers. adapters: `LayerAdapters` of each of them.
+    """
     shared = {id(tensor): tensor for tensor in (*encoder.parameters(), *encoder.buffers())}
     changed = copy.deepcopy(encoder, shared)
-    for layer, changes in zip(changed.layers, adapters, strict=True):
-        for part in ("attention", "ffn"):
-            module = getattr(layer, part)
-            for name, change in getattr(changes, part).items():
-                setattr(module, name, Adapted(getattr(module, name), change))
+    for layer, changes in zip(changed.get_submodule(layers).children(), adapters, strict=True):
+        for part, group in changes.named_children():
+            module = layer.get_submodule(part)
+            for name, change in group.named_children():
+                setattr(module, name, Adapted(module.get_submodule(name), change))
     return changed

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from compress.networks.whisper.dims import Dims
-from compress.networks.whisper.network import Whisper
+from compress.networks.adapters import LayerAdapters
+from compress.networks.dims import Dims
+from compress.networks.family import Family, Foreign, family_named, family_of
+from compress.networks.layers import CtcHead
+from compress.networks.network import SpeechNetwork
+from compress.networks.weights import check_shapes, shapes_of
 from device_asr.bundle.symbols import SYMBOLS
 from device_asr.bundle.vocabulary import Vocabulary
-from device_asr.errors import DeviceAsrError
-
-
-class CheckpointError(DeviceAsrError):
-    """Weights are missing or do not fit the network."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """A network's weights with everything needed to use them.
 
-    weights: the state of `compress.networks.whisper.network.Whisper(dims)`, float32.
+    weights: the state of the family's network of these dims, float32.
     alignment_heads: (decoder layer, head) pairs whose cross-attention follows the words.
     provenance: what was done to it, oldest first; goes into the model's card.
     """
@@ -36,95 +35,95 @@ class Checkpoint:
     alignment_heads: tuple[tuple[int, int], ...]
     provenance: tuple[str, ...] = field(default=())
 
-    def network(self) -> Whisper:
+    @property
+    def family(self) -> str:
+        """The name of the network's family."""
+        return self.dims.family
+
+    def family_of(self) -> Family:
+        """The network's family."""
+        return family_of(self.dims)
+
+    def network(self) -> SpeechNetwork:
         """The network with these weights, in evaluation mode.
 
         Raises:
             CheckpointError: a tensor is missing, unknown, or of the wrong shape.
         """
-        with torch.device("meta"):
-            network = Whisper(self.dims)
-        wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-        check_shapes(wanted, {name: tuple(tensor.shape) for name, tensor in self.weights.items()})
-        network = Whisper(self.dims)
+        self.check()
+        network = self.family_of().network(self.dims)
         network.load_state_dict(dict(self.weights))
         return network.eval()
 
+    def check(self) -> None:
+        """Raises CheckpointError where a tensor is missing, unknown, or of the wrong shape."""
+        with torch.device("meta"):
+            network = self.family_of().network(self.dims)
+        check_shapes(shapes_of(network), {name: tuple(tensor.shape) for name, tensor in self.weights.items()})
+
     @property
     def learned(self) -> dict[str, Tensor]:
-        """The weights, the tied embedding once; the encoder's positions are sines, which are computed."""
-        return learned(self.weights)
+        """The weights without the tensors that are computed, such as sines; the tied embedding once."""
+        computed = self.family_of().computed(self.dims)
+        return {name: tensor for name, tensor in self.weights.items() if name not in computed}
 
     @property
     def parameters(self) -> int:
         """Number of weights."""
         return sum(tensor.numel() for tensor in self.learned.values())
 
+    def key(self) -> str:
+        """16 hex digits of the sizes, the tokens and all weights: equal only where the text of any audio is."""
+        vocabulary = self.vocabulary
+        facts = [
+            self.dims.key(),
+            sorted(vocabulary.special.items()),
+            list(vocabulary.suppress),
+            list(vocabulary.suppress_first),
+        ]
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        digest.update(b"\n".join(vocabulary.tokens))
+        for name in sorted(self.weights):
+            digest.update(name.encode() + self.weights[name].contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
-def learned(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a network that are weights, see `Checkpoint.learned`."""
-    return {name: tensor for name, tensor in weights.items() if name != "encoder.positions"}
+
+def from_foreign(family: str, foreign: Foreign, origin: str) -> Checkpoint:
+    """A checkpoint of another program as one of a family.
+
+    Args:
+        origin: where it comes from, the first line of its provenance.
+
+    Raises:
+        CheckpointError: an unknown family, or tensors that are missing or do not fit.
+    """
+    found = family_named(family).convert(foreign)
+    checkpoint = Checkpoint(found.dims, found.weights, found.vocabulary, found.alignment_heads, (origin,))
+    checkpoint.check()
+    return checkpoint
 
 
 def add_ctc(checkpoint: Checkpoint, seed: int = 0) -> Checkpoint:
-    """The checkpoint with a CTC head over the letters of `device_asr.decoding.ctc`, untrained: every symbol alike."""
+    """The checkpoint with a CTC head over `device_asr.bundle.symbols`, untrained: every symbol alike."""
     dims = replace(checkpoint.dims, ctc=len(SYMBOLS) + 1)
-    return _with(checkpoint, dims, r"^ctc\.out\.", seed, f"CTC head over {dims.ctc} symbols")
+    return _extended(checkpoint, dims, seed, f"CTC head over {dims.ctc} symbols")
 
 
 def add_adapters(checkpoint: Checkpoint, rank: int, seed: int = 0) -> Checkpoint:
-    """The checkpoint with adapters of the encoder that hears in chunks, untrained: they change nothing."""
-    return _with(
-        checkpoint,
-        replace(checkpoint.dims, adapters=rank),
-        r"adapters\..*\.up\.(weight|bias)$",
-        seed,
-        f"adapters of rank {rank} where it hears in chunks",
-    )
+    """The checkpoint with adapters for encoding in chunks, untrained: they change nothing."""
+    dims = replace(checkpoint.dims, adapters=rank)
+    return _extended(checkpoint, dims, seed, f"adapters of rank {rank} for encoding in chunks")
 
 
-def _with(checkpoint: Checkpoint, dims: Dims, silent: str, seed: int, note: str) -> Checkpoint:
-    """The checkpoint with what `dims` adds to its network, as modules begin; zeros where `silent` is found."""
+def _extended(checkpoint: Checkpoint, dims: Dims, seed: int, note: str) -> Checkpoint:
+    """The checkpoint with the tensors that `dims` adds to its network, in their initial, silent state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh = Whisper(dims).state_dict()
-    added = {
-        name: torch.zeros_like(tensor) if re.search(silent, name) else tensor
-        for name, tensor in fresh.items()
-        if name not in checkpoint.weights
-    }
+        fresh = family_of(dims).network(dims)
+    for module in fresh.modules():
+        if isinstance(module, CtcHead | LayerAdapters):
+            module.silence()
+    added = {name: tensor for name, tensor in fresh.state_dict().items() if name not in checkpoint.weights}
     return replace(
         checkpoint, dims=dims, weights={**checkpoint.weights, **added}, provenance=(*checkpoint.provenance, note)
     )
-
-
-def check_shapes(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, tuple[int, ...]]) -> None:
-    """Raises CheckpointError naming the first tensor that is missing, unknown or of another shape."""
-    for name, shape in wanted.items():
-        if name not in found:
-            raise CheckpointError(f"Tensor {name}: wanted shape {shape}, found none; the checkpoint is incomplete.")
-        if found[name] != shape:
-            raise CheckpointError(
-                f"Tensor {name}: wanted shape {shape}, found {found[name]}; the checkpoint does not fit its dims."
-            )
-    unknown = sorted(set(found) - set(wanted))
-    if unknown:
-        raise CheckpointError(f"Tensor {unknown[0]}: not part of this network; wanted a plain Whisper checkpoint.")
-
-
-def fingerprint(checkpoint: Checkpoint) -> str:
-    """16 hex digits of all weights and token ids: checkpoints that could answer otherwise never share it."""
-    digest = hashlib.sha256(
-        repr(
-            (
-                checkpoint.dims,
-                sorted(checkpoint.vocabulary.special.items()),
-                checkpoint.vocabulary.suppress,
-                checkpoint.vocabulary.suppress_first,
-            )
-        ).encode()
-    )
-    digest.update(b"\n".join(checkpoint.vocabulary.tokens))
-    for name in sorted(checkpoint.weights):
-        digest.update(name.encode() + checkpoint.weights[name].contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]

@@ -3,7 +3,7 @@
 Positions come in chunks. Each chunk attends to itself, to a limited left context and, where it has a
 look-ahead, to the chunks after it. The look-ahead is encoded with the chunk provisionally and encoded again as
 chunks of its own, as the right context of Emformer (Shi et al. 2021): so the look-ahead stays the same
-however many layers there are. A family's stream program computes the same with explicit state.
+however many layers there are. A family's stream program computes the same positions with explicit state.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ twice. A table of 24000 x 384 with lookup and logits of one token, one thread: 8
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ def stored_form(logits: nn.Linear) -> list[Tensor]:
         float32 (vocab, state); or int8 (vocab, state) with float32 (vocab,); or uint8 (vocab, state / 2)
         with int16 (vocab, groups), the bits of bfloat16.
     """
-    weight = logits.weight
+    weight: Any = logits.weight  # a tensor of torchao where the layer is quantized
     if not hasattr(weight, "qdata"):
         return [weight.detach().contiguous()]
     if weight.target_dtype == torch.int8:

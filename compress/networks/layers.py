@@ -9,6 +9,11 @@ from torch.nn import functional as F
 CTC_WIDTH = 256  # hidden features of the CTC head
 
 
+def conv_to_linear(weight: Tensor) -> Tensor:
+    """(out, in, 3) of a convolution to (out, 3 * in) over (previous, this, next) frames."""
+    return weight.permute(0, 2, 1).reshape(weight.shape[0], -1).contiguous()
+
+
 class LayerNorm(nn.LayerNorm):
     """Layer normalization; `decomposed` writes it with operations that XNNPACK delegates."""
 
@@ -24,7 +29,7 @@ class LayerNorm(nn.LayerNorm):
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose keys and values are computed apart, so that they can be cached.
+    """Multi-head attention; keys and values are computed apart, so that they can be cached.
 
     Heads are folded into the batch: scores are (batch * heads, queries, keys).
     """
@@ -88,6 +93,11 @@ class CtcHead(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(state, CTC_WIDTH)
         self.out = nn.Linear(CTC_WIDTH, symbols)
+
+    def silence(self) -> None:
+        """Gives every symbol the same logit until the head is trained, in place."""
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
 
     def forward(self, states: Tensor) -> Tensor:
         return self.out(F.gelu(self.hidden(states)))

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from compress.networks.checkpoint import CheckpointError
-from compress.networks.whisper.convert import conv_to_linear
-from device_asr.recognition.vad import CONTEXT
+from compress.networks.layers import conv_to_linear
+from compress.networks.weights import CheckpointError
 
+CONTEXT = 64  # samples before a step that it is given too
 WINDOW, STRIDE, MIRROR = 256, 128, 64  # samples
 BINS = WINDOW // 2 + 1
 STATE = 128

@@ -17,7 +17,6 @@ from torch import Tensor
 from compress.data.corpus import CorpusError
 from compress.data.targets import Targets, distillation_loss
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.axes import axes
 from device_asr.errors import UsageError
 
 Batch = tuple[Tensor, Tensor, Targets]  # pcm (batch, samples) float32, lengths (batch,), the teacher's labels
@@ -25,7 +24,7 @@ SOFT, HARD = 0.7, 0.3  # as in training
 
 
 def magnitude_elements(checkpoint: Checkpoint) -> dict[str, Tensor]:
-    """Each weight's square: sums of them rank parts by their L2 norm. The encoder's sines are no weights."""
+    """Each weight's square: sums of them rank parts by their L2 norm. Computed tensors (sines) have none."""
     return {name: tensor.square() for name, tensor in checkpoint.learned.items()}
 
 
@@ -61,7 +60,7 @@ def taylor_elements(checkpoint: Checkpoint, batches: Iterable[Batch]) -> dict[st
 
 
 def elements(checkpoint: Checkpoint, method: str, batches: Iterable[Batch]) -> dict[str, Tensor]:
-    """Importance of every weight, in the shapes of the checkpoint's tensors; sines have none.
+    """Importance of every weight, in the shapes of the checkpoint's tensors; computed tensors have none.
 
     Raises:
         UsageError: an unknown method. CorpusError: see `taylor_elements`.
@@ -79,7 +78,7 @@ def unit_scores(checkpoint: Checkpoint, elements: Mapping[str, Tensor], name: st
     shares: each tensor counts by its shares, so that a large one (the embedding) does not decide alone.
     """
     total: Tensor | None = None
-    for tensor, parts in axes(checkpoint.dims).items():
+    for tensor, parts in checkpoint.family_of().axes(checkpoint.dims).items():
         for at, axis in enumerate(parts):
             if axis is None or axis.name != name or tensor not in elements:
                 continue
@@ -96,8 +95,9 @@ def unit_scores(checkpoint: Checkpoint, elements: Mapping[str, Tensor], name: st
 def layer_scores(checkpoint: Checkpoint, elements: Mapping[str, Tensor], side: str) -> Tensor:
     """(layers,) importance of the layers of "encoder" or "decoder", summed over their tensors."""
     scores = torch.zeros(len(getattr(checkpoint.dims, side)), dtype=torch.float64)
+    family = checkpoint.family_of()
     for name, values in elements.items():
-        prefix, layers, *rest = name.split(".")
-        if prefix == side and layers == "layers":
-            scores[int(rest[0])] += values.double().sum()
+        found = family.layer_of(name)
+        if found is not None and found[0] == side:
+            scores[found[1]] += values.double().sum()
     return scores

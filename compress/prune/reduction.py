@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.axes import STREAMS, take, take_layers, taken
+from compress.networks.family import Part, Side
 from compress.prune.importance import layer_scores, unit_scores
 from device_asr.errors import UsageError
 
@@ -35,26 +35,26 @@ class Reduction:
 
     def __init__(self, checkpoint: Checkpoint, elements: Mapping[str, Tensor]) -> None:
         self.checkpoint, self.elements = checkpoint, elements
+        self.family = checkpoint.family_of()
         self.removed: list[Removed] = []
 
-    def heads(self, part: str, amount: float | None, count: int | None, scope: str) -> None:
-        """Keeps the best heads of "encoder", "decoder" or "cross"; of the alignment heads always the best one."""
-        side, own = ("decoder", "cross") if part == "cross" else (part, "attention")
-        scores = self._scores(side, own)
+    def heads(self, side: Side, part: Part, amount: float | None, count: int | None, scope: str) -> None:
+        """Keeps the best heads of "attention" or "cross" of a side; of the alignment heads always the best one."""
+        scores = self._scores(side, part)
         if part == "cross" and self.checkpoint.alignment_heads:
             _, layer, head = max(
-                (float(scores[f"decoder.layers.{layer}.cross"][head]), layer, head)
+                (float(scores[self._axis("decoder", layer, "cross")][head]), layer, head)
                 for layer, head in self.checkpoint.alignment_heads
             )
-            scores[f"decoder.layers.{layer}.cross"][head] = torch.inf  # word times are read off it
+            scores[self._axis("decoder", layer, "cross")][head] = torch.inf  # word times are read off it
         self._cut(scores, choose(scores, amount, count, scope, 1))
 
-    def ffn(self, side: str, amount: float | None, count: int | None, scope: str) -> None:
+    def ffn(self, side: Side, amount: float | None, count: int | None, scope: str) -> None:
         """Keeps the best feed-forward channels of a side, in each layer a multiple of 8."""
         scores = self._scores(side, "ffn")
         self._cut(scores, choose(scores, amount, count, scope, MULTIPLE))
 
-    def layers(self, side: str, amount: float | None, count: int | None, spaced: bool) -> None:
+    def layers(self, side: Side, amount: float | None, count: int | None, spaced: bool) -> None:
         """Keeps the best, or evenly spaced, layers of a side.
 
         Where no alignment head is left, all cross-attention heads of the last half of the layers take
@@ -67,22 +67,23 @@ class Reduction:
             return
         if spaced:
             kept = evenly(len(own), len(kept))
-        dims = replace(before, **{side: tuple(own[i] for i in kept)})
+        layers = tuple(own[i] for i in kept)
+        dims = replace(before, encoder=layers) if side == "encoder" else replace(before, decoder=layers)
         pairs = self.checkpoint.alignment_heads
         if side == "decoder" and pairs:
             last = range(len(kept) // 2, len(kept))
             every = tuple((i, head) for i in last for head in range(dims.decoder[i].cross_heads))
             pairs = tuple((kept.index(i), head) for i, head in pairs if i in kept) or every
-        self.elements = take_layers(self.elements, side, kept)
-        self.checkpoint = replace(
-            self.checkpoint, dims=dims, alignment_heads=pairs, weights=take_layers(self.checkpoint.weights, side, kept)
-        )
+        self.elements = self.family.take_layers(self.elements, side, kept)
+        weights = self.family.take_layers(self.checkpoint.weights, side, kept)
+        self.checkpoint = replace(self.checkpoint, dims=dims, alignment_heads=pairs, weights=weights)
         self.removed.append(Removed(name, len(own), len(kept)))
 
     def state(self, count: int) -> None:
         """Keeps the best channels of both residual streams and between the convolutions, `count` of each."""
-        before, kept = self.checkpoint.dims.state, {}
-        for name in STREAMS:
+        before = self.checkpoint.dims.state
+        kept: dict[str, list[int]] = {}
+        for name in self.family.streams:
             # tiny.en to 336 channels by Taylor, loss on 8 clips: 1.8 with shares, 7.0 without
             scores = unit_scores(self.checkpoint, self.elements, name, shares=True)
             kept |= choose({name: scores}, None, count, "layer", MULTIPLE)
@@ -90,15 +91,18 @@ class Reduction:
             self._take(kept, self.checkpoint.alignment_heads)
             self.removed.append(Removed("state", before, count))
 
-    def _scores(self, side: str, own: str) -> dict[str, Tensor]:
-        names = [f"{side}.layers.{i}.{own}" for i in range(len(getattr(self.checkpoint.dims, side)))]
+    def _axis(self, side: Side, layer: int, part: Part) -> str:
+        return self.family.axis(side, layer, part)
+
+    def _scores(self, side: Side, part: Part) -> dict[str, Tensor]:
+        names = [self._axis(side, i, part) for i in range(len(getattr(self.checkpoint.dims, side)))]
         return {name: unit_scores(self.checkpoint, self.elements, name) for name in names}
 
     def _cut(self, scores: Mapping[str, Tensor], kept: Mapping[str, list[int]]) -> None:
         smaller = {name: units for name, units in kept.items() if len(units) < len(scores[name])}
         pairs = []
         for layer, head in self.checkpoint.alignment_heads:
-            units = smaller.get(f"decoder.layers.{layer}.cross", range(head + 1))
+            units = smaller.get(self._axis("decoder", layer, "cross"), range(head + 1))
             if head in units:
                 pairs.append((layer, units.index(head)))
         self._take(smaller, tuple(pairs))
@@ -106,12 +110,12 @@ class Reduction:
 
     def _take(self, kept: Mapping[str, Sequence[int]], pairs: tuple[tuple[int, int], ...]) -> None:
         dims = self.checkpoint.dims
-        self.elements = take(self.elements, dims, kept)
+        self.elements = self.family.take(self.elements, dims, kept)
         self.checkpoint = replace(
             self.checkpoint,
-            dims=taken(dims, kept),
+            dims=self.family.taken(dims, kept),
             alignment_heads=pairs,
-            weights=take(self.checkpoint.weights, dims, kept),
+            weights=self.family.take(self.checkpoint.weights, dims, kept),
         )
 
 

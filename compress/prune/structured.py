@@ -10,13 +10,19 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from compress.networks.checkpoint import Checkpoint
+from compress.networks.family import Part, Side
 from compress.prune.importance import Batch, elements
 from compress.prune.reduction import MULTIPLE, Reduction, Removed
 from compress.settings import check_count
 from device_asr.errors import UsageError
 
-HEAD_PARTS = ("encoder", "decoder", "cross")  # the encoder's and the decoder's self-attention, cross-attention
-SIDES = ("encoder", "decoder")
+ATTENTIONS: dict[str, tuple[Side, Part]] = {
+    "encoder": ("encoder", "attention"),
+    "decoder": ("decoder", "attention"),
+    "cross": ("decoder", "cross"),
+}
+HEAD_PARTS = tuple(ATTENTIONS)
+SIDES: tuple[Side, ...] = ("encoder", "decoder")
 METHODS = ("magnitude", "taylor")
 Importance = Literal["magnitude", "taylor"]
 
@@ -51,7 +57,7 @@ class FfnSettings:
 
     amount: float | None = None
     ffn: int | None = None
-    parts: tuple[str, ...] = SIDES
+    parts: tuple[Side, ...] = SIDES
     importance: Importance = "magnitude"
     scope: Literal["layer", "global"] = "layer"
 
@@ -71,7 +77,7 @@ class LayerSettings:
 
     amount: float | None = None
     layers: int | None = None
-    parts: tuple[str, ...] = ("decoder",)
+    parts: tuple[Side, ...] = ("decoder",)
     importance: Literal["magnitude", "taylor", "spaced"] = "spaced"
 
     def __post_init__(self) -> None:
@@ -125,7 +131,7 @@ def prune_heads(
 
     def steps(work: Reduction) -> None:
         for part in settings.parts:
-            work.heads(part, settings.amount, settings.heads, settings.scope)
+            work.heads(*ATTENTIONS[part], settings.amount, settings.heads, settings.scope)
 
     return _reduce(checkpoint, "heads", steps, settings.importance, batches)
 
@@ -173,11 +179,11 @@ def narrow(
     """
 
     def steps(work: Reduction) -> None:
-        for side, count in (("encoder", settings.encoder_layers), ("decoder", settings.decoder_layers)):
+        for side, count in zip(SIDES, (settings.encoder_layers, settings.decoder_layers), strict=True):
             if count is not None:
                 work.layers(side, None, count, spaced=True)
         for part in HEAD_PARTS if settings.heads is not None else ():
-            work.heads(part, None, settings.heads, "layer")
+            work.heads(*ATTENTIONS[part], None, settings.heads, "layer")
         for side in SIDES if settings.ffn is not None else ():
             work.ffn(side, None, settings.ffn, "layer")
         if settings.state is not None:

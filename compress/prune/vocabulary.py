@@ -6,26 +6,25 @@ Of tiny.en's 37.8 M weights 19.9 M are the token embedding, so size is a vocabul
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
 
-from compress.networks.bpe import encoder
 from compress.networks.checkpoint import Checkpoint
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 
-# Chosen by the words of 3 h of training speech that lose a piece when 36 000 are kept: 0.6 %; 0.9 % with 60 000
+# Chosen by the words of 3 h of training speech that lose a token when 36 000 are kept: 0.6 %; 0.9 % with 60 000
 # words, 0.15 and 0.9
 COMMON_WORDS = 400_000  # at most, of wordfreq's English list
 CAPITALIZED = 0.05  # share of an ordinary word's occurrences with a capital
-CAPITALIZED_NAME = 0.5  # the same for words whose capitalized piece was merged before the other
+CAPITALIZED_NAME = 0.5  # the same for words whose capitalized token was merged before the other
 AFTER_SPACE = 0.97  # share of words that follow a space
 NUMBERS = tuple(str(n) for n in (*range(100), *range(1900, 2031)))
-SIGNS = (",", ".", "?", "!", "'", "-", ":", ";", '"', "%", "$", " $", "...", " -", ' "', '."', ',"', '?"')
+PUNCTUATION = (",", ".", "?", "!", "'", "-", ":", ";", '"', "%", "$", " $", "...", " -", ' "', '."', ',"', '?"')
 
 
 @dataclass(frozen=True)
@@ -38,21 +37,26 @@ class VocabularyReport:
     parameters_after: int
 
 
-def select(vocabulary: Vocabulary, size: int, texts: Iterable[str] = ()) -> list[int]:
-    """Ids of the `size` pieces to keep, in order: all bytes, then pieces by frequency, closed under merges.
+def select(
+    vocabulary: Vocabulary, size: int, encode: Callable[[str], list[int]], texts: Iterable[str] = ()
+) -> list[int]:
+    """Ids of the `size` text tokens to keep, in order: all bytes, then tokens by frequency, closed under merges.
 
     Frequencies come from wordfreq's English list (words as they are and capitalized, after a space or
-    not), from numbers and signs, and from `texts`.
+    not), from numbers and punctuation, and from `texts`.
+
+    Args:
+        encode: byte-pair encoding into ids of `vocabulary`.
 
     Raises:
         UsageError: `size` is below the 256 bytes or above the vocabulary.
     """
     total = len(vocabulary.tokens)
     if not 256 <= size <= total:
-        raise UsageError(f"Vocabulary size: wanted 256 to {total} pieces, found {size}.")
-    weights = _frequencies(vocabulary, texts)
+        raise UsageError(f"Vocabulary size: wanted 256 to {total} tokens, found {size}.")
+    weights = _frequencies(vocabulary, encode, texts)
     parents = _merge_parents(vocabulary)
-    kept = {i for i, piece in enumerate(vocabulary.tokens) if len(piece) == 1}
+    kept = {i for i, token in enumerate(vocabulary.tokens) if len(token) == 1}
     for token, _ in sorted(weights.items(), key=lambda item: (-item[1], item[0])):
         needed: set[int] = set()
         stack = [token]
@@ -68,17 +72,16 @@ def select(vocabulary: Vocabulary, size: int, texts: Iterable[str] = ()) -> list
     return sorted(kept)
 
 
-def _frequencies(vocabulary: Vocabulary, texts: Iterable[str]) -> Counter[int]:
+def _frequencies(vocabulary: Vocabulary, encode: Callable[[str], list[int]], texts: Iterable[str]) -> dict[int, float]:
     import wordfreq
 
-    encode = encoder(vocabulary)
     # wordfreq has no case, but merges were ranked by frequency in cased text: " Thursday" is before " thursday"
-    rank, total = {piece.decode("utf-8", "replace"): i for i, piece in enumerate(vocabulary.tokens)}, vocabulary.size
-    weights: Counter[int] = Counter()
+    rank, total = {token.decode("utf-8", "replace"): i for i, token in enumerate(vocabulary.tokens)}, vocabulary.size
+    weights: defaultdict[int, float] = defaultdict(float)
 
     def add(text: str, weight: float) -> None:
         for token in encode(text):
-            weights[token] += weight  # type: ignore[assignment]
+            weights[token] += weight
 
     for word in wordfreq.top_n_list("en", COMMON_WORDS):
         frequency = wordfreq.word_frequency(word, "en")
@@ -87,7 +90,7 @@ def _frequencies(vocabulary: Vocabulary, texts: Iterable[str]) -> Counter[int]:
         for form, share in ((word, 1 - capital), (word.capitalize(), capital)):
             add(" " + form, frequency * share * AFTER_SPACE)
             add(form, frequency * share * (1 - AFTER_SPACE))
-    for text in (*SIGNS, *NUMBERS, *(" " + n for n in NUMBERS)):
+    for text in (*PUNCTUATION, *NUMBERS, *(" " + n for n in NUMBERS)):
         add(text, 1e-4)
     words = Counter(word for text in texts for word in text.split())
     scale = 1.0 / max(1, sum(words.values()))
@@ -97,8 +100,8 @@ def _frequencies(vocabulary: Vocabulary, texts: Iterable[str]) -> Counter[int]:
 
 
 def _merge_parents(vocabulary: Vocabulary) -> Callable[[int], tuple[int, ...]]:
-    """For a piece, the two pieces whose merge makes it: its encoding by the merges before it."""
-    rank = {piece: i for i, piece in enumerate(vocabulary.tokens)}
+    """For a token, the two tokens whose merge makes it: its encoding by the merges before it."""
+    rank = {token: i for i, token in enumerate(vocabulary.tokens)}
 
     @cache
     def parents(token: int) -> tuple[int, ...]:
@@ -118,24 +121,18 @@ def _merge_parents(vocabulary: Vocabulary) -> Callable[[int], tuple[int, ...]]:
 
 
 def prune(checkpoint: Checkpoint, size: int, texts: Iterable[str] = ()) -> tuple[Checkpoint, VocabularyReport]:
-    """The checkpoint with `size` text pieces and the four special tokens; `size` of all keeps every piece.
+    """The checkpoint with `size` text tokens and its special ones; the size of the vocabulary keeps every text token.
 
     Raises:
         UsageError: see `select`.
     """
     old = checkpoint.vocabulary
-    kept = select(old, size, texts) if size < len(old.tokens) else list(range(len(old.tokens)))
-    names = ("end", "start", "no_speech", "no_timestamps")
-    rows = [*kept, *(old.special[name] for name in names)]
-    new_id = {row: i for i, row in enumerate(rows)}
-    vocabulary = Vocabulary(
-        tuple(old.tokens[i] for i in kept),
-        {name: len(kept) + k for k, name in enumerate(names)},
-        tuple(new_id[i] for i in old.suppress if i in new_id and i < len(old.tokens)),
-        tuple(new_id[i] for i in old.suppress_first if i in new_id),
-    )
-    weights = dict(checkpoint.weights)
-    weights["decoder.embedding.weight"] = weights["decoder.embedding.weight"][torch.tensor(rows)].clone()
+    family = checkpoint.family_of()
+    every = list(range(len(old.tokens)))
+    kept = select(old, size, family.token_encoder(old), texts) if size < len(every) else every
+    vocabulary, rows = family.keep_tokens(old, kept)
+    weights, table = dict(checkpoint.weights), f"{family.embedding}.weight"
+    weights[table] = weights[table][torch.tensor(rows)].clone()
     note = f"vocabulary pruned from {old.size} to {vocabulary.size} tokens"
     pruned = replace(
         checkpoint,

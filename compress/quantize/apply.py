@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 
-from compress.networks.whisper.network import Whisper
 from compress.quantize.plan import FLOAT, QuantizationPlan, Width
 
+M = TypeVar("M", bound=nn.Module)
 
-def quantize(network: Whisper, plan: QuantizationPlan) -> Whisper:
+
+def quantize(network: M, plan: QuantizationPlan) -> M:
     """Quantizes the linear layers with dynamic activations in place.
 
     The exporter quantizes layers with static activations (`export.static.fix_ranges`) and the embedding.
@@ -27,9 +30,7 @@ def quantize(network: Whisper, plan: QuantizationPlan) -> Whisper:
     return network
 
 
-def quantize_linears(
-    module: nn.Module, bits: int = 8, group: int | None = None, only: tuple[str, ...] | None = None
-) -> nn.Module:
+def quantize_linears(module: M, bits: int = 8, group: int | None = None, only: tuple[str, ...] | None = None) -> M:
     """Replaces the weights of every linear layer that is still float, in place.
 
     One scale per output channel, or per `group` input columns. Activations are int8, asymmetric, per
@@ -55,7 +56,7 @@ def quantize_linears(
     )
 
     config = Int8DynamicActivationIntxWeightConfig(
-        weight_dtype=torch.int8 if bits == 8 else torch.int4,
+        weight_dtype=torch.int8 if bits == 8 else torch.int4,  # type: ignore[attr-defined]  # not in torch's stubs
         weight_granularity=PerAxis(0) if group is None else PerGroup(group),
         weight_scale_dtype=torch.bfloat16 if bits == 4 else None,  # as XNNPACK keeps them
         weight_mapping_type=MappingType.SYMMETRIC,
@@ -69,5 +70,5 @@ def quantize_linears(
 
 
 def is_quantized(linear: nn.Linear) -> bool:
-    """Whether `quantize_linears` has been here."""
+    """Whether the weights of a layer are quantized."""
     return hasattr(linear.weight, "qdata")

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from compress.lowrank.decomposition import Batch, input_moments, ridged
+from compress.networks.adapters import LayerAdapters
 from compress.networks.checkpoint import Checkpoint
+from compress.networks.layers import CtcHead
 from compress.quantize.grid import HIGHEST, LARGEST, LOWEST, bears_lowest, on_grid
 from compress.quantize.plan import QuantizationPlan
 from compress.settings import check_count
@@ -26,10 +28,10 @@ SMALLEST = 1e-9  # scale
 
 @dataclass(frozen=True)
 class GptqSettings:
-    """Which layers are rounded, and by what.
+    """Which layers are rounded, and to what.
 
-    plan: the quantization; its layers of 4 bits are rounded but for the token embedding and what is heard in chunks
-    only (adapters, CTC head), which the exporter rounds to nearest as it does the others. clips: of the recipe's,
+    plan: the quantization; its layers of 4 bits are rounded, except the token embedding and the layers that only
+    encode in chunks (adapters, CTC head): the exporter rounds those to nearest. clips: of the recipe's,
     that calibrate. ridge: added to the diagonal of the inputs' covariance, relative to its mean.
     """
 
@@ -77,10 +79,13 @@ def apply_gptq(
         UsageError: the plan does not fit the network, or no calibration batch.
     """
     network = checkpoint.network()
+    streaming = tuple(
+        f"{name}." for name, module in network.named_modules() if isinstance(module, CtcHead | LayerAdapters)
+    )
     widths = {
         name: width
         for name, width in settings.plan.widths(network).items()
-        if width.bits == 4 and name.startswith(("encoder.", "decoder."))
+        if width.bits == 4 and not name.startswith(streaming)
     }
     if not widths:
         return checkpoint, GptqReport(())

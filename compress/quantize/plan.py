@@ -13,15 +13,15 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
+from compress.networks.family import family_of
+from compress.networks.network import SpeechNetwork
 from compress.networks.patterns import choose
-from compress.networks.whisper.network import Whisper
 from device_asr.errors import UsageError
 
 FLOAT = 32
 BITS = (4, 8, FLOAT)
 GROUPS = (32, 64, 128)  # XNNPACK: multiples of 32
 Activations = Literal["dynamic", "static"]
-EMBEDDING = "decoder.embedding"
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class QuantizationPlan:
 
     bits, group: of every linear layer, see `Width`; a layer whose columns are not whole groups of the
         4-bit default gets 8 bits.
-    layers: (pattern, width) pairs over layer names as in `Whisper` ("encoder.layers.0.*"); later ones win.
+    layers: (pattern, width) pairs over layer names of the network ("encoder.layers.0.*"); later ones win.
     embedding, embedding_group: of the token embedding, which is also the table of the logits.
     activations: "dynamic", or "static" for the 8-bit linear layers; 4-bit ones and logits stay dynamic.
 
@@ -111,12 +111,12 @@ class QuantizationPlan:
             return []
         return [name for name, width in self.widths(network).items() if width.bits == 8]
 
-    def with_layers(self, names: Mapping[str, Width]) -> QuantizationPlan:
-        """The same plan with these layers changed; `decoder.embedding` is the table's name."""
+    def with_layers(self, names: Mapping[str, Width], embedding: str) -> QuantizationPlan:
+        """The same plan with these layers changed; `embedding` is the token embedding's name among them."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        if (table := names.get(EMBEDDING)) is not None:
+        if (table := names.get(embedding)) is not None:
             values |= {"embedding": table.bits, "embedding_group": table.group}
-        values["layers"] = (*self.layers, *((name, width) for name, width in names.items() if name != EMBEDDING))
+        values["layers"] = (*self.layers, *((name, width) for name, width in names.items() if name != embedding))
         return QuantizationPlan(**values)
 
     def to_table(self) -> dict[str, Any]:
@@ -162,6 +162,12 @@ def _known(table: Mapping[str, Any], keys: list[str], where: str) -> None:
             raise UsageError(f"{where}: no setting {key!r}; the nearest is {nearest}.")
 
 
+def weight_shape(network: nn.Module, layer: str) -> tuple[int, int]:
+    """(rows, columns) of the weight of a linear layer or an embedding."""
+    rows, columns = network.get_parameter(f"{layer}.weight").shape
+    return rows, columns
+
+
 @dataclass(frozen=True)
 class QuantizationReport:
     """What a plan makes of a network: linear layers by bits, and bytes of all matrices before and after.
@@ -176,14 +182,14 @@ class QuantizationReport:
     bytes: Mapping[int, int]
 
 
-def report(network: Whisper, plan: QuantizationPlan) -> QuantizationReport:
+def report(network: SpeechNetwork, plan: QuantizationPlan) -> QuantizationReport:
     """Counts what `plan` does to `network`, which is not changed."""
     widths = plan.widths(network)
     counts: dict[int, int] = {}
     for width in widths.values():
         counts[width.bits] = counts.get(width.bits, 0) + 1
-    every = {**widths, EMBEDDING: plan.table}
-    sizes = {name: network.get_submodule(name).weight.shape for name in every}
+    every = {**widths, family_of(network.dims).embedding: plan.table}
+    sizes = {name: weight_shape(network, name) for name in every}
     stored: dict[int, int] = {}
     for name, width in every.items():
         stored[width.bits] = stored.get(width.bits, 0) + width.bytes(*sizes[name])

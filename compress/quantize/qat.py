@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.network import Whisper
+from compress.networks.network import SpeechNetwork
 from compress.quantize.plan import FLOAT, QuantizationPlan, Width
 from device_asr.errors import UsageError
 
@@ -24,16 +24,24 @@ class FakeQuantizedEmbedding(nn.Embedding):
         nn.Module.__init__(self)
         for name in ("num_embeddings", "embedding_dim", *nn.Embedding.__constants__):
             setattr(self, name, getattr(embedding, name))
-        self._parameters["weight"] = embedding.weight
-        self.rounding = _weight_rounding(width)
+        self._parameters["weight"] = embedding.get_parameter("weight")
+        self.rounding: Any = _weight_rounding(width)
+
+    @property
+    def exact(self) -> nn.Parameter:
+        """(vocab, state), the float weights."""
+        weight = self._parameters["weight"]
+        assert weight is not None  # set where it is made
+        return weight
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
         """(vocab, state), rounded."""
-        return self.rounding(self._parameters["weight"])
+        rounded: Tensor = self.rounding(self.exact)
+        return rounded
 
 
-def prepare_qat(network: Whisper, plan: QuantizationPlan) -> Whisper:
+def prepare_qat(network: SpeechNetwork, plan: QuantizationPlan) -> SpeechNetwork:
     """Puts fake quantization around the linear layers and the token embedding, in place.
 
     Parameters keep their names and their float values: optimizer, averages and checkpoints go on as before.
@@ -54,24 +62,24 @@ def prepare_qat(network: Whisper, plan: QuantizationPlan) -> Whisper:
             config = QATConfig(activation_config=activations, weight_config=_weight_config(width), step="prepare")
             quantize_(network, config, lambda child, name, names=names: name in names)
     if plan.embedding != FLOAT:
-        network.decoder.embedding = FakeQuantizedEmbedding(network.decoder.embedding, plan.table)
-        network.decoder.norm.register_forward_hook(LogitsRounding())
+        network.replace_embedding(FakeQuantizedEmbedding(network.embedding, plan.table))
+        network.logits_input.register_forward_hook(LogitsRounding())
     return network
 
 
-def convert_qat(network: Whisper) -> Whisper:
+def convert_qat(network: SpeechNetwork) -> SpeechNetwork:
     """Takes the fake quantization out again, in place: plain layers with the float weights that were trained."""
     from torchao.quantization import quantize_
     from torchao.quantization.qat import QATConfig
     from torchao.quantization.qat.linear import FakeQuantizedLinear
 
     quantize_(network, QATConfig(step="convert"), lambda child, _: isinstance(child, FakeQuantizedLinear))
-    prepared = network.decoder.embedding
+    prepared = network.embedding
     if isinstance(prepared, FakeQuantizedEmbedding):
         plain = nn.Embedding(prepared.num_embeddings, prepared.embedding_dim, device="meta")
-        plain.weight = prepared._parameters["weight"]
-        network.decoder.embedding = plain
-        hooks = network.decoder.norm._forward_hooks
+        plain.weight = prepared.exact
+        network.replace_embedding(plain)
+        hooks = network.logits_input._forward_hooks
         for key in [key for key, hook in hooks.items() if isinstance(hook, LogitsRounding)]:
             del hooks[key]
     return network
@@ -89,7 +97,7 @@ class LogitsRounding:
         return self.rounding(output)
 
 
-def simulate(checkpoint: Checkpoint, plan: QuantizationPlan) -> Whisper:
+def simulate(checkpoint: Checkpoint, plan: QuantizationPlan) -> SpeechNetwork:
     """A float network that answers as the quantized program will: weights rounded once, activations as they come.
 
     For measuring a plan without exporting it; not for training (see `prepare_qat`).
@@ -101,11 +109,12 @@ def simulate(checkpoint: Checkpoint, plan: QuantizationPlan) -> Whisper:
     for module in network.modules():
         quantizer = getattr(module, "weight_fake_quantizer", None)
         if quantizer is not None:
-            module.weight.copy_(quantizer(module.weight))
+            weight = module.get_parameter("weight")
+            weight.copy_(quantizer(weight))
             quantizer.enabled = False
-    embedding = network.decoder.embedding
+    embedding = network.embedding
     if isinstance(embedding, FakeQuantizedEmbedding):
-        embedding._parameters["weight"].copy_(embedding.weight)
+        embedding.exact.copy_(embedding.weight)
         embedding.rounding.enabled = False
     return network
 
@@ -129,7 +138,7 @@ def _weight_config(width: Width) -> Any:
 
     granularity = {"granularity": "per_channel"} if width.group is None else {"group_size": width.group}
     return IntxFakeQuantizeConfig(
-        torch.int8 if width.bits == 8 else torch.int4,
+        torch.int8 if width.bits == 8 else torch.int4,  # type: ignore[attr-defined]  # not in torch's stubs
         is_symmetric=True,
         scale_precision=torch.float32 if width.bits == 8 else torch.bfloat16,
         **granularity,

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from compress.checkpoints import base
-from compress.export.export import CACHE, TOKENS_PER_CALL, SpeechProgram
+from compress.export.export import SpeechProgram
+from compress.export.sizes import CACHE, TOKENS_PER_CALL
 from compress.export.vad import describe as describe_vad
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
 from compress.quantize.plan import report
 from compress.recipe.card import write_card
 from compress.recipe.recipe import Recipe
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.bundle import FORMAT
 from device_asr.bundle.vocabulary import write_tokens
 from device_asr.errors import OutputError, UsageError
@@ -106,7 +107,7 @@ def _manifest(
             "vad": {"file": "vad.pte", "methods": describe_vad()},
         },
         "speech": {
-            "samples_per_position": SAMPLES_PER_POSITION,
+            "samples_per_position": checkpoint.family_of().samples_per_position,
             "positions": dims.audio_ctx,
             "cache": CACHE,
             "tokens_per_call": TOKENS_PER_CALL,

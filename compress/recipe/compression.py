@@ -59,7 +59,7 @@ def _structured(cut: Callable[[Checkpoint, Any, Iterable[Any]], tuple[Checkpoint
         if not _taylor(settings):
             return cut(checkpoint, settings, ())
         found = data.calibration_clips(checkpoint.vocabulary, IMPORTANCE_CLIPS)
-        return cut(checkpoint, settings, calibration.labeled_batches(found, checkpoint.vocabulary))
+        return cut(checkpoint, settings, calibration.labeled_batches(found, checkpoint))
 
     return run
 
@@ -109,7 +109,7 @@ def _lowrank(
     checkpoint: Checkpoint, settings: LowRankStage, data: TrainingData, folder: Path
 ) -> tuple[Checkpoint, LowRankReport | LowRankSearch]:
     found = data.calibration_clips(checkpoint.vocabulary, CALIBRATION_CLIPS) if settings.activations else ()
-    batches = calibration.token_batches(found, checkpoint.vocabulary)
+    batches = calibration.token_batches(found, checkpoint)
     if settings.wer_budget is None:
         return lowrank.factorize(checkpoint, settings, batches)
     clips = data.sample(settings.clips, texts=True)
@@ -132,7 +132,7 @@ def _gptq(
     checkpoint: Checkpoint, settings: GptqSettings, data: TrainingData, folder: Path
 ) -> tuple[Checkpoint, GptqReport]:
     found = data.calibration_clips(checkpoint.vocabulary, settings.clips)
-    return apply_gptq(checkpoint, settings, calibration.token_batches(found, checkpoint.vocabulary), data.zeros_stay)
+    return apply_gptq(checkpoint, settings, calibration.token_batches(found, checkpoint), data.zeros_stay)
 
 
 STAGES = {

@@ -14,12 +14,12 @@ from compress.export.export import SpeechProgram, export_speech
 from compress.export.vad import export_vad
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.silero import load_silero, weights_path
-from compress.networks.whisper.frontend import SAMPLE_RATE
 from compress.paths import LETTER
 from compress.quantize.plan import report
 from compress.recipe.cache import REPORT, Stages, plain, write_json
 from compress.recipe.recipe import Recipe
 from compress.settings import key as key_of
+from device_asr.audio.format import SAMPLE_RATE
 
 STATIC_CLIPS = 32  # that the ranges of static activations are measured on
 

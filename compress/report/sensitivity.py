@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.network import Whisper
-from compress.quantize.plan import EMBEDDING, FLOAT, QuantizationPlan, Width
+from compress.networks.network import SpeechNetwork
+from compress.quantize.plan import FLOAT, QuantizationPlan, Width, weight_shape
 from compress.quantize.qat import simulate
 from device_asr.errors import UsageError
 
@@ -52,7 +52,7 @@ def block(name: str) -> str:
 def sensitivity(
     checkpoint: Checkpoint,
     plan: QuantizationPlan,
-    evaluate: Callable[[Whisper], float],
+    evaluate: Callable[[SpeechNetwork], float],
     *,
     width: Width | None = None,
     group: Callable[[str], str] = layer,
@@ -78,9 +78,10 @@ def sensitivity(
     width = width or Width(FLOAT)
     network = checkpoint.network()
     widths = plan.widths(network)
+    embedding = checkpoint.family_of().embedding
     if width.bits != FLOAT:
-        widths[EMBEDDING] = plan.table
-    shapes = {name: _shape(network, name) for name in widths}
+        widths[embedding] = plan.table
+    shapes = {name: weight_shape(network, name) for name in widths}
     groups: dict[str, list[str]] = {}
     for name, planned in widths.items():
         if planned.bits < width.bits and width.fits(shapes[name][1]):
@@ -90,7 +91,7 @@ def sensitivity(
     before = evaluate(simulate(checkpoint, plan))
     rows = []
     for number, (title, names) in enumerate(groups.items(), 1):
-        score = evaluate(simulate(checkpoint, plan.with_layers(dict.fromkeys(names, width))))
+        score = evaluate(simulate(checkpoint, plan.with_layers(dict.fromkeys(names, width), embedding)))
         extra = sum(width.bytes(*shapes[name]) - widths[name].bytes(*shapes[name]) for name in names)
         rows.append(SensitivityRow(title, tuple(names), width, extra, before, score))
         if progress is not None:
@@ -98,17 +99,16 @@ def sensitivity(
     return sorted(rows, key=lambda row: -row.gain_per_byte)
 
 
-def _shape(network: Whisper, name: str) -> tuple[int, int]:
-    """(rows, columns) of a layer's weights as they are quantized."""
-    rows, columns = network.get_parameter(f"{name}.weight").shape[:2]
-    return rows, columns
-
-
-def mixed_plan(plan: QuantizationPlan, rows: Sequence[SensitivityRow], bytes_budget: int) -> QuantizationPlan:
+def mixed_plan(
+    plan: QuantizationPlan, rows: Sequence[SensitivityRow], bytes_budget: int, embedding: str
+) -> QuantizationPlan:
     """Gives more bits to the groups that gain most by the byte, as long as `bytes_budget` more bytes suffice.
 
     Greedy: a group that no longer fits is passed over, smaller ones after it may still fit; one that
     gains nothing is never taken. Gains are taken to add up, which is not measured here.
+
+    Args:
+        embedding: the name of the token embedding among the layers.
 
     Raises:
         UsageError: a negative budget.
@@ -120,4 +120,4 @@ def mixed_plan(plan: QuantizationPlan, rows: Sequence[SensitivityRow], bytes_bud
         if row.gain > 0 and row.extra_bytes <= bytes_budget and not chosen.keys() & set(row.layers):
             chosen |= dict.fromkeys(row.layers, row.width)
             bytes_budget -= row.extra_bytes
-    return plan.with_layers(chosen)
+    return plan.with_layers(chosen, embedding)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.evaluate.measurement import Measurement
-from compress.networks.whisper.network import Whisper
+from compress.networks.network import SpeechNetwork
 from compress.report.sensitivity import SensitivityRow
 from device_asr.errors import OutputError
 
@@ -18,7 +18,9 @@ SENSITIVITY = "sensitivity.jsonl"  # in the work folder: the rows of the last ta
 KEPT = "sensitivity-evaluations.jsonl"  # beside it: every evaluation by what was evaluated
 
 
-def kept(evaluate: Callable[[Whisper], float], folder: Path, measured_on: str) -> Callable[[Whisper], float]:
+def kept(
+    evaluate: Callable[[SpeechNetwork], float], folder: Path, measured_on: str
+) -> Callable[[SpeechNetwork], float]:
     """An `evaluate` that computes once for the same network: the same command after a kill goes on.
 
     Args:
@@ -34,7 +36,7 @@ def kept(evaluate: Callable[[Whisper], float], folder: Path, measured_on: str) -
             row = json.loads(line)
             known[row["key"]] = float(row["score"])
 
-    def ask(network: Whisper) -> float:
+    def ask(network: SpeechNetwork) -> float:
         key = fingerprint(network, measured_on)
         if key not in known:
             known[key] = evaluate(network)
@@ -49,7 +51,7 @@ def kept(evaluate: Callable[[Whisper], float], folder: Path, measured_on: str) -
     return ask
 
 
-def fingerprint(network: Whisper, measured_on: str) -> str:
+def fingerprint(network: SpeechNetwork, measured_on: str) -> str:
     """32 hex digits of a simulated network: weights as they are rounded tell its plan too."""
     digest = hashlib.sha256(measured_on.encode())
     for name, tensor in sorted(network.state_dict().items()):

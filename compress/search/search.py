@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress import tables
 from compress.evaluate.measurement import Measurement, State, write_rows
-from compress.networks.whisper.dims import Dims
+from compress.networks.dims import Dims
 from compress.search.device_profile import DeviceProfile, Miss, misses
 from compress.search.outcome import Outcome, outcome, score
 from compress.search.space import Candidate, Size, Space, size_of

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -12,11 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from compress.networks.checkpoint import learned
-from compress.networks.whisper.dims import Dims, LayerDims
-from compress.networks.whisper.network import Whisper
-from compress.networks.whisper.programs import Sines
-from compress.quantize.plan import EMBEDDING, QuantizationPlan, Width
+from compress.networks.dims import Dims, LayerDims
+from compress.networks.family import family_of
+from compress.quantize.plan import QuantizationPlan, Width
 from device_asr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +26,6 @@ FFN_SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)
 FFN_MULTIPLE = 8  # channels: lanes of the kernels
 GROUP = 32  # columns that share a scale of 4-bit weights
 VAD_BYTES = 1_255_172  # vad.pte, the same in every bundle
-FRONTEND_FLOATS, MEL_FLOATS = 400 * 402, 201  # the DFT matrix; a mel filter
 TOKEN_BYTES = 4.6  # of the vocabulary's file a token: 232 222 for 50 256
 
 
@@ -154,18 +150,18 @@ class Size:
 def estimate(dims: Dims, plan: QuantizationPlan) -> Size:
     """The size of a network that was not built; its bundle's within 1 % for the shipped model.
 
-    Linear weights and the tied embedding are of the plan's widths; the encoder's positions are computed from two
-    small tables; all else is float32.
+    Linear weights and the tied embedding have the plan's widths; all else is float32.
 
     Raises:
         UsageError: the plan does not fit the network.
     """
+    family = family_of(dims)
     with torch.device("meta"):
-        network = Whisper(dims)
-    weights = learned(network.state_dict())
-    widths = {f"{name}.weight": width for name, width in {**plan.widths(network), EMBEDDING: plan.table}.items()}
-    total = 4 * (FRONTEND_FLOATS + MEL_FLOATS * dims.n_mels)
-    total += 4 * dims.state * (math.ceil(dims.audio_ctx / Sines.BLOCK) + Sines.BLOCK)
+        network = family.network(dims)
+    computed = family.computed(dims)
+    weights = {name: tensor for name, tensor in network.state_dict().items() if name not in computed}
+    widths = {f"{name}.weight": width for name, width in {**plan.widths(network), family.embedding: plan.table}.items()}
+    total = 4 * family.program_floats(dims)
     for name, tensor in weights.items():
         width = widths.get(name)
         total += 4 * tensor.numel() if width is None else width.bytes(*tensor.shape)

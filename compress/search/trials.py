@@ -17,9 +17,7 @@ from compress.checkpoints.load import load_checkpoint
 from compress.data.corpus import CorpusError, read_clip
 from compress.data.training_data import Progress, TrainingData, choose_clips
 from compress.evaluate.measurement import Measurement
-from compress.networks.bpe import encoder
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.recipe.build import beginning, build
 from compress.recipe.recipe import Recipe
 from compress.recipe.techniques import settings_of
@@ -45,13 +43,14 @@ def text_loss(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
     Raises:
         CorpusError: no clip has a text, or an audio file cannot be read.
     """
-    network, tokens_of = checkpoint.network(), encoder(checkpoint.vocabulary)
+    family = checkpoint.family_of()
+    network, tokens_of = checkpoint.network(), family.token_encoder(checkpoint.vocabulary)
     vocabulary, nats, characters = checkpoint.vocabulary, 0.0, 0
     for clip in clips:
         if not clip.text:
             continue
         ids = [*tokens_of(" " + clip.text.strip()), vocabulary.end][: checkpoint.dims.text_ctx - len(vocabulary.prompt)]
-        pcm = torch.zeros(1, checkpoint.dims.audio_ctx * SAMPLES_PER_POSITION)
+        pcm = torch.zeros(1, checkpoint.dims.audio_ctx * family.samples_per_position)
         audio = torch.from_numpy(read_clip(clip))[: pcm.shape[1]]
         pcm[0, : len(audio)] = audio
         with torch.no_grad():

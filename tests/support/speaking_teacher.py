@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.dims import Dims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from device_asr.bundle.vocabulary import Vocabulary
 
@@ -17,14 +17,14 @@ BYTES = Vocabulary(
 LISTENS = 1e-3  # of what comes from other positions and from the audio: enough for gradients, too little to matter
 
 
-def untrained(dims: Dims, vocabulary: Vocabulary, seed: int) -> Checkpoint:
+def untrained(dims: WhisperDims, vocabulary: Vocabulary, seed: int) -> Checkpoint:
     """Random weights; the alignment heads are the first of each decoder layer's, of as many as there are layers."""
     torch.manual_seed(seed)
     heads = tuple((layer, layer) for layer in range(len(dims.decoder)))
     return Checkpoint(dims, Whisper(dims).state_dict(), vocabulary, heads, ("random",))
 
 
-def speaking(dims: Dims, vocabulary: Vocabulary, said: Sequence[int], listens: float = LISTENS) -> Checkpoint:
+def speaking(dims: WhisperDims, vocabulary: Vocabulary, said: Sequence[int], listens: float = LISTENS) -> Checkpoint:
     """The network that says the ids `said` and then the end, whatever it hears."""
     weights = {name: value.clone() for name, value in untrained(dims, vocabulary, 0).weights.items()}
     for name in weights:

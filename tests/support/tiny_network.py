@@ -10,7 +10,8 @@ import torch
 from compress.export.export import export_speech
 from compress.networks.checkpoint import Checkpoint, add_ctc
 from compress.networks.chunking import Chunking, without_look_ahead
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.stream import DELAY
@@ -21,7 +22,7 @@ from device_asr.bundle.symbols import BLANK, SYMBOLS, spell
 from device_asr.bundle.vocabulary import Vocabulary
 from tests.support.paths import MODEL
 
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=32,
     head_dim=16,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from compress.networks.axes import Axis
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import Dims, LayerDims
 from device_asr.errors import UsageError
 
 ENCODER_STATE, DECODER_STATE = "encoder.state", "decoder.state"  # the two residual streams
@@ -109,12 +109,10 @@ def taken(dims: Dims, kept: Mapping[str, Sequence[int]]) -> Dims:
                 counts[field] = len(kept[f"{at}.{part}"])
         return LayerDims(**counts)
 
-    sides = {
-        side: tuple(layer(f"{side}.layers.{i}", old) for i, old in enumerate(getattr(dims, side)))
-        for side in ("encoder", "decoder")
-    }
+    encoder = tuple(layer(f"encoder.layers.{i}", old) for i, old in enumerate(dims.encoder))
+    decoder = tuple(layer(f"decoder.layers.{i}", old) for i, old in enumerate(dims.decoder))
     state = len(kept[ENCODER_STATE]) if ENCODER_STATE in kept else dims.state
-    return replace(dims, state=state, **sides)
+    return replace(dims, state=state, encoder=encoder, decoder=decoder)
 
 
 def take_layers(tensors: Mapping[str, Tensor], side: str, kept: Sequence[int]) -> dict[str, Tensor]:

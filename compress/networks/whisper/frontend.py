@@ -63,6 +63,9 @@ def framed(hops: Tensor) -> Tensor:
 class LogMel(nn.Module):
     """PCM to Whisper's normalized log-mel spectrogram."""
 
+    fourier: Tensor
+    filters: Tensor
+
     def __init__(self, n_mels: int) -> None:
         super().__init__()
         fourier = torch.from_numpy(_fourier_matrix())

@@ -13,26 +13,16 @@ from compress.networks.whisper.network import Whisper
 from device_asr.bundle.vocabulary import Vocabulary
 
 BEST = 20  # tokens kept of each step's distribution
-LONGEST = 200  # tokens
+LONGEST = 200  # tokens of a text
 
 
 @torch.no_grad()
-def greedy(
-    network: Whisper, vocabulary: Vocabulary, pcm: Tensor, lengths: Tensor | None = None, longest: int = LONGEST
-) -> list[Label]:
-    """Greedy decoding of a batch with cached keys and values.
+def greedy(network: Whisper, vocabulary: Vocabulary, audio: Tensor, mask: Tensor | None) -> list[Label]:
+    """Greedy decoding of a batch with cached keys and values, without guards.
 
     Args:
-        pcm: (batch, samples); lengths: true samples of each, None where padding is part of the input.
+        audio: (batch, positions, state), the encoder's states. mask: (batch, positions) of 0 and MASKED; None: none.
     """
-    return greedy_of(network, vocabulary, *network.encode(pcm, lengths), longest)
-
-
-@torch.no_grad()
-def greedy_of(
-    network: Whisper, vocabulary: Vocabulary, audio: Tensor, mask: Tensor | None, longest: int = LONGEST
-) -> list[Label]:
-    """The same of the encoder's states (batch, positions, state) and their mask."""
     decoder, batch = network.decoder, audio.shape[0]
     cross = [layer.cross.keys_values(audio) for layer in decoder.layers]
     cross_mask = None if mask is None else mask[:, None]
@@ -44,15 +34,15 @@ def greedy_of(
     feed = torch.tensor([list(vocabulary.prompt)] * batch, device=device)
     position, steps, running = 0, [], torch.ones(batch, dtype=torch.bool)
     tokens: list[list[int]] = [[] for _ in range(batch)]
-    for step in range(longest):
+    for step in range(LONGEST):
         count = feed.shape[1]
         mask = causal(count, position + count, device)
         x = decoder.embedding(feed) + decoder.positions[position : position + count]
         for i, layer in enumerate(decoder.layers):
             normed = layer.attention_norm(x)
             keys, values = layer.attention.keys_values(normed)
-            if cache[i] is not None:
-                keys, values = torch.cat([cache[i][0], keys], 2), torch.cat([cache[i][1], values], 1)
+            if (earlier := cache[i]) is not None:
+                keys, values = torch.cat([earlier[0], keys], 2), torch.cat([earlier[1], values], 1)
             cache[i] = (keys, values)
             x, _ = layer.finish(x + layer.attention(normed, keys, values, mask)[0], *cross[i], cross_mask)
         logits = F.linear(decoder.norm(x[:, -1]), decoder.embedding.weight)
@@ -96,11 +86,11 @@ def forbidden(vocabulary: Vocabulary, size: int) -> Tensor:
 
 @torch.no_grad()
 def forced(network: Whisper, vocabulary: Vocabulary, audio: Tensor, text: list[int]) -> Label:
-    """What the teacher would say next, at every step of a text that is not its own.
+    """The network's distribution at every step of a given text.
 
     Args:
-        audio: (1, positions, state), the encoder's output of one clip.
-        text: ids. Where the teacher's best is another one, the text is certain: there it is wrong.
+        audio: (1, positions, state), the encoder's states of one clip.
+        text: ids. Where the network's best token is another one, the text's token gets all probability.
     """
     tokens = torch.tensor([[*vocabulary.prompt, *text]], device=audio.device)
     logits = network.decoder(tokens, audio)[0][0, len(vocabulary.prompt) - 1 :].float().cpu()

@@ -1,15 +1,8 @@
-"""Checkpoint formats besides CTranslate2: ours, Hugging Face's and OpenAI's, read and written."""
+"""Names of this network's tensors in the checkpoints of other programs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-
-import torch
-from torch import Tensor
-
-from compress.networks.checkpoint import Checkpoint, CheckpointError
-from compress.networks.whisper.convert import conv_to_linear, linear_to_conv
 
 # our name of a layer's part -> (OpenAI's, Hugging Face's)
 _PARTS = {
@@ -34,7 +27,18 @@ _WHOLE = {
     "encoder.norm": ("encoder.ln_post", "encoder.layer_norm"),
     "decoder.norm": ("decoder.ln", "decoder.layer_norm"),
 }
+CTRANSLATE2_NORMS = {
+    "attention_norm": "self_attention/layer_norm",
+    "cross_norm": "attention/layer_norm",
+    "ffn_norm": "ffn/layer_norm",
+}
+CONVOLUTIONS = ("encoder.conv1.weight", "encoder.conv2.weight")
 OPENAI, HUGGING_FACE = 0, 1
+
+
+def is_convolution(name: str) -> bool:
+    """Whether a tensor is the weight of a convolution, which this network keeps as a linear layer."""
+    return name in CONVOLUTIONS
 
 
 def their_name(ours: str, style: int) -> str:
@@ -52,28 +56,8 @@ def their_name(ours: str, style: int) -> str:
     return ours  # the convolutions are named alike
 
 
-def _ours(found: Mapping[str, Tensor], style: int, layers: Mapping[str, int], where: Path) -> dict[str, Tensor]:
-    """Tensors under our names; raises CheckpointError naming the first that is missing."""
-    weights = {}
-    for name in _tensor_names(layers):
-        theirs = their_name(name, style)
-        if theirs not in found:
-            raise CheckpointError(
-                f"{where}: tensor {theirs}: wanted it for {name}, found none; "
-                "the checkpoint is incomplete or not a Whisper model."
-            )
-        tensor = found[theirs].to(torch.float32)
-        if name in ("encoder.conv1.weight", "encoder.conv2.weight"):
-            if tensor.dim() != 3 or tensor.shape[2] != 3:
-                raise CheckpointError(
-                    f"{where}: tensor {theirs}: wanted shape (out, in, 3), found {tuple(tensor.shape)}."
-                )
-            tensor = conv_to_linear(tensor)
-        weights[name] = tensor.contiguous()
-    return weights
-
-
-def _tensor_names(layers: Mapping[str, int]) -> list[str]:
+def tensor_names(layers: Mapping[str, int]) -> list[str]:
+    """Our names of all tensors of a network with so many layers a side."""
     names = [f"encoder.conv{k}.{kind}" for k in (1, 2) for kind in ("weight", "bias")]
     for side, count in layers.items():
         for part in _PARTS:
@@ -83,25 +67,3 @@ def _tensor_names(layers: Mapping[str, int]) -> list[str]:
             names += [f"{side}.layers.{i}.{part}.{kind}" for i in range(count) for kind in kinds]
     names += [f"{side}.norm.{kind}" for side in layers for kind in ("weight", "bias")]
     return [*names, "encoder.positions", "decoder.positions", "decoder.embedding.weight"]
-
-
-def _theirs(checkpoint: Checkpoint, style: int) -> dict[str, Tensor]:
-    if checkpoint.dims.ranks:
-        raise CheckpointError(
-            f"Layer {checkpoint.dims.ranks[0][0]} is factored: wanted whole layers, which are all "
-            "that this format holds; save it in our own."
-        )
-    out = {}
-    for name, tensor in checkpoint.weights.items():
-        conv = name in ("encoder.conv1.weight", "encoder.conv2.weight")
-        out[their_name(name, style)] = linear_to_conv(tensor) if conv else tensor.contiguous()
-    return out
-
-
-# -- OpenAI ----------------------------------------------------------------------------------------
-
-
-# -- Hugging Face ----------------------------------------------------------------------------------
-
-
-# -- ours ------------------------------------------------------------------------------------------

@@ -1,15 +1,15 @@
-"""The teacher's and the student's network: Whisper's encoder and decoder in plain PyTorch, dims are data.
+"""Whisper's encoder and decoder in plain PyTorch, for teacher and student; the sizes are data.
 
-Written so that one code is trained and exported: convolutions are linear layers over neighboring
+One code is trained and exported: convolutions are linear layers over neighboring
 frames, attention is `bmm` and `softmax`, LayerNorm can be switched to a form that XNNPACK takes whole
-(`native_layer_norm` splits the delegate once per use: 13 pieces on a 6-layer encoder).
+(`native_layer_norm` splits the delegate once per use: into 13 parts on a 6-layer encoder).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,12 @@ from torch.utils.checkpoint import checkpoint
 
 from compress.networks.adapters import LayerAdapters, adapted
 from compress.networks.chunking import Chunking, attended, with_left_context, without_look_ahead
+from compress.networks.dims import Dims, LayerDims
 from compress.networks.factored import factor
 from compress.networks.layers import Attention, CtcHead, FeedForward, LayerNorm
 from compress.networks.masks import MASKED, causal, padding, position_count
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.network import SpeechNetwork
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION, LogMel
 
 # Scores a head up to which training keeps what the backward pass of an encoder layer needs; of more it is computed
@@ -99,7 +101,10 @@ class DecoderLayer(nn.Module):
 class Encoder(nn.Module):
     """Log-mel frames to hidden states, 50 a second."""
 
-    def __init__(self, dims: Dims) -> None:
+    positions: Tensor | None  # (audio_ctx, state); None in a program, where `sines` computes them
+    sines: Callable[[int], Tensor]
+
+    def __init__(self, dims: WhisperDims) -> None:
         super().__init__()
         self.dims = dims
         # Convolutions of width 3 over frames, as linear layers over (previous, this, next): int8 per
@@ -107,7 +112,8 @@ class Encoder(nn.Module):
         self.conv1 = nn.Linear(3 * dims.n_mels, dims.state)
         self.conv2 = nn.Linear(3 * dims.state, dims.state)
         self.register_buffer("positions", sinusoids(dims.audio_ctx, dims.state))  # never trained
-        self.layers = nn.ModuleList(EncoderLayer(dims, layer) for layer in dims.encoder)
+        layers = nn.ModuleList(EncoderLayer(dims, layer) for layer in dims.encoder)
+        self.layers = cast(Sequence[EncoderLayer], layers)
         self.norm = LayerNorm(dims.state)
 
     def convolve(self, mel: Tensor) -> Tensor:
@@ -127,10 +133,12 @@ class Encoder(nn.Module):
         return self.positions[:count] if self.positions is not None else self.sines(count)
 
     def _located(self, mel: Tensor, start: int) -> Tensor:
-        """What the layers are given: (batch, n, state), after the last position comes position 0 again."""
+        """The input of the layers, (batch, n, state); after the last position comes position 0 again."""
         x = self.convolve(mel)
         count = x.shape[1]
-        return x + (self.positions_of(count) if start == 0 else self.positions.roll(-start, 0)[:count])
+        if start == 0 or self.positions is None:
+            return x + self.positions_of(count)
+        return x + self.positions.roll(-start, 0)[:count]
 
     def forward(self, mel: Tensor, mask: Tensor | None = None, start: int = 0) -> Tensor:
         """Args:
@@ -167,7 +175,7 @@ class Encoder(nn.Module):
 
 
 def _remembering(scores: int, layer: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """What a layer makes of its arguments; of so many scores a head, see `REMEMBERED`."""
+    """The output of a layer that computes so many scores a head, see `REMEMBERED`."""
     if torch.is_grad_enabled() and scores > REMEMBERED:
         return checkpoint(layer, *arguments, use_reentrant=False)
     return layer(*arguments)
@@ -181,7 +189,8 @@ class Decoder(nn.Module):
         self.dims = dims
         self.embedding = nn.Embedding(dims.vocab, dims.state)
         self.positions = nn.Parameter(torch.zeros(dims.text_ctx, dims.state))
-        self.layers = nn.ModuleList(DecoderLayer(dims, layer) for layer in dims.decoder)
+        layers = nn.ModuleList(DecoderLayer(dims, layer) for layer in dims.decoder)
+        self.layers = cast(Sequence[DecoderLayer], layers)
         self.norm = LayerNorm(dims.state)
 
     def forward(self, tokens: Tensor, audio: Tensor, cross_mask: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
@@ -208,10 +217,12 @@ class Decoder(nn.Module):
         return F.linear(self.norm(x), self.embedding.weight), weights_of
 
 
-class Whisper(nn.Module):
+class Whisper(SpeechNetwork):
     """Frontend, encoder and decoder."""
 
-    def __init__(self, dims: Dims) -> None:
+    frontend: LogMel
+
+    def __init__(self, dims: WhisperDims) -> None:
         super().__init__()
         self.dims = dims
         self.frontend = LogMel(dims.n_mels)
@@ -223,7 +234,7 @@ class Whisper(nn.Module):
 
     def chunk_encoder(self) -> Encoder:
         """The encoder that encodes in chunks: with the adapters where there are some; it shares `encoder`'s weights."""
-        return self.encoder if self.adapters is None else adapted(self.encoder, self.adapters)
+        return self.encoder if self.adapters is None else adapted(self.encoder, "layers", self.adapters)
 
     def encode(
         self, pcm: Tensor, lengths: Tensor | None = None, chunking: Chunking | None = None, start: int = 0
@@ -265,7 +276,21 @@ class Whisper(nn.Module):
         states = self.chunk_encoder().forward_chunks(mel, chunking, counts, start)
         return states, attended(mel.shape[1] // 2, chunking, pcm.device)[:, chunking.left_context :]
 
-    def forward(self, pcm: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Logits (batch, n, vocab) of `tokens` (batch, n) given `pcm` (batch, samples)."""
-        audio, mask = self.encode(pcm, lengths)
-        return self.decoder(tokens, audio, mask)[0]
+    def decode(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Logits (batch, n, vocab) of `tokens` (batch, n) int64, given encoder states and their mask."""
+        logits: Tensor = self.decoder(tokens, states, mask)[0]
+        return logits
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        """The token embedding, which is also the table of the logits."""
+        return self.decoder.embedding
+
+    def replace_embedding(self, embedding: nn.Embedding) -> None:
+        """Puts another token embedding in place of the network's."""
+        self.decoder.embedding = embedding
+
+    @property
+    def logits_input(self) -> nn.Module:
+        """The decoder's last normalization."""
+        return self.decoder.norm

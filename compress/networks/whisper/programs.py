@@ -6,14 +6,24 @@ the encoder's keys and values go from `encode` to `decode` untouched.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
+from compress.networks.dims import Dims
 from compress.networks.embedding import lookup
+from compress.networks.layers import Attention
 from compress.networks.masks import MASKED
+from compress.networks.network import DecodeModule
+from compress.networks.weights import COMPUTED_ATOL
+from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Encoder, Whisper, sinusoids
 
-SINES_ATOL = 1e-3  # checkpoints in half precision keep sines to 5e-4
+EXAMPLE_POSITIONS = 250
+EXAMPLE_TOKENS = 3
 
 
 class Sines(nn.Module):
@@ -23,6 +33,10 @@ class Sines(nn.Module):
     """
 
     BLOCK = 50
+    sin_coarse: Tensor
+    cos_coarse: Tensor
+    sin_fine: Tensor
+    cos_fine: Tensor
 
     def __init__(self, count: int, state: int) -> None:
         super().__init__()
@@ -48,7 +62,9 @@ class Sines(nn.Module):
 def compact_positions(encoder: Encoder) -> None:
     """Lets an encoder whose positions are Whisper's sines compute them, in place; others keep their table."""
     dims = encoder.dims
-    if torch.allclose(encoder.positions, sinusoids(dims.audio_ctx, dims.state), atol=SINES_ATOL):
+    if encoder.positions is not None and torch.allclose(
+        encoder.positions, sinusoids(dims.audio_ctx, dims.state), atol=COMPUTED_ATOL
+    ):
         encoder.sines, encoder.positions = Sines(dims.audio_ctx, dims.state), None
 
 
@@ -59,7 +75,7 @@ class EncodeProgram(nn.Module):
         super().__init__()
         self.frontend, self.encoder = network.frontend, network.encoder
         compact_positions(self.encoder)
-        self.cross = nn.ModuleList(layer.cross for layer in network.decoder.layers)
+        self.cross = cast(Sequence[Attention], nn.ModuleList(layer.cross for layer in network.decoder.layers))
 
     def forward(self, pcm: Tensor) -> tuple[Tensor, ...]:
         """(1, 320 * s) float32 -> keys (heads, head_dim, s) of each layer, then values (heads, s, head_dim)."""
@@ -68,13 +84,16 @@ class EncodeProgram(nn.Module):
         return (*(keys for keys, _ in pairs), *(values for _, values in pairs))
 
 
-class DecodeProgram(nn.Module):
+class DecodeProgram(DecodeModule):
     """Tokens and caches -> logits, the tokens' own keys and values, and the alignment heads' attention.
 
     The caller owns the caches and writes the returned keys and values at `position`: returning only
     what is new saves copying 2.7 MB of cache per token. The tied embedding is an input: the
     runtime maps it from the program file, where it lies once, as the weights of the logits' linear layer.
     """
+
+    positions: Tensor
+    slots: Tensor
 
     def __init__(self, network: Whisper, alignment_heads: tuple[tuple[int, int], ...], cache: int) -> None:
         super().__init__()
@@ -127,3 +146,47 @@ class DecodeProgram(nn.Module):
             aligned += [weights[head : head + 1] for head in self.alignment[i]]
         logits = self.logits(self.norm(x)).squeeze(0)
         return (logits, torch.cat(aligned, 0), *new_keys, *new_values)
+
+
+def caches(dims: Dims, cache: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Empty caches of every decoder layer: keys (heads, head_dim, cache), then values (heads, cache, head_dim)."""
+    return (
+        [torch.zeros(x.heads, dims.head_dim, cache) for x in dims.decoder],
+        [torch.zeros(x.heads, cache, dims.head_dim) for x in dims.decoder],
+    )
+
+
+def encode_arguments(dims: Dims) -> tuple[tuple[Any, ...], Any]:
+    """Example arguments and dynamic shapes of `encode`."""
+    positions = Dim("positions", min=2, max=dims.audio_ctx)
+    pcm = torch.randn(1, SAMPLES_PER_POSITION * EXAMPLE_POSITIONS) * 0.1
+    return (pcm,), ({1: SAMPLES_PER_POSITION * positions},)
+
+
+def decode_arguments(dims: Dims, table: list[Tensor], cache: int, tokens_per_call: int) -> tuple[tuple[Any, ...], Any]:
+    """Example arguments and dynamic shapes of `decode`."""
+    layers = len(dims.decoder)
+    # contiguous on purpose: an example with other strides is baked into the program's input layout
+    cross_keys = [torch.randn(x.cross_heads, dims.head_dim, EXAMPLE_POSITIONS) for x in dims.decoder]
+    cross_values = [torch.randn(x.cross_heads, EXAMPLE_POSITIONS, dims.head_dim) for x in dims.decoder]
+    # copies: an example that shares storage with the logits' weights would be traced as those weights
+    copies = [tensor.clone() for tensor in table]
+    example = (
+        torch.arange(EXAMPLE_TOKENS),
+        torch.tensor([0]),
+        copies,
+        *caches(dims, cache),
+        cross_keys,
+        cross_values,
+    )
+    positions = Dim("positions", min=2, max=1500)
+    count = Dim("tokens", min=1, max=tokens_per_call)
+    return example, (
+        {0: count},
+        None,
+        [None] * len(table),
+        [None] * layers,
+        [None] * layers,
+        [{2: positions}] * layers,
+        [{1: positions}] * layers,
+    )

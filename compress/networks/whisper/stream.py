@@ -5,36 +5,43 @@ then the audio, chunk by chunk. Position i needs audio up to 12.5 ms after its e
 spectrogram, one frame of the first convolution); the silence before makes room for that, so that every
 chunk's audio brings as many positions.
 
-Where a chunk may look ahead, a call computes a block: the oldest chunk that has not had its look-ahead yet, for
-good, and those after it for the moment. The next call computes them again.
+Where a chunk has a look-ahead, a call computes a block: the oldest chunk that has not had its look-ahead yet, which
+becomes final, and the chunks after it provisionally. The next call computes those again.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from compress.networks.chunking import Chunking
+from compress.networks.layers import Attention
 from compress.networks.masks import MASKED
-from compress.networks.whisper.dims import Dims
+from compress.networks.network import StreamModule
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.frontend import DYNAMIC_RANGE, HOP, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST, framed
 from compress.networks.whisper.network import Whisper, frequencies
 
 DELAY = SAMPLES_PER_POSITION  # samples of silence before the audio
-TAIL = DELAY + N_FFT // 2 - HOP  # samples of the past that the first frame of a chunk still needs
+TAIL = DELAY + N_FFT // 2 - HOP  # earlier samples that the first frame of a chunk still needs
 
 
-class StreamProgram(nn.Module):
+class StreamProgram(StreamModule):
     """One chunk through the encoder, static shapes, batch 1."""
+
+    order: Tensor
+    seen: Tensor
+    scales: Tensor
 
     def __init__(self, network: Whisper, chunking: Chunking) -> None:
         super().__init__()
         if network.ctc is None:
             raise ValueError("wanted a network with a CTC head")
         self.frontend, self.encoder, self.ctc = network.frontend, network.chunk_encoder(), network.ctc
-        self.cross = nn.ModuleList(layer.cross for layer in network.decoder.layers)
+        self.cross = cast(Sequence[Attention], nn.ModuleList(layer.cross for layer in network.decoder.layers))
         self.chunking, self.dims = chunking, network.dims
         self.register_buffer("order", torch.arange(chunking.block), persistent=False)
         self.register_buffer("seen", torch.arange(-chunking.left_context, chunking.block), persistent=False)
@@ -64,7 +71,7 @@ class StreamProgram(nn.Module):
 
         Returns:
             CTC logits (block, symbols); each decoder layer's cross-attention keys (heads, head_dim, block),
-            then values (heads, block, head_dim): of each the first `size` for good; then the state as it was
+            then values (heads, block, head_dim): of each the first `size` are final; then the state as it was
             given, moved on by a chunk.
         """
         size, left = self.chunking.size, self.chunking.left_context
@@ -72,8 +79,10 @@ class StreamProgram(nn.Module):
         hops = audio[:, : (2 * size + 2) * HOP].reshape(1, 2 * size + 2, HOP)
         power = self.frontend.frames_power(framed(hops))
         loudest = torch.maximum(loudest, power.amax(dim=(1, 2), keepdim=True))
-        heard = torch.cat([mel, (torch.maximum(power, loudest - DYNAMIC_RANGE) + 4.0) * 0.25], dim=1)
-        first = nn.functional.gelu(self.encoder.conv1(torch.cat([heard[:, :-2], heard[:, 1:-1], heard[:, 2:]], dim=2)))
+        features = torch.cat([mel, (torch.maximum(power, loudest - DYNAMIC_RANGE) + 4.0) * 0.25], dim=1)
+        first = nn.functional.gelu(
+            self.encoder.conv1(torch.cat([features[:, :-2], features[:, 1:-1], features[:, 2:]], dim=2))
+        )
         width = first.shape[2]
         pairs = first.reshape(1, size, 2 * width)
         before = torch.cat([frame, pairs[:, :-1, width:]], dim=1)
@@ -99,7 +108,7 @@ class StreamProgram(nn.Module):
             position + size,
             audio[:, -TAIL:],
             loudest,
-            heard[:, -2:],
+            features[:, -2:],
             first[:, -1:],
             *([block[:, size:]] if waiting else []),
             *new_keys,
@@ -120,7 +129,7 @@ class StreamProgram(nn.Module):
         return torch.cat([torch.sin(angles), torch.cos(angles)], dim=1)
 
 
-def example(dims: Dims, chunking: Chunking) -> tuple[Any, ...]:
+def example(dims: WhisperDims, chunking: Chunking) -> tuple[Any, ...]:
     """The arguments of `StreamProgram.forward` before any audio; its first chunk is noise."""
     silence = torch.full((1, 1, dims.n_mels), (START_LOUDEST - DYNAMIC_RANGE + 4.0) * 0.25)
     ahead = chunking.block - chunking.size
@@ -137,12 +146,7 @@ def example(dims: Dims, chunking: Chunking) -> tuple[Any, ...]:
     )
 
 
-def flattened(arguments: tuple[Any, ...]) -> list[Tensor]:
-    """The arguments with the lists of layers laid out, as a session takes them."""
-    return [tensor for group in arguments for tensor in (group if isinstance(group, list) else [group])]
-
-
-def signature(dims: Dims, chunking: Chunking) -> dict[str, Any]:
+def signature(dims: WhisperDims, chunking: Chunking) -> dict[str, Any]:
     """The method for the manifest: inputs, outputs, and which of them are state.
 
     A state tensor is filled with `start` before any audio (a list: one value for each row of its last but

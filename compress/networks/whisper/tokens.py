@@ -1,15 +1,13 @@
-"""Whisper's tokens: pieces and special ids from a tokenizer.json."""
+"""Whisper's vocabulary: text tokens and special ids, read from a tokenizer.json and pruned."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.networks.checkpoint import (
-    CheckpointError,
-)
+from compress.networks.weights import CheckpointError
 from device_asr.bundle.vocabulary import Vocabulary
 
 SPECIAL_TOKENS = {
@@ -31,7 +29,7 @@ def _byte_alphabet() -> dict[str, int]:
 
 
 def load_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
-    """Pieces and special ids from a tokenizer.json; suppressed ids from the model's configuration.
+    """Text tokens and special ids from a tokenizer.json; suppressed ids from the model's configuration.
 
     Raises:
         CheckpointError: no tokenizer.json, or a special token is missing from it.
@@ -49,12 +47,28 @@ def load_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
             raise CheckpointError(f"{path}: wanted the token {text}, found none; is it a Whisper tokenizer?")
         special[name] = found
     alphabet = _byte_alphabet()
-    text_ids = {i: piece for piece, i in ids.items() if i < min(added.values())}
-    pieces = tuple(bytes(alphabet[c] for c in text_ids[i]) for i in range(len(text_ids)))
+    text_ids = {i: token for token, i in ids.items() if i < min(added.values())}
+    tokens = tuple(bytes(alphabet[c] for c in text_ids[i]) for i in range(len(text_ids)))
     specials = set(special.values())
     return Vocabulary(
-        pieces,
+        tokens,
         special,
-        suppress=tuple(i for i in config.get("suppress_ids", ()) if i < len(pieces) or i in specials),
+        suppress=tuple(i for i in config.get("suppress_ids", ()) if i < len(tokens) or i in specials),
         suppress_first=tuple(config.get("suppress_ids_begin", ())),
     )
+
+
+def keep_tokens(vocabulary: Vocabulary, kept: Sequence[int]) -> tuple[Vocabulary, list[int]]:
+    """The vocabulary with only the kept text tokens, and the old id of each of its rows.
+
+    The special tokens follow the text.
+    """
+    rows = [*kept, *(vocabulary.special[name] for name in SPECIAL_TOKENS)]
+    new_id = {row: i for i, row in enumerate(rows)}
+    pruned = Vocabulary(
+        tuple(vocabulary.tokens[i] for i in kept),
+        {name: len(kept) + k for k, name in enumerate(SPECIAL_TOKENS)},
+        tuple(new_id[i] for i in vocabulary.suppress if i in new_id and i < len(vocabulary.tokens)),
+        tuple(new_id[i] for i in vocabulary.suppress_first if i in new_id),
+    )
+    return pruned, rows

@@ -15,9 +15,11 @@ from safetensors.torch import save_file
 
 from compress.checkpoints import base
 from compress.checkpoints.load import load_checkpoint
-from compress.networks.checkpoint import Checkpoint, CheckpointError, add_ctc
+from compress.networks.checkpoint import Checkpoint, add_ctc
+from compress.networks.dims import LayerDims
 from compress.networks.embedding import lookup
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.weights import CheckpointError
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.prune.structured import NarrowSettings, narrow
 from compress.quantize.plan import Width
@@ -28,7 +30,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import OutputError, UsageError
 
 SHIPPED = Width(4, 32)
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=64,
     head_dim=16,

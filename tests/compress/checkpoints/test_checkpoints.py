@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from compress.checkpoints import own
-from compress.checkpoints.hugging_face import save_hugging_face
 from compress.checkpoints.load import load_checkpoint
-from compress.checkpoints.openai import save_openai
 from compress.checkpoints.teacher import teacher_folder
-from compress.networks.checkpoint import Checkpoint, CheckpointError
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.checkpoint import Checkpoint
+from compress.networks.dims import LayerDims
+from compress.networks.weights import CheckpointError
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from device_asr.bundle.vocabulary import Vocabulary
+from tests.support.foreign_checkpoints import save_hugging_face, save_openai
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def teacher() -> Checkpoint:
 def small(teacher: Checkpoint) -> Checkpoint:
     """A random network of the teacher's vocabulary, two layers of width 16."""
     torch.manual_seed(0)
-    dims = Dims(
+    dims = WhisperDims(
         n_mels=8,
         state=16,
         head_dim=8,
@@ -116,5 +117,5 @@ def test_a_hugging_face_folder_without_tokenizer_is_told(small: Checkpoint, tmp_
 
 
 def test_dims_survive_json(small: Checkpoint) -> None:
-    assert Dims.from_json(json.loads(json.dumps(small.dims.to_json()))) == small.dims
+    assert WhisperDims.from_json(json.loads(json.dumps(small.dims.to_json()))) == small.dims
     assert isinstance(small.vocabulary, Vocabulary)

@@ -76,7 +76,7 @@ def test_batches_are_of_like_length() -> None:
 
 
 def test_padding_is_whole_positions() -> None:
-    stacked, lengths = pad([np.ones(321, np.float32), np.ones(5, np.float32)])
+    stacked, lengths = pad([np.ones(321, np.float32), np.ones(5, np.float32)], 320)
     assert stacked.shape == (2, 640) and lengths.tolist() == [321, 5] and stacked.sum() == 326
 
 

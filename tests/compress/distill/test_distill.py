@@ -14,20 +14,21 @@ import torch
 
 from compress.data.augment import Augmentation, TrainingFrontend
 from compress.data.corpus import CorpusError, pad, read_clip
-from compress.data.labels import CONTEXT, LabelCache, full_context, trusted
+from compress.data.labels import LabelCache, full_context, trusted
 from compress.data.targets import NOTHING, Targets, distance, distillation_loss, targets
 from compress.data.translate import translator
 from compress.distill.early_stopping import Verdict
 from compress.distill.settings import DistillSettings, Streaming
-from compress.distill.trainer import Run, TrainingError, distill, schedule
+from compress.distill.trainer import TrainingError, distill, schedule
 from compress.networks.checkpoint import (
     Checkpoint,
     add_adapters,
     add_ctc,
-    fingerprint,
 )
+from compress.networks.dims import LayerDims
 from compress.networks.label import Label
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.whisper.bpe import token_encoder
+from compress.networks.whisper.dims import WhisperDims
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 from device_asr.metrics.clips import Clip
@@ -38,7 +39,7 @@ RATE = 16_000
 PIECES = (b" the", b" cat", b" sat", b" on", b" a", b" mat", b".", b"!")
 VOCABULARY = Vocabulary(PIECES, {"end": 8, "start": 9, "no_speech": 10, "no_timestamps": 11})
 SAID = [0, 1, 2, 6]  # " the cat sat."
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=16,
     head_dim=8,
@@ -72,18 +73,11 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 
 def run(
-    teacher: Checkpoint,
-    clips: list[Clip],
-    work: Path,
-    recipe: DistillSettings = RECIPE,
-    bfloat16: bool | None = None,
-    **options: Any,
+    teacher: Checkpoint, clips: list[Clip], work: Path, recipe: DistillSettings = RECIPE, **options: Any
 ) -> tuple[Checkpoint, list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     noises = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
-    return distill(
-        teacher, untrained(1), clips, noises, recipe, Run(work, bfloat16=bfloat16), rows.append, **options
-    ), rows
+    return distill(teacher, untrained(1), clips, noises, recipe, work, rows.append, **options), rows
 
 
 def logged(work: Path) -> list[dict[str, Any]]:
@@ -126,7 +120,7 @@ def test_any_changed_weight_changes_the_fingerprint(teacher: Checkpoint) -> None
     weights = dict(teacher.weights)
     weights["encoder.positions"] = weights["encoder.positions"].clone()
     weights["encoder.positions"][-1, -1] += 1e-3
-    assert fingerprint(replace(teacher, weights=weights)) != fingerprint(teacher) == fingerprint(teacher)
+    assert replace(teacher, weights=weights).key() != teacher.key() == teacher.key()
 
 
 def label(ids: list[int], ended: bool = True) -> Label:
@@ -221,7 +215,7 @@ def test_a_run_that_was_killed_ends_in_the_same_weights(
 
     noises = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
     with pytest.raises(KeyboardInterrupt):
-        distill(teacher, untrained(1), clips, noises, recipe, Run(tmp_path / "cut"), killed)
+        distill(teacher, untrained(1), clips, noises, recipe, tmp_path / "cut", killed)
     with (tmp_path / "cut" / "metrics.jsonl").open("a") as metrics:
         metrics.write('{"loss": 0.1, "st')  # a kill in the middle of a line
     resumed, rows = run(teacher, clips, tmp_path / "cut", recipe)
@@ -292,7 +286,7 @@ def test_a_label_is_written_in_the_student_s_pruned_vocabulary() -> None:
     new = Vocabulary((*bytes_, b"at"), {name: 257 + k for k, name in enumerate(special)})
     best = np.array([[257, 256], [256, 257], [258, 0]], np.int32)
     label = Label(np.array([257, 256], np.int32), best, np.log([[0.75, 0.25]] * 3).astype(np.float16), True)
-    translated = translator(old, new)(label)
+    translated = translator(old, new, token_encoder(new))(label)
     assert translated.tokens.tolist() == [ord("c"), 256, 256]  # "cat" is spelled, "at" is kept
     assert translated.best[:, 0].tolist() == [ord("c"), 256, 256, 257]
     assert translated.logprobs[0].tolist() == [0.0, -60.0]  # a spelled piece is certain
@@ -347,8 +341,8 @@ def test_a_student_learns_the_teachers_states_of_thirty_seconds(
     recordings = [read_clip(clip) for clip in clips]
 
     def apart(student: Checkpoint) -> float:
-        whole = torch.from_numpy(pad([np.pad(s, (0, CONTEXT - len(s))) for s in recordings])[0])
-        pcm, lengths = map(torch.from_numpy, pad(recordings))
+        whole = torch.from_numpy(pad([np.pad(s, (0, 30 * RATE - len(s))) for s in recordings], 320)[0])
+        pcm, lengths = map(torch.from_numpy, pad(recordings, 320))
         with torch.no_grad():
             states, mask = student.network().encode(pcm, lengths)
             wanted = teacher.network().encode(whole)[0][:, : states.shape[1]]
@@ -356,14 +350,14 @@ def test_a_student_learns_the_teachers_states_of_thirty_seconds(
 
     student = untrained(1)
     rows: list[dict[str, Any]] = []
-    trained = distill(teacher, student, clips, [], recipe, Run(tmp_path), rows.append)
+    trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
     assert rows[-1]["loss"] < rows[0]["loss"] and apart(trained) < apart(student)
 
 
 def test_states_of_another_width_cannot_be_learned(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
     narrow = speaking_teacher.untrained(replace(DIMS, state=DIMS.state // 2), VOCABULARY, 1)
     with pytest.raises(UsageError, match=r"distill\.hidden: wanted a student whose states are as wide"):
-        distill(teacher, narrow, clips, [], replace(RECIPE, hidden=0.1), Run(tmp_path), lambda row: None)
+        distill(teacher, narrow, clips, [], replace(RECIPE, hidden=0.1), tmp_path, lambda row: None)
 
 
 # -- streaming ---------------------------------------------------------------------------------------------
@@ -375,7 +369,7 @@ def test_a_student_learns_to_hear_in_chunks_and_to_spell(
     student = add_ctc(untrained(1))
     recipe = replace(RECIPE, epochs=6, rate=1e-2, streaming=Streaming(0.5, (8, 16), (20, 40), ctc=0.5, hidden=0.1))
     rows: list[dict[str, Any]] = []
-    trained = distill(teacher, student, clips, [], recipe, Run(tmp_path), rows.append)
+    trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
     assert rows[-1]["ctc"] < rows[0]["ctc"] and rows[-1]["text"] < rows[0]["text"]
     assert any("hidden" in row for row in rows) and any("hidden" not in row for row in rows), "dual mode"
     assert not torch.equal(trained.weights["ctc.out.weight"], student.weights["ctc.out.weight"])
@@ -387,7 +381,7 @@ def test_adapters_are_trained_alone(teacher: Checkpoint, clips: list[Clip], tmp_
         RECIPE, only=("adapters.*",), rate=1e-2, streaming=Streaming(1.0, (4,), (8, 20), (1,), ctc=0.0, hidden=1.0)
     )
     rows: list[dict[str, Any]] = []
-    trained = distill(teacher, student, clips, [], recipe, Run(tmp_path), rows.append)
+    trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
     moved = {name for name, value in trained.weights.items() if not torch.equal(value, student.weights[name])}
     assert moved == {name for name in student.weights if name.startswith("adapters.")}
     assert all("hidden" in row for row in rows), "led to what the same weights hear of the whole"
@@ -419,13 +413,11 @@ def test_a_share_of_the_weights_before_is_kept(teacher: Checkpoint, clips: list[
 def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
     student = add_ctc(untrained(1))
     recipe = replace(RECIPE, soft=0.0, hard=0.0, only=("ctc.*",), streaming=Streaming(ctc=1.0))
-    trained = distill(teacher, student, clips, [], recipe, Run(tmp_path), lambda row: None)
+    trained = distill(teacher, student, clips, [], recipe, tmp_path, lambda row: None)
     moved = {name for name, value in trained.weights.items() if not torch.equal(value, student.weights[name])}
     assert moved == {f"ctc.{part}.{kind}" for part in ("hidden", "out") for kind in ("weight", "bias")}
     with pytest.raises(UsageError, match=r"nearest is .ctc"):
-        distill(
-            teacher, student, clips, [], replace(recipe, only=("ctd.*",)), Run(tmp_path / "other"), lambda row: None
-        )
+        distill(teacher, student, clips, [], replace(recipe, only=("ctd.*",)), tmp_path / "other", lambda row: None)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from compress.checkpoints.load import load_checkpoint
 from compress.export.delegation import DelegationError, lower
 from compress.export.export import SpeechProgram, export_speech
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.apply import is_quantized, quantize_linears
 from device_asr.bundle.vocabulary import Vocabulary
@@ -20,7 +21,7 @@ from device_asr.errors import UsageError
 from device_asr.runtime.session import Session, open_session
 from tests.support.paths import ASSETS
 
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=32,
     head_dim=16,
@@ -119,9 +120,9 @@ def test_the_network_is_whisper(tmp_path: Path) -> None:
     teacher = load_checkpoint("tiny.en")
     pcm, _ = soundfile.read(ASSETS / "timer.flac", dtype="float32")
     padded = np.pad(pcm, (0, 480_000 - len(pcm)))
-    from compress.networks.bpe import encoder
+    from compress.networks.whisper.bpe import token_encoder
 
-    text = encoder(teacher.vocabulary)(" Set a timer for 25 minutes.")
+    text = token_encoder(teacher.vocabulary)(" Set a timer for 25 minutes.")
     tokens = torch.tensor([[*teacher.vocabulary.prompt, *text]])
     with torch.no_grad():
         logits = teacher.network()(torch.from_numpy(padded)[None], tokens)[0]

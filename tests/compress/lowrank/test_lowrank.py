@@ -13,25 +13,24 @@ import torch
 from torch import Tensor, nn
 
 from compress.checkpoints import own
-from compress.checkpoints.hugging_face import save_hugging_face
 from compress.checkpoints.load import load_checkpoint
-from compress.checkpoints.openai import save_openai
 from compress.export.export import export_speech
 from compress.lowrank.decomposition import Batch, decompose_weight, linear_layers
 from compress.lowrank.lowrank import LowRankSettings, Outcome, Step, cut, decompose, factorize, within_budget
 from compress.networks.checkpoint import (
     Checkpoint,
-    CheckpointError,
-    fingerprint,
 )
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.weights import CheckpointError
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.programs import DecodeProgram, EncodeProgram
 from compress.quantize.apply import is_quantized, quantize_linears
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import DeviceAsrError, UsageError
+from tests.support.foreign_checkpoints import save_hugging_face, save_openai
 
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=32,
     head_dim=16,
@@ -124,9 +123,9 @@ def test_full_rank_reproduces_every_layer(checkpoint: Checkpoint, calibration: l
 
 
 def test_the_checkpoint_given_is_left_alone(checkpoint: Checkpoint, calibration: list[Batch]) -> None:
-    before = fingerprint(checkpoint)
+    before = checkpoint.key()
     factorize(checkpoint, LowRankSettings(energy=0.7), calibration)
-    assert fingerprint(checkpoint) == before
+    assert checkpoint.key() == before
 
 
 # -- what is removed ---------------------------------------------------------------------------------
@@ -338,10 +337,10 @@ def test_a_factored_checkpoint_is_saved_and_loaded(checkpoint: Checkpoint, tmp_p
 
 def test_dims_without_ranks_are_as_they_were(checkpoint: Checkpoint) -> None:
     values = DIMS.to_json()
-    assert "ranks" not in values and "ranks" not in repr(DIMS)  # manifests, and the keys of cached labels
-    assert Dims.from_json(json.loads(json.dumps(values))) == DIMS
+    assert "ranks" not in values and "ranks" not in DIMS.key()  # manifests, and the keys of cached labels
+    assert WhisperDims.from_json(json.loads(json.dumps(values))) == DIMS
     factored = factorize(checkpoint, PLAIN)[0].dims
-    assert Dims.from_json(json.loads(json.dumps(factored.to_json()))) == factored
+    assert WhisperDims.from_json(json.loads(json.dumps(factored.to_json()))) == factored
 
 
 def test_the_programs_take_factored_layers(low: Checkpoint) -> None:

@@ -10,7 +10,8 @@ import torch
 
 from compress.networks.checkpoint import Checkpoint, add_adapters, add_ctc
 from compress.networks.chunking import Chunking, attended, with_left_context
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.frontend import LogMel, normalize_running
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.stream import StreamProgram, example
@@ -18,7 +19,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 from tests.support.tiny_network import at_once
 
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=32,
     head_dim=16,

@@ -15,9 +15,10 @@ from compress.data.corpus import CorpusError, pad
 from compress.data.targets import distillation_loss, targets
 from compress.networks.checkpoint import Checkpoint, add_adapters, add_ctc
 from compress.networks.chunking import Chunking
+from compress.networks.dims import LayerDims
 from compress.networks.label import Label
 from compress.networks.patterns import choose as choose_names
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.prune.importance import Batch
 from compress.prune.magnitude import MagnitudeSettings, apply_masks, magnitude, masks
@@ -38,7 +39,7 @@ from device_asr.errors import UsageError
 PIECES = (b" the", b" cat", b" sat", b" on", b" a", b" mat", b".", b"!")
 VOCABULARY = Vocabulary(PIECES, {"end": 8, "start": 9, "no_speech": 10, "no_timestamps": 11})
 HEAD = 4
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=16,
     head_dim=HEAD,
@@ -51,7 +52,7 @@ DIMS = Dims(
 ALIGNMENT = ((1, 0), (1, 3), (2, 2))
 
 
-def random_checkpoint(dims: Dims = DIMS, seed: int = 0) -> Checkpoint:
+def random_checkpoint(dims: WhisperDims = DIMS, seed: int = 0) -> Checkpoint:
     torch.manual_seed(seed)
     weights = {name: value + 0.1 * torch.randn_like(value) for name, value in Whisper(dims).state_dict().items()}
     return Checkpoint(dims, weights, VOCABULARY, ALIGNMENT, ("random",))
@@ -73,7 +74,7 @@ def batches() -> list[Batch]:
     for seed, ids in enumerate(([0, 1, 2], [4, 5])):
         best = np.array([[token, (token + 1) % 12] for token in [*ids, 8]], np.int32)
         label = Label(np.array(ids, np.int32), best, np.log(np.full(best.shape, 0.5)).astype(np.float16), True)
-        pcm, lengths = pad([np.random.default_rng(seed).normal(0, 0.1, 3200).astype(np.float32)])
+        pcm, lengths = pad([np.random.default_rng(seed).normal(0, 0.1, 3200).astype(np.float32)], 320)
         made.append((torch.from_numpy(pcm), torch.from_numpy(lengths), targets([label], VOCABULARY)))
     return made
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from compress.lowrank.decomposition import Batch
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.apply import quantize, quantize_linears
 from compress.quantize.gptq import GptqSettings, apply_gptq, compensated, nearest
@@ -19,7 +20,7 @@ from compress.quantize.plan import QuantizationPlan, Width
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=32,
     head_dim=16,

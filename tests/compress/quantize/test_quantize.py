@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from compress.export.export import SpeechProgram, export_speech
 from compress.export.tied_embedding import TieError, locate
 from compress.networks.checkpoint import Checkpoint, add_ctc
+from compress.networks.dims import LayerDims
 from compress.networks.embedding import lookup, stored_form
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.apply import is_quantized, quantize, quantize_linears
 from compress.quantize.plan import EXACT, QuantizationPlan, Width, report
@@ -26,7 +27,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 from device_asr.runtime.session import open_session
 
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=32,
     head_dim=16,
@@ -239,12 +240,12 @@ def test_the_layer_that_suffers_is_found_and_given_the_bytes(uneven: Checkpoint,
     sensitive = next(row for row in rows if row.name == "decoder.layers.0.ffn.up")
     assert sensitive.gain == max(row.gain for row in rows if row.name != "decoder.embedding")
     assert sensitive.extra_bytes == 64 * 32 + 4 * 64 - (64 * 32 // 2 + 2 * 64)
-    better = mixed_plan(plan, rows, sensitive.extra_bytes)
+    better = mixed_plan(plan, rows, sensitive.extra_bytes, "decoder.embedding")
     assert better.widths(uneven.network())["decoder.layers.0.ffn.up"] == Width(8)
     grown = report(uneven.network(), better).bytes_after - report(uneven.network(), plan).bytes_after
     assert 0 < grown <= sensitive.extra_bytes
     assert evaluate(simulate(uneven, better)) < rows[0].planned
-    assert mixed_plan(plan, rows, 0) == plan
+    assert mixed_plan(plan, rows, 0, "decoder.embedding") == plan
 
 
 def test_layers_of_a_block_go_together(checkpoint: Checkpoint, loss: Callable[[nn.Module], float]) -> None:
@@ -273,7 +274,7 @@ def test_a_plan_with_nothing_to_raise_is_told(checkpoint: Checkpoint, loss: Call
     with pytest.raises(UsageError, match="found none"):
         sensitivity(checkpoint, EXACT, loss)
     with pytest.raises(UsageError, match="budget"):
-        mixed_plan(EXACT, [], -1)
+        mixed_plan(EXACT, [], -1, "decoder.embedding")
 
 
 # -- the tied embedding, and the export --------------------------------------------------------------

@@ -28,7 +28,8 @@ from compress.checkpoints import own
 from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.quantize.plan import QuantizationPlan
 from compress.quantize.plan import report as quantized
 from compress.recipe.build import build
@@ -42,7 +43,7 @@ from tests.support.paths import ROOT
 from tests.support.speaking_teacher import BYTES, speaking
 
 RATE = 16_000
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=32,
     head_dim=16,

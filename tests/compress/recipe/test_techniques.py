@@ -19,7 +19,8 @@ from compress.distill.settings import DistillSettings
 from compress.distill.training_log import earlier_wers
 from compress.evaluate.measurement import read_rows
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.recipe import cache
 from compress.recipe.cache import Stages, plain
 from compress.recipe.compression import BudgetError
@@ -31,7 +32,7 @@ from tests.support import speaking_teacher
 from tests.support.speaking_teacher import BYTES, speaking
 
 RATE = 16_000
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=32,
     head_dim=8,

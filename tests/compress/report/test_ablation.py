@@ -19,7 +19,8 @@ from compress.cli import group
 from compress.evaluate.measurement import Measurement, MeasurementError, read_rows
 from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.recipe import build as building
 from compress.recipe import export as exporting
@@ -31,7 +32,7 @@ from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from tests.support.paths import ASSETS
 
 LETTER = ASSETS / "letter.flac"
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=64,
     head_dim=16,

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from compress.evaluate.measurement import Measurement, read_rows
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.quantize.plan import QuantizationPlan
 from compress.search.device_profile import DeviceProfile
 from compress.search.outcome import Outcome, outcome
@@ -24,7 +25,7 @@ from compress.search.space import Candidate, Space, estimate, size_of, space_of,
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from tests.support.paths import MODEL, ROOT
 
-TEACHER = Dims(
+TEACHER = WhisperDims(
     n_mels=80,
     state=384,
     head_dim=64,
@@ -73,7 +74,7 @@ def run(work: Path, evaluate: Landscape | None = None, device: DeviceProfile = D
 def test_the_estimate_is_within_one_per_cent_of_the_shipped_bundle() -> None:
     manifest = json.loads((MODEL / "manifest.json").read_text())
     plan = QuantizationPlan.from_table(manifest["quantization"]["plan"])
-    size = estimate(Dims.from_json(manifest["speech"]["dims"]), plan)
+    size = estimate(WhisperDims.from_json(manifest["speech"]["dims"]), plan)
     assert size.parameters == manifest["parameters"]
     assert size.bytes == pytest.approx(sum(entry["bytes"] for entry in manifest["files"].values()), rel=0.01)
 

@@ -14,7 +14,8 @@ from compress.checkpoints import own
 from compress.data.corpus import CorpusError
 from compress.evaluate.measurement import read_rows
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.recipe.recipe import Recipe
 from compress.recipe.techniques import settings_of
@@ -27,7 +28,7 @@ from device_asr.metrics.clips import Clip, read_manifest
 from tests.support.paths import ASSETS
 
 LETTER = ASSETS / "letter.flac"
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=64,
     head_dim=16,

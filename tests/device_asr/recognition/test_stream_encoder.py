@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from compress.export.export import SpeechProgram, export_speech
 from compress.networks.checkpoint import Checkpoint, add_ctc
 from compress.networks.chunking import Chunking
-from compress.networks.whisper.dims import Dims, LayerDims
+from compress.networks.dims import LayerDims
+from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.plan import EXACT
 from device_asr.bundle.symbols import SYMBOLS, spell, spoken
@@ -21,7 +22,7 @@ from device_asr.recognition.stream_encoder import StreamEncoder
 from device_asr.runtime.session import open_session
 from tests.support.tiny_network import at_once
 
-DIMS = Dims(
+DIMS = WhisperDims(
     n_mels=8,
     state=32,
     head_dim=16,

@@ -1,0 +1,121 @@
+"""Whisper as a family: its implementation of `compress.networks.family.Family`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from compress.networks.axes import Axis
+from compress.networks.chunking import Chunking
+from compress.networks.dims import Dims
+from compress.networks.family import Arguments, Converted, Foreign, Part, Side
+from compress.networks.label import Label
+from compress.networks.network import SpeechNetwork
+from compress.networks.whisper import axes, bpe, convert, greedy, programs, stream, tokens
+from compress.networks.whisper.dims import WhisperDims, whisper_dims
+from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
+from compress.networks.whisper.network import Whisper, sinusoids
+from device_asr.bundle.vocabulary import Vocabulary
+
+FOURIER_FLOATS, MEL_FLOATS = 400 * 402, 201  # the DFT matrix; a mel filter
+
+
+class WhisperFamily:
+    """Whisper: log-mel frontend, sinusoidal encoder positions, learned decoder positions, GPT-2's tokens."""
+
+    name = "whisper"
+    samples_per_position = SAMPLES_PER_POSITION
+    context_samples = 30 * SAMPLE_RATE  # the length that Whisper was trained on
+    embedding = "decoder.embedding"
+    streams = axes.STREAMS
+
+    def dims(self, values: dict[str, Any]) -> WhisperDims:
+        return WhisperDims.from_json(values)
+
+    def network(self, dims: Dims) -> Whisper:
+        return Whisper(whisper_dims(dims))
+
+    def computed(self, dims: Dims) -> dict[str, Tensor]:
+        return {"encoder.positions": sinusoids(dims.audio_ctx, dims.state)}
+
+    def program_floats(self, dims: Dims) -> int:
+        sines = dims.state * (math.ceil(dims.audio_ctx / programs.Sines.BLOCK) + programs.Sines.BLOCK)
+        return FOURIER_FLOATS + MEL_FLOATS * whisper_dims(dims).n_mels + sines
+
+    def axes(self, dims: Dims) -> dict[str, tuple[Axis | None, ...]]:
+        return axes.axes(dims)
+
+    def axis(self, side: Side, layer: int, part: Part) -> str:
+        return f"{side}.layers.{layer}.{part}"
+
+    def take(self, tensors: Mapping[str, Tensor], dims: Dims, kept: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
+        return axes.take(tensors, dims, kept)
+
+    def taken(self, dims: Dims, kept: Mapping[str, Sequence[int]]) -> Dims:
+        return axes.taken(dims, kept)
+
+    def take_layers(self, tensors: Mapping[str, Tensor], side: Side, kept: Sequence[int]) -> dict[str, Tensor]:
+        return axes.take_layers(tensors, side, kept)
+
+    def layer_of(self, tensor: str) -> tuple[str, int] | None:
+        side, layers, *rest = tensor.split(".")
+        return (side, int(rest[0])) if side in ("encoder", "decoder") and layers == "layers" else None
+
+    def reads_audio(self, layer: str) -> bool:
+        return layer.startswith("encoder.") or ".cross.key" in layer or ".cross.value" in layer
+
+    def token_encoder(self, vocabulary: Vocabulary) -> Callable[[str], list[int]]:
+        return bpe.token_encoder(vocabulary)
+
+    def keep_tokens(self, vocabulary: Vocabulary, kept: Sequence[int]) -> tuple[Vocabulary, list[int]]:
+        return tokens.keep_tokens(vocabulary, kept)
+
+    def greedy(
+        self, network: SpeechNetwork, vocabulary: Vocabulary, states: Tensor, mask: Tensor | None
+    ) -> list[Label]:
+        return greedy.greedy(_whisper(network), vocabulary, states, mask)
+
+    def forced(self, network: SpeechNetwork, vocabulary: Vocabulary, states: Tensor, text: list[int]) -> Label:
+        return greedy.forced(_whisper(network), vocabulary, states, text)
+
+    def encode_program(self, network: SpeechNetwork) -> nn.Module:
+        return programs.EncodeProgram(_whisper(network))
+
+    def encode_arguments(self, dims: Dims) -> Arguments:
+        return programs.encode_arguments(dims)
+
+    def decode_program(
+        self, network: SpeechNetwork, alignment_heads: tuple[tuple[int, int], ...], cache: int
+    ) -> programs.DecodeProgram:
+        return programs.DecodeProgram(_whisper(network), alignment_heads, cache)
+
+    def decode_arguments(self, dims: Dims, table: list[Tensor], cache: int, tokens_per_call: int) -> Arguments:
+        return programs.decode_arguments(dims, table, cache, tokens_per_call)
+
+    def caches(self, dims: Dims, cache: int) -> tuple[list[Tensor], list[Tensor]]:
+        return programs.caches(dims, cache)
+
+    def stream_program(self, network: SpeechNetwork, chunking: Chunking) -> stream.StreamProgram:
+        return stream.StreamProgram(_whisper(network), chunking)
+
+    def stream_arguments(self, dims: Dims, chunking: Chunking) -> tuple[Any, ...]:
+        return stream.example(whisper_dims(dims), chunking)
+
+    def stream_signature(self, dims: Dims, chunking: Chunking) -> dict[str, Any]:
+        return stream.signature(whisper_dims(dims), chunking)
+
+    def convert(self, foreign: Foreign) -> Converted:
+        return convert.convert(foreign)
+
+
+def _whisper(network: SpeechNetwork) -> Whisper:
+    """The network as Whisper's own class; raises TypeError where it is of another family."""
+    if not isinstance(network, Whisper):
+        raise TypeError(f"wanted a Whisper network, found {type(network).__name__}")
+    return network
+
+
+FAMILY = WhisperFamily()
