@@ -82,7 +82,7 @@ class Capture:
 
     def _buffer(self) -> Seconds | str:
         if self.device.host != "ALSA":
-            return "high"  # elsewhere a larger buffer is a later callback
+            return "high"  # elsewhere a larger buffer delays the callback
         return BUFFER_SERVER if self.device.channels > MANY_CHANNELS else BUFFER_HARDWARE
 
     def _open(self, sd: Any, rate: int, channels: int) -> Any:
@@ -133,7 +133,7 @@ class Capture:
         return self.ring.available / self.rate
 
     def close(self) -> bool:
-        """Ends the stream; what the ring holds stays readable. Returns whether PortAudio let go of it.
+        """Ends the stream; what the ring holds stays readable. Returns whether PortAudio released it.
 
         The driver of a device that hangs may hang in here too, so a thread of its own does it; while
         that runs, PortAudio must not be ended (both would wait for each other): see `released`.
@@ -151,7 +151,7 @@ class Capture:
 
     @property
     def released(self) -> bool:
-        """PortAudio has let go of the stream after `close`."""
+        """PortAudio has released the stream after `close`."""
         return self._closer is not None and not self._closer.is_alive()
 
     def _release(self) -> None:

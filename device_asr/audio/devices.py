@@ -14,7 +14,7 @@ from typing import Any
 
 from device_asr.errors import DeviceError
 
-DEFAULT = "default"  # in a priority list: whatever the system's default is at that moment
+DEFAULT = "default"  # in a priority list: the system's default at that moment
 LISTING_TIMEOUT = 20.0  # seconds
 _lock = threading.RLock()  # PortAudio's initialization is process-wide and not thread-safe
 
@@ -89,7 +89,7 @@ def list_devices() -> list[Device]:
 
 
 def list_afresh() -> list[Device]:
-    """The devices as they are now, though a stream is open here: asked by a process of its own (0.1 s).
+    """The devices as they are now, found by a process of its own (0.1 s), as a stream may be open here.
 
     Raises:
         DeviceError: PortAudio is missing or does not start.
@@ -106,7 +106,7 @@ def list_afresh() -> list[Device]:
         timeout=LISTING_TIMEOUT,
     )
     if result.returncode:
-        return list_devices()  # which raises the sentence, or gives what is known
+        return list_devices()  # raises the sentence, or gives the devices that are known
     return [Device(**record) for record in json.loads(result.stdout.splitlines()[-1])]
 
 

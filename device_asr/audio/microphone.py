@@ -19,7 +19,7 @@ from device_asr.errors import DeviceError
 from device_asr.events import Seconds
 
 TICK: Seconds = 0.1
-STALLED_TICKS = 10  # no callback for 1 s: the stream is dead, whatever it says
+STALLED_TICKS = 10  # no callback for 1 s: the stream is dead, even if PortAudio calls it active
 OPENING_TICKS = 30  # a Bluetooth headset needs up to 3 s for its first block
 RETRY_TICKS = 10  # look for a device once a second
 METER: Seconds = 0.1
@@ -53,7 +53,7 @@ class MicrophoneSource:
         self._closing = threading.Event()
         self._closed = False  # the last capture has ended; the rings hold all audio that is left
         self._capture: Capture | None = None  # the running one; owned by the watch thread once that runs
-        self._stuck: Capture | None = None  # one whose stream PortAudio has not let go of
+        self._stuck: Capture | None = None  # a capture whose stream PortAudio has not released
         self._captures: deque[Capture] = deque()  # captures that still hold audio, oldest first
         self._past_overflows = 0
         self._watcher: threading.Thread | None = None

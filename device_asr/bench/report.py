@@ -49,7 +49,7 @@ def counts(pairs: Iterable[tuple[str | None, str]]) -> dict[str, Any]:
 
 
 def series(values: Series) -> dict[str, Any]:
-    """How many, p50 and p95."""
+    """The entry of a series: its count, p50 and p95."""
     return {"n": values.count, "p50": values.p50, "p95": values.p95}
 
 

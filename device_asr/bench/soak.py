@@ -194,7 +194,7 @@ class Player:
                 return
 
     def close(self) -> None:
-        """Stops in the middle."""
+        """Stops the command, even in the middle of the audio."""
         self._ending.set()
         if self._process is not None:
             self._process.terminate()

@@ -77,7 +77,7 @@ class LevelTest:
 
 
 def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, LevelTest]:
-    """Listens for `seconds` (None: until Ctrl-C), with a meter on a terminal; the device's name and result.
+    """Tests a microphone for `seconds` (None: until Ctrl-C); returns its name and the result.
 
     Raises:
         DeviceError: no microphone, or it was unplugged meanwhile.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from device_asr.dictation.session import LiveSession, RecognizerFactory
     from device_asr.dictation.state import Delivery
 
-POLL = 0.1  # seconds between two looks at whether the session has ended
+POLL = 0.1  # seconds between two checks whether the session has ended
 QUIET_NOTICES = ("device_opened", "model_ready", "source_ended")  # shown on a terminal only
 
 
@@ -124,7 +124,7 @@ def _show_all(session: LiveSession, deliveries: queue.SimpleQueue[Delivery], pri
 
 
 def _drop_standard_output() -> None:
-    """Python must not fail a second time when it flushes at exit."""
+    """Points standard output to nowhere, so that Python does not fail again when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -65,8 +65,7 @@ def word_diff(before: list[str], after: list[str]) -> tuple[str, int]:
 def command(session: str, loaded: LoadedConfig) -> None:
     """Play SESSION's recording through the recognizer again and show what changed.
 
-    Kept words that are recognized again stand as they are, [-kept words that are not-] and {+new words+}
-    in brackets; edits do not count.
+    The brackets [-...-] mark kept words that are missing now, {+...+} mark new words; edits do not count.
     """
     from device_asr.commands.history import find
     from device_asr.recognition.assemble import assemble

@@ -152,7 +152,7 @@ class InterfaceConfig(Section):
 
 @dataclass(frozen=True)
 class SessionConfig(Section):
-    """What is kept of a session."""
+    """Where sessions are kept, and with which parts."""
 
     title = "session"
     folder: str | None = setting(None, "folder where sessions are kept; empty: the user data folder")

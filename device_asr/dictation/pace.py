@@ -38,7 +38,7 @@ class Pace:
         return self.interval * (STRETCH if self.step == 1 else 1)
 
     def update(self, now: float, backlog: Seconds) -> int:
-        """-1, 0 or 1: which way a step was taken at `now`, given the `backlog`."""
+        """Takes a step at `now` if the `backlog` asks for one; returns 1 (saves work), -1 (takes it back) or 0."""
         if self.interval is None:
             return 0
         if self._began is None:

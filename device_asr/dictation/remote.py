@@ -26,7 +26,7 @@ CLOSE_TIMEOUT: Seconds = 5.0
 
 
 def load(config: Config) -> RemoteRecognizer:
-    """`assemble(config)` in a process of its own; BundleError as there."""
+    """The recognizer of `assemble(config)` in a process of its own; raises BundleError as `assemble` does."""
     return RemoteRecognizer(functools.partial(_streaming_recognizer, config))
 
 
@@ -105,10 +105,12 @@ class RemoteRecognizer:
 
 
 def _serve(connection: Connection, factory: Callable[[], Recognizer]) -> None:
-    """The process: answers one request after another until the pipe ends."""
+    """Runs in the process: answers one request after another until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the session decides
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # so does a terminal that is closed; the pipe's end ends it
+        signal.signal(
+            signal.SIGHUP, signal.SIG_IGN
+        )  # so does the signal of a closed terminal; the end of the pipe ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         recognizer = factory()

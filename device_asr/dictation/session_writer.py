@@ -59,7 +59,7 @@ class SessionWriter:
         return self.path.stem
 
     def final(self, final: Final, *, cut_short: bool = False) -> Final:
-        """Appends `final`, on the disk when this returns; returns it with its times in this session."""
+        """Appends `final` and waits until it is on the disk; returns it with the times of this session."""
         own = shifted(final, -self.offset)
         self._append({**to_record(own), "cut_short": cut_short})
         self._empty = False

@@ -87,7 +87,7 @@ class Transcript:
         return found
 
     def text(self) -> str:
-        """Everything finished: a paragraph a block, as it is shown."""
+        """The text of all finished lines, one block a paragraph, as on the screen."""
         blocks = (" ".join(filter(None, (self.lines[i].text for i in block))) for block in self.paragraphs())
         return "\n\n".join(filter(None, blocks))
 

@@ -140,7 +140,7 @@ class LatencyMeter:
         return self.changed_strict / self.final_words if self.final_words else None
 
     def _times(self, event: Partial | Final, at: Seconds | None) -> tuple[Seconds, Seconds]:
-        """When `event` was on the screen: with its computation, and as word emission counts it."""
+        """The time when `event` was on the screen: with its computation, and as word emission counts it."""
         if (at is None) != (self._wall is None):
             raise ValueError("wanted `at` together with a mapping `wall`, or neither (audio clock)")
         return (event.time + event.compute, event.time) if at is None else (at, at)
@@ -182,7 +182,7 @@ class LatencyMeter:
 
 
 def stable_since(texts: Sequence[tuple[Seconds, Sequence[str]]]) -> list[Seconds]:
-    """For each word of the last of `texts` (time, words) the time from which it was there in all later ones."""
+    """The time of the first of `texts` (time, words) since which each word of the last one has stayed in them."""
     time, last = texts[-1]
     bare = _bare(last)
     since = [time] * len(last)

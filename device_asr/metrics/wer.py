@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-LOOP_RATIO = 1.5  # a hypothesis this much longer than its reference is a loop,
+LOOP_RATIO = 1.5  # a hypothesis this many times longer than its reference is a loop,
 LOOP_MARGIN = 3  # if by more words than this: binds only below 6 words, where "oh no" for "no" is no loop
 
 

@@ -35,7 +35,7 @@ class Forgiving:
             self._let_go()
 
     def _let_go(self) -> None:
-        """The descriptor becomes a place where Python may flush at its exit without failing."""
+        """Points the descriptor to nowhere, so that Python can flush at its exit without failing."""
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, self._file.fileno())
         os.close(nowhere)
@@ -48,7 +48,7 @@ class Forgiving:
 
 @contextmanager
 def forgiving_terminal() -> Iterator[None]:
-    """Meanwhile the stream on which the screen is drawn (the original standard error) forgives."""
+    """Wraps the stream on which the screen is drawn (the original standard error) in `Forgiving` for a while."""
     former = sys.__stderr__
     if former is not None:
         sys.__stderr__ = Forgiving(former)  # type: ignore[misc, assignment]

@@ -41,7 +41,7 @@ class VttWriter:
 
 
 def timestamp(seconds: Seconds, point: str) -> str:
-    """hh:mm:ss,mmm; hours go on past 99."""
+    """`seconds` as hh:mm:ss,mmm with `point` as the comma; hours go on past 99."""
     milliseconds = round(max(0.0, seconds) * 1000)
     minutes, milliseconds = divmod(milliseconds, 60_000)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d}{point}{milliseconds % 1000:03d}"
