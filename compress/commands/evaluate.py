@@ -33,7 +33,7 @@ class Options:
     limit: int | None
 
 
-def read_chunking(context: click.Context, parameter: click.Parameter, value: str | None) -> Chunking | None:
+def read_chunking(_context: click.Context, _parameter: click.Parameter, value: str | None) -> Chunking | None:
     """The chunking of "16,250,2".
 
     Raises:

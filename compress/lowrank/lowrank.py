@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compress.lowrank.decomposition import Batch, Decomposition, decompose_weight, input_moments, linear_layers
@@ -246,16 +246,20 @@ def within_budget(
             high = min(high, lost)
         lost = math.sqrt(low * high)
     held = best[0].parameters < checkpoint.parameters
-    if len(done) == 1:
-        reason = "No chosen layer gets smaller as two factors at any energy that was tried; name larger layers."
-    elif held:
-        reason = (
-            f"{best[0].parameters / 1e6:.2f} of {checkpoint.parameters / 1e6:.2f} M weights hold the WER budget "
-            f"of {budget:.2%}, found in {len(done) - 1} steps."
+    return Outcome(*best, tuple(done), held, _reason(best[0].parameters, checkpoint.parameters, done, budget))
+
+
+def _reason(smallest: int, whole: int, done: Sequence[Step], budget: float) -> str:
+    """Why the search ended with `smallest` of `whole` weights; the first step is of the whole network."""
+    cuts = len(done) - 1
+    if cuts == 0:
+        return "No chosen layer gets smaller as two factors at any energy that was tried; name larger layers."
+    if smallest < whole:
+        return (
+            f"{smallest / 1e6:.2f} of {whole / 1e6:.2f} M weights hold the WER budget of {budget:.2%}, "
+            f"found in {cuts} steps."
         )
-    else:
-        reason = (
-            f"None of {len(done) - 1} cuts holds the WER budget of {budget:.2%} (the whole network: "
-            f"{whole.wer:.2%}); raise the budget, name fewer layers, or train after a cut."
-        )
-    return Outcome(*best, tuple(done), held, reason)
+    return (
+        f"None of {cuts} cuts holds the WER budget of {budget:.2%} (the whole network: {done[0].wer:.2%}); "
+        "raise the budget, name fewer layers, or train after a cut."
+    )

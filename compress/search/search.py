@@ -89,7 +89,7 @@ def search(
     evaluate: Evaluate,
     work: Path,
     plan: Plan,
-    report: Callable[[Measurement], None] = lambda row: None,
+    report: Callable[[Measurement], None] = lambda _: None,
 ) -> Outcome:
     """Tries recipes until the plan is done or nothing new is left; goes on where an earlier run was cut.
 
