@@ -16,8 +16,9 @@ from compress.networks.label import Label
 from compress.networks.network import SpeechNetwork
 from compress.networks.whisper import axes, bpe, convert, greedy, programs, stream, tokens
 from compress.networks.whisper.dims import WhisperDims, whisper_dims
-from compress.networks.whisper.frontend import SAMPLE_RATE, SAMPLES_PER_POSITION
+from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper, sinusoids
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.vocabulary import Vocabulary
 
 FOURIER_FLOATS, MEL_FLOATS = 400 * 402, 201  # the DFT matrix; a mel filter

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-SAMPLE_RATE = 16_000
+from device_asr.audio.format import SAMPLE_RATE
+
 N_FFT = 400  # samples: 25 ms windows
 HOP = 160  # samples: 10 ms
 FRAMES_PER_SECOND = SAMPLE_RATE // HOP
