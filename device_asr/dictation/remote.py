@@ -108,9 +108,8 @@ def _serve(connection: Connection, factory: Callable[[], Recognizer]) -> None:
     """Runs in the process: answers one request after another until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the session decides
     if hasattr(signal, "SIGHUP"):
-        signal.signal(
-            signal.SIGHUP, signal.SIG_IGN
-        )  # so does the signal of a closed terminal; the end of the pipe ends this process
+        # so does the signal of a closed terminal; the end of the pipe ends this process
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         recognizer = factory()
