@@ -67,24 +67,6 @@ def prepare_qat(network: SpeechNetwork, plan: QuantizationPlan) -> SpeechNetwork
     return network
 
 
-def convert_qat(network: SpeechNetwork) -> SpeechNetwork:
-    """Takes the fake quantization out again, in place: plain layers with the float weights that were trained."""
-    from torchao.quantization import quantize_
-    from torchao.quantization.qat import QATConfig
-    from torchao.quantization.qat.linear import FakeQuantizedLinear
-
-    quantize_(network, QATConfig(step="convert"), lambda child, _: isinstance(child, FakeQuantizedLinear))
-    prepared = network.embedding
-    if isinstance(prepared, FakeQuantizedEmbedding):
-        plain = nn.Embedding(prepared.num_embeddings, prepared.embedding_dim, device="meta")
-        plain.weight = prepared.exact
-        network.replace_embedding(plain)
-        hooks = network.logits_input._forward_hooks
-        for key in [key for key, hook in hooks.items() if isinstance(hook, LogitsRounding)]:
-            del hooks[key]
-    return network
-
-
 class LogitsRounding:
     """Forward hook of the decoder's last norm: its output, all that the logits see, is rounded to int8 per token."""
 

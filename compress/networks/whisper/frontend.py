@@ -16,9 +16,7 @@ from device_asr.audio.format import SAMPLE_RATE
 
 N_FFT = 400  # samples: 25 ms windows
 HOP = 160  # samples: 10 ms
-FRAMES_PER_SECOND = SAMPLE_RATE // HOP
 SAMPLES_PER_POSITION = 2 * HOP  # the encoder's second convolution halves the frame rate: 20 ms
-POSITIONS_PER_SECOND = SAMPLE_RATE // SAMPLES_PER_POSITION
 LOG_FLOOR = 1e-10
 START_LOUDEST = 0.5  # log10 mel power before any audio: a third of 180 training clips never reach it
 DYNAMIC_RANGE = 8.0  # in log10: Whisper drops what is 80 dB under the loudest frame
