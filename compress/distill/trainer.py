@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -47,36 +47,48 @@ class TrainingError(DeviceAsrError):
     """The training cannot go on."""
 
 
+@dataclass(frozen=True)
+class Run:
+    """Where a training run computes and keeps its files, and which weights stay zero.
+
+    work: folder for state.pt and metrics.jsonl; a run that was cut goes on from there.
+    labels: folder of the teacher's labels, which other runs may share; None: in `work`.
+    masks: weights that stay zero, see `prune.masks`.
+    bfloat16: compute in it; None: where the device does so natively. Weights and optimizer stay float32.
+    """
+
+    work: Path
+    labels: Path | None = None
+    masks: Mapping[str, Tensor] = field(default_factory=dict)
+    device: str = "cpu"
+    bfloat16: bool | None = None
+
+    @property
+    def computes_in_bfloat16(self) -> bool:
+        return has_bfloat16(self.device) if self.bfloat16 is None else self.bfloat16
+
+
 def distill(
     teacher: Checkpoint,
     student: Checkpoint,
     clips: Sequence[Clip],
     noises: Sequence[np.ndarray],
     settings: DistillSettings,
-    work: Path,
+    run: Run,
     report: Callable[[dict[str, Any]], None],
-    *,
     early_stopping: Callable[[Checkpoint], Verdict] | None = None,
-    device: str = "cpu",
-    bfloat16: bool | None = None,
-    labels: Path | None = None,
-    masks: Mapping[str, Tensor] | None = None,
 ) -> Checkpoint:
     """Trains `student` on the teacher's labels, written in its own vocabulary; returns its averaged weights.
 
     Args:
         noises: background recordings, (n,) float32 at 16 kHz.
-        labels: folder of the teacher's labels, which other runs may share; None: in `work`.
-        masks: weights that stay zero, see `prune.masks`.
-        work: folder for state.pt and metrics.jsonl; a run that was cut goes on from there.
         report: called with the metrics of every step: loss, rate, step, of, speed (seconds of audio a
             second), words (a second), left (seconds).
         early_stopping: evaluates the averaged weights after each epoch; "qualify" and "stop" end the run.
-        bfloat16: compute in it; None: where the device does so natively. Weights and optimizer stay float32.
 
     Raises:
         CorpusError: no clip of a usable length, or none that the teacher's text fits.
-        UsageError: `work` holds another run, or the settings do not fit the student.
+        UsageError: `run.work` holds another run, or the settings do not fit the student.
         TrainingError: the loss is not finite.
     """
     chosen = [clip for clip in clips if usable(clip)]
@@ -84,19 +96,8 @@ def distill(
         raise CorpusError(
             f"Wanted clips of {SHORTEST_CLIP_S:g} to {LONGEST_CLIP_S:g} s, found none among {len(clips)}."
         )
-    work.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
-        teacher,
-        student,
-        chosen,
-        noises,
-        settings,
-        work,
-        labels or work / "labels",
-        device,
-        has_bfloat16(device) if bfloat16 is None else bfloat16,
-        masks or {},
-    )
+    run.work.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(teacher, student, chosen, noises, settings, run)
     trainer.resume()
     trainer.train(report, early_stopping)
     if trainer.position.learned == 0:
@@ -120,17 +121,14 @@ class Trainer:
         clips: Sequence[Clip],
         noises: Sequence[np.ndarray],
         settings: DistillSettings,
-        work: Path,
-        labels: Path,
-        device: str,
-        bfloat16: bool,
-        masks: Mapping[str, Tensor],
+        run: Run,
     ) -> None:
         torch.manual_seed(settings.seed)
-        self.settings, self.clips, self.work = settings, clips, work
+        device, bfloat16 = run.device, run.computes_in_bfloat16
+        self.settings, self.clips, self.work = settings, clips, run.work
         self.student, self.device = student, device
-        self.masks = {name: mask.to(device) for name, mask in masks.items()}
-        self.labels = LabelCache(labels, teacher, device, bfloat16)
+        self.masks = {name: mask.to(device) for name, mask in run.masks.items()}
+        self.labels = LabelCache(run.labels or run.work / "labels", teacher, device, bfloat16)
         self.loader = Loader(teacher, student, clips, noises, settings, self.labels)
         network = student.network()
         self.network = (network if settings.qat is None else prepare_qat(network, settings.qat)).to(device).train()
@@ -143,7 +141,7 @@ class Trainer:
         self.position = Position()
         self.total = len(self.loader.steps(0)) * settings.epochs
         names = [[str(clip.audio), clip.text, clip.duration] for clip in clips]
-        zeros = {name: float(mask.sum()) for name, mask in masks.items()}
+        zeros = {name: float(mask.sum()) for name, mask in run.masks.items()}
         facts = [key(settings), names, len(noises), teacher.key(), student.key(), zeros]
         self.identity = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

@@ -9,7 +9,7 @@ from typing import Any
 from compress.data.training_data import TrainingData
 from compress.distill.early_stopping import EarlyStopping
 from compress.distill.settings import DistillSettings
-from compress.distill.trainer import distill
+from compress.distill.trainer import Run, distill
 from compress.distill.training_log import TrainingReport, training_report
 from compress.networks.checkpoint import Checkpoint, add_adapters, add_ctc
 from compress.prune import magnitude
@@ -73,11 +73,9 @@ def _distill(
         data.clips,
         data.noises,
         settings,
-        folder,
+        Run(folder, data.labels, magnitude.masks(checkpoint) if data.zeros_stay else {}),
         report,
-        early_stopping=early_stopping,
-        labels=data.labels,
-        masks=magnitude.masks(checkpoint) if data.zeros_stay else None,
+        early_stopping,
     )
     done = training_report(folder)
     if early_stopping is not None:

@@ -19,7 +19,7 @@ from compress.data.targets import NOTHING, Targets, distance, distillation_loss,
 from compress.data.translate import translator
 from compress.distill.early_stopping import Verdict
 from compress.distill.settings import DistillSettings, Streaming
-from compress.distill.trainer import TrainingError, distill, schedule
+from compress.distill.trainer import Run, TrainingError, distill, schedule
 from compress.networks.checkpoint import (
     Checkpoint,
     add_adapters,
@@ -73,11 +73,18 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
 
 
 def run(
-    teacher: Checkpoint, clips: list[Clip], work: Path, recipe: DistillSettings = RECIPE, **options: Any
+    teacher: Checkpoint,
+    clips: list[Clip],
+    work: Path,
+    recipe: DistillSettings = RECIPE,
+    bfloat16: bool | None = None,
+    **options: Any,
 ) -> tuple[Checkpoint, list[dict[str, Any]]]:
     rows: list[dict[str, Any]] = []
     noises = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
-    return distill(teacher, untrained(1), clips, noises, recipe, work, rows.append, **options), rows
+    return distill(
+        teacher, untrained(1), clips, noises, recipe, Run(work, bfloat16=bfloat16), rows.append, **options
+    ), rows
 
 
 def logged(work: Path) -> list[dict[str, Any]]:
@@ -215,7 +222,7 @@ def test_a_run_that_was_killed_ends_in_the_same_weights(
 
     noises = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
     with pytest.raises(KeyboardInterrupt):
-        distill(teacher, untrained(1), clips, noises, recipe, tmp_path / "cut", killed)
+        distill(teacher, untrained(1), clips, noises, recipe, Run(tmp_path / "cut"), killed)
     with (tmp_path / "cut" / "metrics.jsonl").open("a") as metrics:
         metrics.write('{"loss": 0.1, "st')  # a kill in the middle of a line
     resumed, rows = run(teacher, clips, tmp_path / "cut", recipe)
@@ -350,14 +357,14 @@ def test_a_student_learns_the_teachers_states_of_thirty_seconds(
 
     student = untrained(1)
     rows: list[dict[str, Any]] = []
-    trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
+    trained = distill(teacher, student, clips, [], recipe, Run(tmp_path), rows.append)
     assert rows[-1]["loss"] < rows[0]["loss"] and apart(trained) < apart(student)
 
 
 def test_states_of_another_width_cannot_be_learned(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
     narrow = speaking_teacher.untrained(replace(DIMS, state=DIMS.state // 2), VOCABULARY, 1)
     with pytest.raises(UsageError, match=r"distill\.hidden: wanted a student whose states are as wide"):
-        distill(teacher, narrow, clips, [], replace(RECIPE, hidden=0.1), tmp_path, lambda row: None)
+        distill(teacher, narrow, clips, [], replace(RECIPE, hidden=0.1), Run(tmp_path), lambda row: None)
 
 
 # -- streaming ---------------------------------------------------------------------------------------------
@@ -369,7 +376,7 @@ def test_a_student_learns_to_hear_in_chunks_and_to_spell(
     student = add_ctc(untrained(1))
     recipe = replace(RECIPE, epochs=6, rate=1e-2, streaming=Streaming(0.5, (8, 16), (20, 40), ctc=0.5, hidden=0.1))
     rows: list[dict[str, Any]] = []
-    trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
+    trained = distill(teacher, student, clips, [], recipe, Run(tmp_path), rows.append)
     assert rows[-1]["ctc"] < rows[0]["ctc"] and rows[-1]["text"] < rows[0]["text"]
     assert any("hidden" in row for row in rows) and any("hidden" not in row for row in rows), "dual mode"
     assert not torch.equal(trained.weights["ctc.out.weight"], student.weights["ctc.out.weight"])
@@ -381,7 +388,7 @@ def test_adapters_are_trained_alone(teacher: Checkpoint, clips: list[Clip], tmp_
         RECIPE, only=("adapters.*",), rate=1e-2, streaming=Streaming(1.0, (4,), (8, 20), (1,), ctc=0.0, hidden=1.0)
     )
     rows: list[dict[str, Any]] = []
-    trained = distill(teacher, student, clips, [], recipe, tmp_path, rows.append)
+    trained = distill(teacher, student, clips, [], recipe, Run(tmp_path), rows.append)
     moved = {name for name, value in trained.weights.items() if not torch.equal(value, student.weights[name])}
     assert moved == {name for name in student.weights if name.startswith("adapters.")}
     assert all("hidden" in row for row in rows), "led to what the same weights hear of the whole"
@@ -413,11 +420,13 @@ def test_a_share_of_the_weights_before_is_kept(teacher: Checkpoint, clips: list[
 def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp_path: Path) -> None:
     student = add_ctc(untrained(1))
     recipe = replace(RECIPE, soft=0.0, hard=0.0, only=("ctc.*",), streaming=Streaming(ctc=1.0))
-    trained = distill(teacher, student, clips, [], recipe, tmp_path, lambda row: None)
+    trained = distill(teacher, student, clips, [], recipe, Run(tmp_path), lambda row: None)
     moved = {name for name, value in trained.weights.items() if not torch.equal(value, student.weights[name])}
     assert moved == {f"ctc.{part}.{kind}" for part in ("hidden", "out") for kind in ("weight", "bias")}
     with pytest.raises(UsageError, match=r"nearest is .ctc"):
-        distill(teacher, student, clips, [], replace(recipe, only=("ctd.*",)), tmp_path / "other", lambda row: None)
+        distill(
+            teacher, student, clips, [], replace(recipe, only=("ctd.*",)), Run(tmp_path / "other"), lambda row: None
+        )
 
 
 @pytest.mark.parametrize(
