@@ -60,7 +60,7 @@ def prepare_qat(network: SpeechNetwork, plan: QuantizationPlan) -> SpeechNetwork
     for width, names in by_width.items():
         if width.bits != FLOAT:
             config = QATConfig(activation_config=activations, weight_config=_weight_config(width), step="prepare")
-            quantize_(network, config, lambda child, name, names=names: name in names)
+            quantize_(network, config, lambda _, name, names=names: name in names)
     if plan.embedding != FLOAT:
         network.replace_embedding(FakeQuantizedEmbedding(network.embedding, plan.table))
         network.logits_input.register_forward_hook(LogitsRounding())
