@@ -1,4 +1,4 @@
-"""AlignAtt: what is shown is the text whose attention ends before the last moments of the audio.
+"""AlignAtt: shows the text whose attention ends before the last moments of the audio.
 
 After Papi et al. 2023. Each chunk is encoded once; the decoder's text of the audio's last moments would often change
 with more audio, so it is held back. Words whose attention ends before the encoder's look-ahead are committed too.

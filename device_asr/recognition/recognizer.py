@@ -143,7 +143,7 @@ class StreamingRecognizer:
         return [SpeechStarted(self._utterance, self._seconds(onset))]
 
     def _encode(self, frame: np.ndarray) -> None:
-        """The utterance goes on; every frame is encoded, also while no partials are shown: finals need them all.
+        """Encodes the next frame of the utterance, also while no partials are shown: the final needs every frame.
 
         Evidence of speech in the encoded audio keeps the utterance open.
         """
@@ -154,7 +154,7 @@ class StreamingRecognizer:
             self._endpointer.spoke(self._start + int(voice / STEP_S))
 
     def _partial(self, end: int, backlog: Seconds, began: float) -> list[Event]:
-        """A partial of the utterance up to the frame `end`, if one is due, in time, and other than the last."""
+        """The partial of the utterance up to the frame `end`; none if it is not due, late, or equal to the last one."""
         now = self._seconds(end)
         if not self._due(now):
             return []
@@ -217,7 +217,11 @@ class StreamingRecognizer:
         return [final, ended]
 
     def _decode(self, audio: np.ndarray) -> Hypothesis:
-        """The finished utterance's text: of the stream or encoded with full context, near its partials or by a beam."""
+        """Decodes the finished utterance.
+
+        Its positions come from the stream, or it is encoded again with full context. The text stays near the partials,
+        or is the best of a beam search where none are shown.
+        """
         final = self._config.final
         encoded = self._encoder.encoded(len(audio)) if final.mode == "stream" else None
         bias = final.partial_bias_nats if self._policy.biased else 0.0
