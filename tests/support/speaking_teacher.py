@@ -25,7 +25,7 @@ def untrained(dims: WhisperDims, vocabulary: Vocabulary, seed: int) -> Checkpoin
 
 
 def speaking(dims: WhisperDims, vocabulary: Vocabulary, said: Sequence[int], listens: float = LISTENS) -> Checkpoint:
-    """The network that says the ids `said` and then the end, whatever it hears."""
+    """A network that writes the ids `said` and then the end, whatever the audio."""
     weights = {name: value.clone() for name, value in untrained(dims, vocabulary, 0).weights.items()}
     for name in weights:
         if name.endswith(("attention.out.weight", "cross.out.weight", "ffn.down.weight")):

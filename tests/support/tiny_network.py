@@ -1,4 +1,4 @@
-"""A tiny network with random weights that behaves: it writes a few words, and its CTC head hears what is loud."""
+"""A tiny network with random weights: it writes a few words, and its CTC head emits a symbol where it is loud."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def tiny_checkpoint(speech: np.ndarray) -> Checkpoint:
     decoder.positions[len(vocabulary.prompt) - 1 + WORDS :] = 60 * decoder.embedding.weight[vocabulary.end]
     decoder.layers[0].cross.out.weight.mul_(16)
     made = add_ctc(Checkpoint(DIMS, network.state_dict(), vocabulary, ((0, 1),)))
-    _hear_what_is_loud(made, network, speech)
+    _emit_where_loud(made, network, speech)
     return made
 
 
-def _hear_what_is_loud(checkpoint: Checkpoint, network: Whisper, speech: np.ndarray) -> None:
+def _emit_where_loud(checkpoint: Checkpoint, network: Whisper, speech: np.ndarray) -> None:
     """Fits the CTC head by least squares: blank where it is quiet, one of two letters where it is loud."""
     speech = np.concatenate([np.zeros(SECOND, np.float32), speech, np.zeros(2 * SECOND, np.float32)])
     positions = len(speech) // 320
@@ -83,7 +83,7 @@ def _hear_what_is_loud(checkpoint: Checkpoint, network: Whisper, speech: np.ndar
 def at_once(network: Whisper, audio: np.ndarray, chunking: Chunking) -> torch.Tensor:
     """(positions, state) of the chunk-masked network over (n,) float32 of whole chunks; positions go round.
 
-    Those whose look-ahead is not over are heard by themselves here, and with what is ahead of others on the way.
+    Positions whose look-ahead is not over are encoded without it here, and with the look-ahead of others on the way.
     """
     pcm = torch.from_numpy(np.concatenate([np.zeros(DELAY, np.float32), audio])[None])
     count = len(audio) // SAMPLES_PER_POSITION

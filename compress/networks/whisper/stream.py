@@ -132,15 +132,15 @@ class StreamProgram(StreamModule):
 def example(dims: WhisperDims, chunking: Chunking) -> tuple[Any, ...]:
     """The arguments of `StreamProgram.forward` before any audio; its first chunk is noise."""
     silence = torch.full((1, 1, dims.n_mels), (START_LOUDEST - DYNAMIC_RANGE + 4.0) * 0.25)
-    ahead = chunking.block - chunking.size
+    look_ahead = chunking.block - chunking.size  # positions
     return (
         torch.randn(1, SAMPLES_PER_POSITION * chunking.size) * 0.1,
-        torch.tensor([-ahead]),
+        torch.tensor([-look_ahead]),
         torch.zeros(1, TAIL),
         torch.full((1, 1, 1), START_LOUDEST),
         torch.cat([torch.zeros(1, 1, dims.n_mels), silence], dim=1),
         torch.zeros(1, 1, dims.state),
-        [torch.zeros(1, ahead, dims.state)] if ahead else [],
+        [torch.zeros(1, look_ahead, dims.state)] if look_ahead else [],
         [torch.zeros(x.heads, dims.head_dim, chunking.left_context) for x in dims.encoder],
         [torch.zeros(x.heads, chunking.left_context, dims.head_dim) for x in dims.encoder],
     )

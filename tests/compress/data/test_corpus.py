@@ -115,16 +115,16 @@ def test_the_same_chance_makes_the_same_sound() -> None:
 @settings(max_examples=20, deadline=None)
 def test_the_longest_clip_stays_within_thirty_seconds(seed: int) -> None:
     audio = np.resize(tone(440), 29 * RATE)
-    heard = EVERYTHING.apply(audio, [tone(90)], np.random.default_rng(seed), 30 * RATE)
-    assert heard.dtype == np.float32 and np.abs(heard).max() <= 1 and np.isfinite(heard).all()
-    assert 27 * RATE < len(heard) <= 30 * RATE
+    recorded = EVERYTHING.apply(audio, [tone(90)], np.random.default_rng(seed), 30 * RATE)
+    assert recorded.dtype == np.float32 and np.abs(recorded).max() <= 1 and np.isfinite(recorded).all()
+    assert 27 * RATE < len(recorded) <= 30 * RATE
 
 
 def test_all_off_leaves_the_speech_whole_but_for_gain() -> None:
     off = Augmentation(lead=0, tail=0, noise=0, reverb=0, speed=0, telephone=0, clipped=0)
     for seed in range(8):
-        heard = off.apply(tone(440), [], np.random.default_rng(seed), 30 * RATE)
-        assert np.corrcoef(heard, tone(440))[0, 1] > 0.999
+        recorded = off.apply(tone(440), [], np.random.default_rng(seed), 30 * RATE)
+        assert np.corrcoef(recorded, tone(440))[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("snr", [0.0, 10.0, 25.0])
@@ -142,10 +142,10 @@ def test_silent_noise_and_silent_speech_stay_finite() -> None:
 
 def test_a_room_keeps_length_power_and_onset() -> None:
     audio = np.pad(tone(440), (RATE, 0))
-    heard = augment.convolve(audio, augment.room(np.random.default_rng(0)))
-    assert len(heard) == len(audio) and np.mean(heard**2) == pytest.approx(np.mean(audio**2), rel=1e-3)
-    assert np.abs(heard[: RATE - 1]).max() < 1e-4 < np.abs(heard[RATE : RATE + 100]).max()
-    assert not np.allclose(heard, audio, atol=1e-2)
+    recorded = augment.convolve(audio, augment.room(np.random.default_rng(0)))
+    assert len(recorded) == len(audio) and np.mean(recorded**2) == pytest.approx(np.mean(audio**2), rel=1e-3)
+    assert np.abs(recorded[: RATE - 1]).max() < 1e-4 < np.abs(recorded[RATE : RATE + 100]).max()
+    assert not np.allclose(recorded, audio, atol=1e-2)
 
 
 def test_a_telephone_passes_the_voice_band_alone() -> None:

@@ -9,7 +9,7 @@ from device_asr.metrics.wer import normalize
 
 
 @pytest.mark.parametrize(
-    ("heard", "given", "wanted"),
+    ("written", "given", "wanted"),
     [
         (
             "Mr. Quilter is the apostle of the middle class.",
@@ -29,11 +29,11 @@ from device_asr.metrics.wer import normalize
         ("the 1st of May 1830", "The first of May, 1830.", "The first of May, 1830."),  # written as sentences: as given
     ],
 )
-def test_words_are_the_given_ones_and_signs_the_teachers(heard: str, given: str, wanted: str) -> None:
-    assert corrected(heard, given) == wanted
+def test_words_are_the_given_ones_and_punctuation_the_teachers(written: str, given: str, wanted: str) -> None:
+    assert corrected(written, given) == wanted
     assert normalize(wanted).replace(" ", "") == normalize(given).replace(" ", "")
 
 
-@pytest.mark.parametrize(("heard", "given"), [("Thank you.", "the weather is fine"), ("Yes.", ""), ("", "yes")])
-def test_texts_of_different_sentences_are_not_mixed(heard: str, given: str) -> None:
-    assert corrected(heard, given) is None
+@pytest.mark.parametrize(("written", "given"), [("Thank you.", "the weather is fine"), ("Yes.", ""), ("", "yes")])
+def test_texts_of_different_sentences_are_not_mixed(written: str, given: str) -> None:
+    assert corrected(written, given) is None

@@ -98,18 +98,18 @@ def test_chunk_by_chunk_equals_the_masked_network_at_once(
     chunking = Chunking(size, left, ahead)
     pcm = np.random.default_rng(size).normal(0, 0.1, 320 * size * chunks).astype(np.float32)
     program, state = StreamProgram(network, chunking).eval(), example(DIMS, chunking)[1:]
-    heard = []
+    outputs = []
     with torch.no_grad():
         for chunk in torch.from_numpy(pcm[None]).split(320 * size, dim=1):
             out = program(chunk, *state)
-            heard.append(out[0][:size])
+            outputs.append(out[0][:size])
             state = program.state_of(out)
         wanted = network.ctc(at_once(network, pcm, chunking))[: size * (chunks - ahead)]
-    found = torch.cat(heard)[size * ahead :]
+    found = torch.cat(outputs)[size * ahead :]
     assert torch.allclose(found, wanted, atol=2e-4), (found - wanted).abs().max()
 
 
-def test_adapters_change_what_is_heard_in_chunks_and_nothing_else(network: Whisper) -> None:
+def test_adapters_change_encoding_in_chunks_and_nothing_else(network: Whisper) -> None:
     pcm = torch.from_numpy(np.random.default_rng(0).normal(0, 0.1, (1, 320 * 24)).astype(np.float32))
     plain = Whisper(replace(DIMS, ctc=network.dims.ctc)).eval()
     plain.load_state_dict({name: weight for name, weight in network.state_dict().items() if "adapters" not in name})
@@ -131,7 +131,7 @@ def test_the_whole_clip_is_encoded_as_its_chunks_are(network: Whisper) -> None:
         both, hidden = network.encode(pcm, torch.tensor([320 * 24, 320 * 13]), chunking)
         alone = network.encode(pcm[1:, : 320 * 13], chunking=chunking)[0][0]
     assert both.shape == (2, 24, DIMS.state) and (hidden[1] == 0).sum() == 13
-    assert torch.allclose(both[1, :8], alone[:8], atol=2e-4), "later ones hear the audio end in position 12"
+    assert torch.allclose(both[1, :8], alone[:8], atol=2e-4), "later ones attend to the end of the audio in position 12"
 
 
 def test_positions_may_begin_anywhere(network: Whisper) -> None:

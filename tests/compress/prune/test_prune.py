@@ -381,11 +381,11 @@ def test_a_network_of_uneven_layers_becomes_a_program() -> None:
     from compress.export.export import export_speech
     from compress.quantize.plan import FLOAT, QuantizationPlan
 
-    pieces = tuple(bytes([b]) for b in range(256))
+    tokens = tuple(bytes([b]) for b in range(256))
     special = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
     whole = replace(
         random_checkpoint(replace(DIMS, audio_ctx=1500, text_ctx=448, vocab=260)),
-        vocabulary=Vocabulary(pieces, special),
+        vocabulary=Vocabulary(tokens, special),
     )
     small, _ = narrow(whole, NarrowSettings(state=8, encoder_layers=1, decoder_layers=2))
     small, _ = prune_heads(small, HeadSettings(amount=0.5, scope="global"))
@@ -492,7 +492,7 @@ def test_more_than_there_is_cannot_stay(whole: Checkpoint, run: Callable, match:
         run(whole)
 
 
-def test_taylor_needs_clips_that_can_be_heard(whole: Checkpoint) -> None:
+def test_taylor_needs_finite_clips(whole: Checkpoint) -> None:
     with pytest.raises(CorpusError, match="wanted batches of real clips, found none"):
         prune_heads(whole, HeadSettings(heads=2, importance="taylor"))
     ((pcm, lengths, wanted), _) = batches()

@@ -1,4 +1,4 @@
-"""A pruned vocabulary writes any text, and its pieces are all reachable by its own merges."""
+"""A pruned vocabulary writes any text, and its tokens are all reachable by its own merges."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def test_impossible_sizes_are_refused(teacher: checkpoints.Checkpoint, size: int
 
 
 def test_incomplete_characters_are_held_back() -> None:
-    pieces = tuple(bytes([b]) for b in range(256))
-    vocab = Vocabulary(pieces, {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
+    tokens = tuple(bytes([b]) for b in range(256))
+    vocab = Vocabulary(tokens, {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259})
     euro = list("€".encode())
     assert vocab.decode([65, *euro[:2]]) == "A"
     assert vocab.decode([65, *euro]) == "A€"

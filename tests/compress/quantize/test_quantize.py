@@ -329,10 +329,10 @@ def test_static_activations_are_calibrated_and_delegate_whole(checkpoint: Checkp
         export_speech(checkpoint, plan)
     rng = np.random.default_rng(0)
     clips = [(rng.normal(0, 0.05, 16_000).astype(np.float32), [257, 259, *rng.integers(0, 256, 40)]) for _ in range(3)]
-    hearing = add_ctc(checkpoint)
+    spelling = add_ctc(checkpoint)
     torch.manual_seed(0)
-    hearing.weights["ctc.out.weight"].normal_()  # untrained it hears nothing
-    parity = export_speech(hearing, plan, clips=clips).parity
+    spelling.weights["ctc.out.weight"].normal_()  # untrained it emits nothing
+    parity = export_speech(spelling, plan, clips=clips).parity
     assert parity.keys() == {"encode", "decode", "stream"}
     for method in parity.values():
         assert method["pte_vs_quantized_rms"] < 0.02
