@@ -16,9 +16,9 @@ from device_asr.errors import UsageError
 class SensitivityRow:
     """One group of layers with more bits, all others as planned.
 
-    layers: their names, `decoder.embedding` for the token embedding and the logits. width: what they
-    were given. extra_bytes: what that costs in the program. planned, score: the evaluation of the plan
-    and of the plan with this change; lower is better.
+    layers: their names; the token embedding stands for the logits too. width: the width that they were given.
+    extra_bytes: its cost in the program. planned, score: the evaluation of the plan and of the plan with this
+    change; lower is better.
     """
 
     name: str

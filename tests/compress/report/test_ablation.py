@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from click.testing import CliRunner
 
 from compress.checkpoints import own
 from compress.cli import group
-from compress.evaluate.measurement import Measurement, MeasurementError, read_rows
+from compress.evaluate.measurement import MeasurementError, read_rows
 from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.dims import LayerDims
@@ -26,7 +25,6 @@ from compress.recipe import build as building
 from compress.recipe import export as exporting
 from compress.recipe.recipe import Recipe
 from compress.report.ablation import LEDGER, Ablation, AblationError, Builder, ablate, read_ablation
-from compress.report.ablation_table import packed_bytes, table
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from tests.support.paths import ASSETS
@@ -43,26 +41,6 @@ DIMS = WhisperDims(
     decoder=(LayerDims(4, 128, 4),),
 )
 SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-ROW = Measurement(
-    "int8",
-    "+ int8",
-    "00ff",
-    parameters=22_400_000,
-    nonzero=22_000_000,
-    bytes=23_456_789,
-    packed=20_123_456,
-    clips=50,
-    words=1050,
-    substitutions=128,
-    deletions=15,
-    insertions=34,
-    wer=0.16857,
-    rtf=0.0654,
-    finalization_p50=0.6221,
-    finalization_p95=0.8499,
-    compute_p50=0.0281,
-    compute_p95=0.1134,
-)
 
 
 @dataclass
@@ -316,33 +294,3 @@ def test_the_command_makes_the_table_of_real_bundles_and_puts_it_into_a_file(tea
     assert all(row.words == 2 and row.rtf and row.nonzero <= row.parameters for row in rows)
     assert first.output.strip() in (tmp_path / "README.md").read_text()
     assert CliRunner().invoke(group, arguments, catch_exceptions=False).output == first.output
-
-
-# -- the table ----------------------------------------------------------------------------------
-
-
-def test_the_table_has_a_line_a_row_with_the_command_that_made_it() -> None:
-    silent = replace(
-        ROW,
-        title="silent",
-        wer=None,
-        rtf=None,
-        finalization_p50=None,
-        finalization_p95=None,
-        compute_p50=None,
-        compute_p95=None,
-    )
-    lines = table([ROW, silent], "dev (50 clips), 2 threads of a toy", "device-asr-compress ablate").splitlines()
-    assert (
-        lines[0] == "On dev (50 clips), 2 threads of a toy, streaming path; packed: through zlib. "
-        "`device-asr-compress ablate`"
-    )
-    assert lines[4] == ("| + int8 | 22.4 | 22.0 | 23.5 | 20.1 | 16.9 | 128 / 15 / 34 | 0.065 | 622 / 850 | 28 / 113 |")
-    assert lines[5].endswith("| - | 128 / 15 / 34 | - | - / - | - / - |")
-    assert len({line.count("|") for line in lines[2:]}) == 1
-
-
-def test_packed_bytes_are_those_of_the_files_through_zlib(tmp_path: Path) -> None:
-    make = FakeBuilder(tmp_path, bytes(3_000_000))
-    make(ABLATIONS[0], None)
-    assert packed_bytes(tmp_path / "teacher") == len(zlib.compress(bytes(3_000_000), 6))
