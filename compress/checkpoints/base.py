@@ -26,7 +26,6 @@ from compress.networks.weights import COMPUTED_ATOL, CheckpointError
 from compress.quantize.apply import quantize_linears
 from compress.quantize.grid import LOWEST, on_grid
 from compress.quantize.plan import Width
-from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import OutputError
 
 SUFFIX = ".safetensors"
@@ -89,7 +88,7 @@ def save(checkpoint: Checkpoint, width: Width, path: Path) -> None:
         "embedding": {"bits": width.bits, "group": width.group},
         "vocabulary": {
             "pieces": [base64.b64encode(piece).decode() for piece in vocabulary.tokens],
-            "special": dict(vocabulary.special),
+            "special": family.special_ids(vocabulary),
             "suppress": vocabulary.suppress,
             "suppress_first": vocabulary.suppress_first,
         },
@@ -145,7 +144,7 @@ def _checkpoint(facts: Mapping[str, Any], tensors: dict[str, Tensor], path: Path
         tensors[f"{family.embedding}.weight"] = unpack(*(tensors.pop(name) for name in table))
     weights = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
     weights = {**family.computed(dims), **weights}
-    vocabulary = Vocabulary(
+    vocabulary = family.vocabulary(
         tuple(base64.b64decode(piece) for piece in words["pieces"]),
         words["special"],
         tuple(words["suppress"]),

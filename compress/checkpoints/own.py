@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.family import family_named
 from compress.networks.weights import CheckpointError
-from device_asr.bundle.vocabulary import Vocabulary, read_tokens, write_tokens
+from device_asr.bundle.vocabulary import read_tokens, write_tokens
 from device_asr.errors import OutputError
 from device_asr.files import write_whole
 
@@ -38,7 +38,7 @@ def save(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype = torch.float3
         "dims": checkpoint.dims.to_json(),
         "alignment_heads": checkpoint.alignment_heads,
         "provenance": checkpoint.provenance,
-        "special": dict(vocabulary.special),
+        "special": checkpoint.family_of().special_ids(vocabulary),
         "suppress": vocabulary.suppress,
         "suppress_first": vocabulary.suppress_first,
     }
@@ -55,7 +55,7 @@ def load(folder: Path) -> Checkpoint:
         values = json.loads((folder / "checkpoint.json").read_text())
         weights = {k: v.to(torch.float32) for k, v in load_file(folder / "weights.safetensors").items()}
         family = family_named(values.get("family", "whisper"))  # earlier folders do not name it
-        vocabulary = Vocabulary(
+        vocabulary = family.vocabulary(
             read_tokens(folder / "vocabulary.txt"),
             values["special"],
             tuple(values["suppress"]),

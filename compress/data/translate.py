@@ -23,7 +23,7 @@ def translator(old: Vocabulary, new: Vocabulary, encode: Callable[[str], list[in
     if new == old:
         return lambda label: label
     ids = {token: i for i, token in enumerate(new.tokens)}
-    table = np.full(max(old.size, max(old.special.values()) + 1), -1, np.int32)
+    table = np.full(old.size, -1, np.int32)
     for i, token in enumerate(old.tokens):
         table[i] = ids.get(token, -1)
     table[old.end] = new.end

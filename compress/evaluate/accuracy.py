@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from compress.checkpoints.load import load_checkpoint
@@ -18,7 +17,7 @@ from compress.networks.family import family_of
 from compress.networks.label import Label
 from compress.networks.network import SpeechNetwork
 from compress.prune.vocabulary import prune
-from device_asr.bundle.symbols import BLANK, SYMBOLS
+from device_asr.bundle.symbols import path_text
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 from device_asr.metrics.clips import Clip, read_manifest
@@ -107,14 +106,7 @@ def ctc_texts(
         with torch.no_grad():
             symbols = network.ctc(network.encode(torch.from_numpy(pcm), torch.from_numpy(lengths), chunking)[0])
         for clip, row, samples in zip(group, symbols.numpy(), lengths, strict=True):
-            yield clip, best_path(row[: -(-int(samples) // samples_per_position)])
-
-
-def best_path(logits: np.ndarray) -> str:
-    """The words of the best path of CTC logits (frames, symbols): repeated symbols count once, blanks never."""
-    best = logits.argmax(axis=1)
-    new = (best != BLANK) & (best != np.concatenate([[BLANK], best[:-1]]))
-    return " ".join("".join(SYMBOLS[symbol - 1] for symbol in best[new].tolist()).split())
+            yield clip, path_text(row[: -(-int(samples) // samples_per_position)].argmax(axis=1).tolist())
 
 
 def vocabulary_sizes(source: str, manifest: Path, sizes: Iterable[int], padded: bool) -> Iterator[SizeRow]:

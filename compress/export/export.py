@@ -29,6 +29,7 @@ from compress.networks.layers import LayerNorm
 from compress.networks.network import DecodeModule, SpeechNetwork, StreamModule
 from compress.quantize.apply import quantize, quantize_linears
 from compress.quantize.plan import EXACT, QuantizationPlan
+from device_asr.bundle.roles import ALIGNMENT, CONSTANT, LOGITS, PCM, POSITION, TOKENS, nth, tensor
 from device_asr.errors import UsageError
 
 
@@ -170,31 +171,44 @@ def _fixed(
 
 
 def _describe(checkpoint: Checkpoint, table: list[Tensor]) -> dict[str, Any]:
-    """Signatures for the manifest; a text in a shape is a length that varies."""
-    dims, layers = checkpoint.dims, range(len(checkpoint.dims.decoder))
-
-    def tensor(name: str, shape: list[Any], dtype: str = "float32") -> dict[str, Any]:
-        return {"name": name, "shape": shape, "dtype": dtype}
-
-    cross = [tensor(f"cross_keys_{i}", [dims.decoder[i].cross_heads, dims.head_dim, "positions"]) for i in layers]
-    cross += [tensor(f"cross_values_{i}", [dims.decoder[i].cross_heads, "positions", dims.head_dim]) for i in layers]
-    own = [tensor(f"self_keys_{i}", [dims.decoder[i].heads, dims.head_dim, CACHE]) for i in layers]
-    own += [tensor(f"self_values_{i}", [dims.decoder[i].heads, CACHE, dims.head_dim]) for i in layers]
-    new = [tensor(f"new_keys_{i}", [dims.decoder[i].heads, dims.head_dim, "tokens"]) for i in layers]
-    new += [tensor(f"new_values_{i}", [dims.decoder[i].heads, "tokens", dims.head_dim]) for i in layers]
+    """Descriptions of `encode` and `decode` for the manifest; a text in a shape is a length that varies."""
+    dims = checkpoint.dims
+    cross = _keys_values("cross", "cross", [(x.cross_heads, dims.head_dim) for x in dims.decoder], "positions")
+    sizes = [(x.heads, dims.head_dim) for x in dims.decoder]
+    caches, new = _keys_values("self", "self", sizes, CACHE), _keys_values("new", "self", sizes, "tokens")
     tied = [
-        tensor(name, list(part.shape), str(part.numpy().dtype))
+        tensor(name, CONSTANT, part.shape, str(part.numpy().dtype))
         for name, part in zip(embedding.NAMES, table, strict=False)
     ]
     heads = len(checkpoint.alignment_heads)
+    samples = f"{checkpoint.family_of().samples_per_position} * positions"
     return {
-        "encode": {"inputs": [tensor("pcm", [1, "320 * positions"])], "outputs": cross},
+        "encode": {"inputs": [tensor("pcm", PCM, [1, samples])], "outputs": cross},
         "decode": {
-            "inputs": [tensor("tokens", ["tokens"], "int64"), tensor("position", [1], "int64"), *tied, *own, *cross],
+            "inputs": [
+                tensor("tokens", TOKENS, ["tokens"], "int64"),
+                tensor("position", POSITION, [1], "int64"),
+                *tied,
+                *caches,
+                *cross,
+            ],
             "outputs": [
-                tensor("logits", ["tokens", dims.vocab]),
-                tensor("alignment", [heads, "tokens", "positions"]),
+                tensor("logits", LOGITS, ["tokens", dims.vocab]),
+                tensor("alignment", ALIGNMENT, [heads, "tokens", "positions"]),
                 *new,
             ],
         },
     }
+
+
+def _keys_values(name: str, role: str, sizes: Sequence[tuple[int, int]], length: int | str) -> list[dict[str, Any]]:
+    """Keys of every layer, then values of every layer; `sizes` are its heads and their dimensions."""
+    keys = [
+        tensor(f"{name}_keys_{i}", nth(f"{role}_keys", i), [heads, width, length])
+        for i, (heads, width) in enumerate(sizes)
+    ]
+    values = [
+        tensor(f"{name}_values_{i}", nth(f"{role}_values", i), [heads, length, width])
+        for i, (heads, width) in enumerate(sizes)
+    ]
+    return [*keys, *values]

@@ -16,7 +16,8 @@ from compress.export.sizes import CACHE
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.network import StreamModule
 from device_asr.audio.format import SAMPLE_RATE
-from device_asr.runtime.session import Session, open_session
+from device_asr.bundle.method import open_program
+from device_asr.runtime.session import Session
 
 
 def parity_report(
@@ -99,9 +100,7 @@ def _session(data: bytes, described: Mapping[str, Any]) -> Iterator[Session]:
     with tempfile.NamedTemporaryFile(suffix=".pte") as file:
         file.write(data)
         file.flush()
-        yield open_session(
-            Path(file.name), {name: [i["name"] for i in method["inputs"]] for name, method in described.items()}
-        )
+        yield open_program(Path(file.name), described)
 
 
 def _difference(fp32: Any, quantized: Any, pte: Any) -> dict[str, float]:

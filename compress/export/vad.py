@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -13,6 +13,8 @@ from compress.networks.silero import (
     SileroStep,
 )
 from device_asr.audio.format import STEP
+from device_asr.bundle.roles import PCM, PROBABILITY, nth, tensor
+from device_asr.bundle.roles import STATE as ROLE
 
 
 def export_vad(step: SileroStep) -> bytes:
@@ -22,11 +24,18 @@ def export_vad(step: SileroStep) -> bytes:
         return lower({"step": torch.export.export(step, example)})
 
 
-def describe() -> dict:
-    """The method's signature for the manifest."""
-
-    def tensors(entries: Sequence[tuple[str, int]]) -> list[dict]:
-        return [{"name": name, "shape": [1, width], "dtype": "float32"} for name, width in entries]
-
+def describe() -> dict[str, Any]:
+    """The program's method for the manifest."""
     state = [("context", CONTEXT), ("hidden", STATE), ("cell", STATE)]
-    return {"step": {"inputs": tensors([("pcm", STEP), *state]), "outputs": tensors([("probability", 1), *state])}}
+    return {
+        "step": {
+            "inputs": [
+                tensor("pcm", PCM, [1, STEP]),
+                *(tensor(name, nth(ROLE, i), [1, width], start=0.0) for i, (name, width) in enumerate(state)),
+            ],
+            "outputs": [
+                tensor("probability", PROBABILITY, [1, 1]),
+                *(tensor(name, nth(ROLE, i), [1, width]) for i, (name, width) in enumerate(state)),
+            ],
+        }
+    }

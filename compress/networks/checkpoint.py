@@ -77,7 +77,7 @@ class Checkpoint:
         vocabulary = self.vocabulary
         facts = [
             self.dims.key(),
-            sorted(vocabulary.special.items()),
+            [list(vocabulary.prompt), vocabulary.end, vocabulary.no_speech],
             list(vocabulary.suppress),
             list(vocabulary.suppress_first),
         ]

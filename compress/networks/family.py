@@ -122,6 +122,22 @@ class Family(Protocol):
     def token_encoder(self, vocabulary: Vocabulary) -> Callable[[str], list[int]]:
         """Byte-pair encoding of text into ids of `vocabulary`, pruned or not."""
 
+    def vocabulary(
+        self,
+        tokens: tuple[bytes, ...],
+        special: Mapping[str, int],
+        suppress: tuple[int, ...],
+        suppress_first: tuple[int, ...],
+    ) -> Vocabulary:
+        """The vocabulary of a stored checkpoint, with special ids by name."""
+
+    def special_ids(self, vocabulary: Vocabulary) -> dict[str, int]:
+        """The special ids of a vocabulary by name, as checkpoints store them.
+
+        Raises:
+            CheckpointError: the vocabulary is none of this family.
+        """
+
     def keep_tokens(self, vocabulary: Vocabulary, kept: Sequence[int]) -> tuple[Vocabulary, list[int]]:
         """The vocabulary with only the kept text tokens, and the old id of each of its rows."""
 

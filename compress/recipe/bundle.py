@@ -95,6 +95,7 @@ def _manifest(
     return {
         "format": FORMAT,
         "name": recipe.name,
+        "family": checkpoint.family,
         "language": recipe.language,
         "description": recipe.description,
         "sample_rate": SAMPLE_RATE,
@@ -111,15 +112,13 @@ def _manifest(
             "positions": dims.audio_ctx,
             "cache": CACHE,
             "tokens_per_call": TOKENS_PER_CALL,
-            "weights_bits": plan.bits,
-            "layers": [
-                {"heads": x.heads, "cross_heads": x.cross_heads, "head_dim": dims.head_dim} for x in dims.decoder
-            ],
-            "dims": dims.to_json(),
+            "prompt": list(tokens.prompt),
+            "end": tokens.end,
+            "no_speech": tokens.no_speech,
+            "word_start": tokens.word_start,
         },
         "vocabulary": {
             "file": VOCABULARY,
-            "special": dict(tokens.special),
             "suppress": list(tokens.suppress),
             "suppress_first": list(tokens.suppress_first),
         },

@@ -13,9 +13,7 @@ MEASURED = "## Measured\n"  # everything from this heading on is written by hand
 
 def _quantization(manifest: Mapping[str, Any]) -> str:
     """How the weights are stored and the activations quantized, in one line."""
-    facts = manifest.get("quantization")
-    if facts is None:  # a bundle from before plans were told
-        return f"Linear layers: {_bits(manifest['speech']['weights_bits'])} weights."
+    facts = manifest["quantization"]
     plan = QuantizationPlan.from_table(facts["plan"])
     layers, stored = ({int(bits): n for bits, n in facts[name].items()} for name in ("layers", "bytes"))
     rule = f"Linear layers: {_width(plan.bits, plan.group)}"

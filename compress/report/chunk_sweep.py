@@ -32,11 +32,12 @@ from device_asr.bench.run import ClipResult, Corpus, read_audio, recognize
 from device_asr.bench.suite import TestSet
 from device_asr.bench.timed import StreamProgram, TimedRecognizer, timed_recognizer, with_partials
 from device_asr.bundle.bundle import Bundle
+from device_asr.bundle.method import open_program
+from device_asr.bundle.roles import CROSS_KEYS, numbered
 from device_asr.config import Config
 from device_asr.config import load as load_config
 from device_asr.errors import UsageError
 from device_asr.events import Seconds
-from device_asr.runtime.session import open_session
 
 LEDGER, NAME = "chunk-sweep.jsonl", "chunk-sweep"  # in the work folder; of the markers
 TAIL: Seconds = 1.0  # silence after each clip, longer than the hang-over, so that utterances end by themselves
@@ -125,12 +126,14 @@ class ChunkSweep:
 
     def __post_init__(self) -> None:
         dims = self.checkpoint.dims
-        wanted = [{"heads": x.heads, "cross_heads": x.cross_heads, "head_dim": dims.head_dim} for x in dims.decoder]
-        found = [dict(layer) for layer in self.bundle.manifest["speech"]["layers"]]
+        wanted = [[x.cross_heads, dims.head_dim] for x in dims.decoder]
+        inputs = self.bundle.manifest["programs"]["speech"]["methods"]["decode"]["inputs"]
+        shapes = {tensor["role"]: tensor["shape"] for tensor in inputs}
+        found = [shapes[role][:2] for role in numbered(CROSS_KEYS, shapes)]
         if wanted != found:
             raise UsageError(
-                f"Wanted the bundle that was made of this checkpoint, whose decoder has {wanted}, found "
-                f"{self.bundle.name} with {found}; give its folder with --model."
+                f"Wanted the bundle that was made of this checkpoint, whose cross-attention has the heads and "
+                f"dimensions {wanted}, found {self.bundle.name} with {found}; give its folder with --model."
             )
 
     def run(self, wanted: Sequence[Variant], test_sets: Sequence[TestSet]) -> list[Measurement]:
@@ -182,7 +185,7 @@ class ChunkSweep:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "stream.pte"
             path.write_bytes(program.data)
-            session = open_session(path, {"stream": [i["name"] for i in method["inputs"]]}, threads=self.threads)
+            session = open_program(path, program.methods, threads=self.threads)
             yield timed_recognizer(self.bundle, self.config(variant), StreamProgram(method, session))
 
     def _measure(self, timed: TimedRecognizer, variant: Variant, test_set: TestSet, key: str) -> Measurement:

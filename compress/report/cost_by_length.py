@@ -42,7 +42,7 @@ def measure(
     Raises:
         UsageError: the bundle has no `stream`. AudioError: a clip cannot be read.
     """
-    if "stream" not in bundle.manifest["programs"]["speech"]["methods"]:
+    if bundle.stream is None:
         raise UsageError(f"Wanted a model with the method stream, found none in {bundle.name}; choose another --model.")
     policies = {}
     for mode in ("stream", "reencode"):

@@ -1,14 +1,19 @@
-"""A model bundle: manifest.json, programs, vocabulary; found, loaded, verified, described.
+"""Bundles: folders with a manifest.json, programs and a vocabulary; found, loaded and verified here.
 
-The manifest's format 1:
-    format, name, language, sample_rate, parameters, licenses, description
+The manifest's format 2 tells the runtime what it needs, and nothing about the network:
+    format, name, family (for people), language, description, sample_rate, parameters, licenses, provenance
     files: file name -> {sha256, bytes}
-    programs: "speech" and "vad" -> {file, methods: name -> {inputs: [{name, shape, dtype}], outputs},
-        constants: input name -> {offset, shape, dtype}, bytes of the program file that are an input}
-    speech: samples_per_position, positions (most of an utterance), cache (token slots), tokens_per_call,
-        layers: [{heads, cross_heads, head_dim}]
-    vocabulary: {file, special, suppress, suppress_first}
-`device_asr.bundle.schema` checks it.
+    programs: "speech" and "vad" -> {file, methods, constants}
+        methods: name -> {inputs, outputs: [{name, role, shape, dtype, start}]}; a text in a shape is a length that
+            varies; `device_asr.bundle.roles` describes the roles. The method stream, which a model may lack, also has
+            delay (samples by which a position's audio lies before the position) and look_ahead (positions at the end
+            of each output that the next call returns again). start: what a state is filled with before any audio.
+        constants: name of an input -> {offset, shape, dtype}, bytes of the program file
+    speech: samples_per_position, positions (most of an utterance), cache (token slots), tokens_per_call, prompt (ids),
+        end (id), no_speech (id or null), word_start (how the text of a token begins that starts a word)
+    vocabulary: {file, suppress, suppress_first}
+    quantization, parity, base: what the offline stage did
+`device_asr.bundle.schema` checks it; `device_asr.bundle.format1` upgrades format 1 in memory.
 """
 
 from __future__ import annotations
@@ -21,20 +26,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from device_asr.bundle.schema import problem
+from device_asr.bundle import format1, schema
+from device_asr.bundle.features import gives
+from device_asr.bundle.method import Method, open_program
+from device_asr.bundle.roles import CTC
 from device_asr.bundle.vocabulary import Vocabulary, read_tokens
 from device_asr.errors import BundleError
-from device_asr.runtime.session import Session, open_session
+from device_asr.runtime.session import Session
 
-FORMAT = 1
+FORMAT = 2
 MODELS_VARIABLE = "DEVICE_ASR_MODELS"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle whose manifest was read and whose files are there."""
+    """A bundle with its manifest, in the newest format."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -46,30 +52,36 @@ class Bundle:
 
     @property
     def size(self) -> int:
-        """Bytes of all files the manifest lists."""
+        """Bytes of all files that the manifest lists."""
         return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
 
     def vocabulary(self) -> Vocabulary:
-        """The pieces and special ids."""
-        entry = self.manifest["vocabulary"]
+        """Reads the tokens, with their special ids."""
+        entry, speech = self.manifest["vocabulary"], self.manifest["speech"]
         return Vocabulary(
             read_tokens(self.path / entry["file"]),
-            dict(entry["special"]),
+            tuple(speech["prompt"]),
+            speech["end"],
+            speech["no_speech"],
             tuple(entry["suppress"]),
             tuple(entry["suppress_first"]),
+            speech["word_start"],
         )
+
+    def method(self, session: Session, program: str, name: str) -> Method:
+        """The method of a session of the program "speech" or "vad"."""
+        return Method(session, name, self.manifest["programs"][program]["methods"][name])
+
+    @property
+    def stream(self) -> Mapping[str, Any] | None:
+        """The description of the method `stream`; None: the model cannot stream."""
+        method: Mapping[str, Any] | None = self.manifest["programs"]["speech"]["methods"].get("stream")
+        return method if method is not None and gives(method, CTC) else None
 
     def session(self, program: str, threads: int) -> Session:
         """Loads the program "speech" or "vad"."""
         entry = self.manifest["programs"][program]
-        path = self.path / entry["file"]
-        methods = {name: [i["name"] for i in method["inputs"]] for name, method in entry["methods"].items()}
-        # copy-on-write: mapped, never copied, and writable as torch wants an array to be
-        constants = {
-            name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
-            for name, c in entry.get("constants", {}).items()
-        }
-        return open_session(path, methods, constants, threads)
+        return open_program(self.path / entry["file"], entry["methods"], entry.get("constants"), threads)
 
 
 def search_path() -> list[Path]:
@@ -83,7 +95,7 @@ def search_path() -> list[Path]:
 
 
 def find_bundles() -> list[Path]:
-    """Every bundle folder on the search path, the first of a name winning."""
+    """Every bundle folder on the search path; of folders with the same name the first."""
     found: dict[str, Path] = {}
     for folder in search_path():
         if folder.is_dir():
@@ -93,10 +105,10 @@ def find_bundles() -> list[Path]:
 
 
 def locate(name_or_path: str) -> Path:
-    """The folder of a bundle given by name or path.
+    """The folder of a bundle, by name or path.
 
     Raises:
-        BundleError: there is none; the message lists those there are.
+        BundleError: there is no such bundle; the message lists the bundles that were found.
     """
     path = Path(name_or_path)
     try:
@@ -117,7 +129,7 @@ def locate(name_or_path: str) -> Path:
 
 
 def load(name_or_path: str, verify: bool = True) -> Bundle:
-    """The bundle, its manifest read and its files' sizes checked; with `verify` the sha256 too (30 ms for 24 MB).
+    """Reads a bundle's manifest and checks its files' sizes; with `verify` also their sha256 (30 ms for 24 MB).
 
     Raises:
         BundleError: missing, damaged, incomplete, or of a newer format.
@@ -140,7 +152,10 @@ def load(name_or_path: str, verify: bool = True) -> Bundle:
         raise BundleError(
             f"{path}: the bundle has format {found}, this program reads up to {FORMAT}; update device-asr."
         )
-    wrong = problem(manifest)
+    wrong = format1.problem(manifest) if found == 1 else None
+    if found == 1 and wrong is None:
+        manifest = format1.upgrade(manifest)
+    wrong = wrong or schema.problem(manifest)
     if wrong:
         raise BundleError(f"{path / 'manifest.json'}: {wrong}; build or copy the bundle again.")
     bundle = Bundle(path, manifest)
@@ -151,7 +166,7 @@ def load(name_or_path: str, verify: bool = True) -> Bundle:
 
 
 def _check_sizes(bundle: Bundle) -> None:
-    """Even without checksums: a program that was cut short ends the process when it is run."""
+    """Checks the size of every file: a program that was cut short ends the process when it is run."""
     for name, entry in bundle.manifest["files"].items():
         path = bundle.path / name
         if not path.is_file():

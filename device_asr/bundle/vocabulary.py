@@ -1,4 +1,4 @@
-"""Token ids to text: byte-level tokens, safe while a character is incomplete."""
+"""Vocabulary: token ids to text, also while a character is incomplete."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import binascii
 import gzip
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,40 +15,41 @@ from device_asr.errors import BundleError
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens a model writes with.
+    """The tokens that a model reads and writes.
 
     tokens: the bytes of each text token, by id; ids from len(tokens) on are never text.
-    special: ids of `end`, `start`, `no_speech`, `no_timestamps`.
-    suppress: ids that dictation never writes (brackets, music notes...); from Whisper's configuration.
+    prompt: the ids that every utterance begins with.
+    end: the id that ends an utterance.
+    no_speech: the id whose probability behind the prompt's first token says that nobody speaks; None: there is none.
+    suppress: ids that dictation never writes (brackets, music notes...).
     suppress_first: ids that may not be the first token of an utterance.
+    word_start: how the text of a token begins that starts a word.
     """
 
     tokens: tuple[bytes, ...]
-    special: Mapping[str, int]
+    prompt: tuple[int, ...]
+    end: int
+    no_speech: int | None = None
     suppress: tuple[int, ...] = ()
     suppress_first: tuple[int, ...] = ()
+    word_start: str = " "
+
+    @property
+    def special(self) -> tuple[int, ...]:
+        """The ids of the prompt, the end and no speech, in ascending order."""
+        return tuple(sorted({*self.prompt, self.end, *(() if self.no_speech is None else (self.no_speech,))}))
 
     @property
     def size(self) -> int:
         """Number of ids, special ones included."""
-        return max(len(self.tokens), max(self.special.values(), default=-1) + 1)
-
-    @property
-    def prompt(self) -> tuple[int, ...]:
-        """The ids every utterance starts with."""
-        return self.special["start"], self.special["no_timestamps"]
-
-    @property
-    def end(self) -> int:
-        """The id that ends an utterance."""
-        return self.special["end"]
+        return max(len(self.tokens), self.special[-1] + 1)
 
     def bytes_of(self, ids: Iterable[int]) -> bytes:
-        """The UTF-8 bytes of `ids`; ids that are not text add nothing."""
+        """The bytes of `ids`; ids that are not text add none."""
         return b"".join(self.tokens[i] for i in ids if i < len(self.tokens))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text of `ids`; an incomplete character at the end is left out, a broken one becomes U+FFFD."""
+        """The text of `ids`; an incomplete character at the end is left out, a broken one becomes U+FFFD."""
         data = self.bytes_of(ids)
         for cut in range(min(4, len(data) + 1)):
             head = data[: len(data) - cut]
@@ -60,25 +61,26 @@ class Vocabulary:
         return data.decode("utf-8", errors="replace")
 
     def words(self, ids: Sequence[int]) -> list[list[int]]:
-        """Positions in `ids` grouped into words: a token that starts with a space starts a word."""
+        """Groups positions in `ids` into words; a token that begins with `word_start` starts a word."""
+        start = self.word_start.encode()
         groups: list[list[int]] = []
         for position, token in enumerate(ids):
             if token >= len(self.tokens):
                 continue
-            if not groups or self.tokens[token].startswith(b" "):
+            if not groups or self.tokens[token].startswith(start):
                 groups.append([])
             groups[-1].append(position)
         return groups
 
 
 def write_tokens(path: Path, tokens: Sequence[bytes]) -> None:
-    """Writes one base64 token a line, in the order of ids; packed where the name ends in .gz."""
+    """Writes one base64 token a line, in the order of ids; gzip-compressed if the name ends in .gz."""
     data = b"\n".join(base64.b64encode(token) for token in tokens) + b"\n"
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
 def read_tokens(path: Path) -> tuple[bytes, ...]:
-    """The inverse of `write_tokens`.
+    """Reads a file of `write_tokens`.
 
     Raises:
         BundleError: the file is missing or damaged, or a line is not base64.

@@ -47,8 +47,9 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest.")
 def show(name: str, as_json: bool) -> None:
-    """Show a model: sizes, methods, provenance, licenses."""
+    """Show a model: sizes, methods, features that it lacks, provenance, licenses."""
     from device_asr.bundle.bundle import load
+    from device_asr.bundle.features import absent
 
     bundle = load(name, verify=False)
     manifest = bundle.manifest
@@ -60,6 +61,8 @@ def show(name: str, as_json: bool) -> None:
     for program, entry in manifest["programs"].items():
         for method, signature in entry["methods"].items():
             click.echo(f"  {program}.{method}: {len(signature['inputs'])} inputs, {len(signature['outputs'])} outputs")
+    for sentence in absent(manifest):
+        click.echo(f"  {sentence}")
     for step in manifest.get("provenance", ()):
         click.echo(f"  from: {step}")
     for license in manifest.get("licenses", ()):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
+from device_asr.bundle.roles import nth, numbered
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +20,36 @@ class Caches:
     def copy(self, count: int) -> Caches:
         """Copies the first `count` slots; the others are zeros, because the program reads them too."""
         other = Caches(tuple(map(np.zeros_like, self.keys)), tuple(map(np.zeros_like, self.values)))
-        for old, new in zip(self.keys, other.keys, strict=True):
-            new[:, :, :count] = old[:, :, :count]
-        for old, new in zip(self.values, other.values, strict=True):
-            new[:, :count] = old[:, :count]
+        other.store(0, self.part(0, count))
         return other
 
-    def store(self, position: int, keys: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> None:
-        """Writes new keys (heads, head_dim, n) and values (heads, n, head_dim) of all layers, from slot `position`."""
-        for cache, new in zip(self.keys, keys, strict=True):
-            cache[:, :, position : position + new.shape[2]] = new
-        for cache, new in zip(self.values, values, strict=True):
-            cache[:, position : position + new.shape[1]] = new
+    def store(self, position: int, new: Caches) -> None:
+        """Writes keys (heads, head_dim, n) and values (heads, n, head_dim) of all layers from slot `position` on."""
+        for cache, keys in zip(self.keys, new.keys, strict=True):
+            cache[:, :, position : position + keys.shape[2]] = keys
+        for cache, values in zip(self.values, new.values, strict=True):
+            cache[:, position : position + values.shape[1]] = values
+
+    def part(self, first: int, last: int) -> Caches:
+        """Views of the slots from `first` up to `last`."""
+        return Caches(
+            tuple(keys[:, :, first:last] for keys in self.keys), tuple(values[:, first:last] for values in self.values)
+        )
+
+    def contiguous(self) -> Caches:
+        """Arrays that a session takes; those of a part are copied."""
+        return Caches(tuple(map(np.ascontiguousarray, self.keys)), tuple(map(np.ascontiguousarray, self.values)))
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray], keys: str, values: str) -> Caches:
+        """The arrays whose roles are `keys[i]` and `values[i]`."""
+        return cls(
+            tuple(arrays[role] for role in numbered(keys, arrays)),
+            tuple(arrays[role] for role in numbered(values, arrays)),
+        )
+
+    def by_role(self, keys: str, values: str) -> dict[str, np.ndarray]:
+        """The arrays with the roles `keys[i]` and `values[i]`."""
+        return {nth(keys, i): array for i, array in enumerate(self.keys)} | {
+            nth(values, i): array for i, array in enumerate(self.values)
+        }

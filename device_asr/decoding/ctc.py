@@ -1,7 +1,4 @@
-"""What a CTC head hears: letters as they are spoken, no capitals and no signs.
-
-Symbol 0 is the blank; the others are the letters of `SYMBOLS`, in its order.
-"""
+"""Greedy CTC decoding: the symbols of `device_asr.bundle.symbols`, without capitals and punctuation."""
 
 from __future__ import annotations
 
@@ -9,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from device_asr.bundle.symbols import BLANK, SYMBOLS
+from device_asr.bundle.symbols import BLANK, collapse
 
 
 @dataclass(frozen=True, slots=True)
 class CtcSymbol:
-    """A symbol that CTC emitted, and the frame of it."""
+    """A symbol that the CTC head emitted, and its frame."""
 
     symbol: str
     frame: int
@@ -23,23 +20,20 @@ class CtcSymbol:
 class GreedyCtc:
     """The best path, frame by frame: repeated symbols are one, blanks none.
 
-    State: the last symbol and the number of frames, so that any split of the frames emits the same.
+    State: the last id and the number of frames, so that any split of the frames emits the same symbols.
     """
 
     def __init__(self) -> None:
         self._last, self._frames = BLANK, 0
 
     def feed(self, logprobs: np.ndarray) -> list[CtcSymbol]:
-        """Letters that (frames, symbols) more logarithmic probabilities, or any scores, bring."""
-        found = []
-        for best in logprobs.argmax(axis=1).tolist():
-            if best not in (BLANK, self._last):
-                found.append(CtcSymbol(SYMBOLS[best - 1], self._frames))
-            self._last = best
-            self._frames += 1
+        """The symbols that further frames emit.
+
+        Args:
+            logprobs: (frames, symbols) log-probabilities, or any scores.
+        """
+        best = logprobs.argmax(axis=1).tolist()
+        found = [CtcSymbol(symbol, self._frames + k) for k, symbol in collapse(best, self._last)]
+        self._last = best[-1] if best else self._last
+        self._frames += len(best)
         return found
-
-
-def greedy_text(logprobs: np.ndarray) -> str:
-    """The words of the best path of (frames, symbols)."""
-    return " ".join("".join(letter.symbol for letter in GreedyCtc().feed(logprobs)).split())

@@ -1,4 +1,4 @@
-"""DecodeProgram: the methods `encode` and `decode` of a bundle, with what the manifest says of them."""
+"""DecodeProgram: the methods `encode` and `decode` of a bundle, bound by role."""
 
 from __future__ import annotations
 
@@ -8,6 +8,18 @@ import numpy as np
 
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.bundle import Bundle
+from device_asr.bundle.roles import (
+    ALIGNMENT,
+    CROSS_KEYS,
+    CROSS_VALUES,
+    LOGITS,
+    PCM,
+    POSITION,
+    SELF_KEYS,
+    SELF_VALUES,
+    TOKENS,
+    numbered,
+)
 from device_asr.decoding.cache import Caches
 from device_asr.decoding.hypothesis import Encoded
 from device_asr.runtime.session import Session
@@ -23,7 +35,6 @@ class DecodeProgram:
     """
 
     def __init__(self, bundle: Bundle, session: Session) -> None:
-        self._session = session
         self.vocabulary = bundle.vocabulary()
         speech = bundle.manifest["speech"]
         self._granule = int(speech["samples_per_position"])
@@ -31,13 +42,14 @@ class DecodeProgram:
         self.position_s = self._granule / SAMPLE_RATE
         self.slots = int(speech["cache"])
         self.batch = int(speech["tokens_per_call"])
-        layers = speech["layers"]
-        self._layers = len(layers)
+        self._encode = bundle.method(session, "speech", "encode")
+        self._decode = bundle.method(session, "speech", "decode")
+        shapes = {role: tensor["shape"] for role, tensor in self._decode.inputs.items()}
         self.caches = Caches(
-            tuple(np.zeros((x["heads"], x["head_dim"], self.slots), np.float32) for x in layers),
-            tuple(np.zeros((x["heads"], self.slots, x["head_dim"]), np.float32) for x in layers),
+            tuple(np.zeros(shapes[role], np.float32) for role in numbered(SELF_KEYS, shapes)),
+            tuple(np.zeros(shapes[role], np.float32) for role in numbered(SELF_VALUES, shapes)),
         )
-        ids = int(bundle.manifest["programs"]["speech"]["methods"]["decode"]["outputs"][0]["shape"][1])
+        ids = int(self._decode.outputs[LOGITS]["shape"][1])
         self._penalty = np.full(ids, -np.inf, np.float32)  # a teacher's time stamps are ids too, and never text
         self._penalty[: len(self.vocabulary.tokens)] = 0.0
         self._penalty[self.vocabulary.end] = 0.0
@@ -56,8 +68,7 @@ class DecodeProgram:
         positions = max(FEWEST_POSITIONS, -(-samples // self._granule))
         padded = np.zeros((1, positions * self._granule), np.float32)
         padded[0, :samples] = pcm[:samples]
-        outputs = self._session.run("encode", padded)
-        cross = Caches(tuple(outputs[: self._layers]), tuple(outputs[self._layers :]))
+        cross = Caches.of(self._encode({PCM: padded}), CROSS_KEYS, CROSS_VALUES)
         return Encoded(cross, positions, samples / SAMPLE_RATE)
 
     def step(
@@ -66,15 +77,21 @@ class DecodeProgram:
         """Feeds tokens from `position` on and fills their slots.
 
         Returns:
-            logits (n, vocab), alignment (heads, n, positions).
+            logits (n, vocab); alignment (heads, n, positions), without heads where the program gives none.
         """
-        given = np.asarray(tokens, np.int64), np.asarray([position], np.int64)
-        cross = encoded.cross
-        logits, alignment, *new = self._session.run(
-            "decode", *given, *caches.keys, *caches.values, *cross.keys, *cross.values
+        outputs = self._decode(
+            {
+                TOKENS: np.asarray(tokens, np.int64),
+                POSITION: np.asarray([position], np.int64),
+                **caches.by_role(SELF_KEYS, SELF_VALUES),
+                **encoded.cross.by_role(CROSS_KEYS, CROSS_VALUES),
+            }
         )
-        caches.store(position, new[: self._layers], new[self._layers :])
-        return logits, alignment
+        caches.store(position, Caches.of(outputs, SELF_KEYS, SELF_VALUES))
+        alignment = outputs.get(ALIGNMENT)
+        if alignment is None:
+            alignment = np.zeros((0, len(tokens), encoded.positions), np.float32)
+        return outputs[LOGITS], alignment
 
     def choices(self, row: np.ndarray, first: bool) -> np.ndarray:
         """Log-probabilities (vocab,) of the next token; -inf for tokens that dictation never writes.
@@ -85,8 +102,12 @@ class DecodeProgram:
         return _log_softmax(row + (self._first_penalty if first else self._penalty))
 
     def no_speech(self, row: np.ndarray) -> float:
-        """Probability in [0, 1] that nobody speaks, by the logits behind the prompt's first token."""
-        return float(np.exp(_log_softmax(row)[self.vocabulary.special["no_speech"]]))
+        """Probability in [0, 1] that nobody speaks, by the logits behind the prompt's first token.
+
+        It is 0 where the vocabulary has no token for it.
+        """
+        token = self.vocabulary.no_speech
+        return 0.0 if token is None else float(np.exp(_log_softmax(row)[token]))
 
 
 def _log_softmax(row: np.ndarray) -> np.ndarray:

@@ -61,11 +61,11 @@ def assemble(
         UsageError: the settings ask for what the model has not.
     """
     bundle = bundle or load(config.model.name, verify=not config.model.fast)
-    detector = VoiceActivityDetector(bundle.session("vad", config.model.threads))
+    detector = VoiceActivityDetector(bundle.method(bundle.session("vad", config.model.threads), "vad", "step"))
     session = bundle.session("speech", config.model.threads)
     decoder = Decoder(bundle, session, config.decoding)
-    if stream is None and "stream" in _methods(bundle):
-        stream = StreamProgram(_methods(bundle)["stream"], session)
+    if stream is None and bundle.stream is not None:
+        stream = StreamProgram(bundle.stream, session)
 
     def streaming_encoder(program: StreamProgram) -> StreamEncoder:
         wrapped = wrap_stream(program.session) if wrap_stream else program.session

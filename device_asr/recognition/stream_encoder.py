@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from device_asr.audio.format import SAMPLE_RATE
+from device_asr.bundle.method import Method
+from device_asr.bundle.roles import CROSS_KEYS, CROSS_VALUES, CTC, PCM, numbered
 from device_asr.decoding.cache import Caches
 from device_asr.decoding.ctc import CtcSymbol, GreedyCtc
 from device_asr.decoding.hypothesis import Encoded
@@ -43,26 +45,27 @@ class StreamEncoder:
     """
 
     def __init__(self, method: Mapping[str, Any], session: Session, capacity: int) -> None:
-        self._session = session
-        self.chunk_samples = int(method["inputs"][0]["shape"][1])
-        states = set(method["state"])
-        self._starts = [_start(item) for item in method["inputs"] if item["name"] in states]
-        shapes = [item["shape"] for item in method["outputs"] if item["name"].startswith("cross_")]
-        self._layers = len(shapes) // 2
-        self._ahead = int(method.get("ahead", 0))
-        self.chunk_positions = int(method["outputs"][0]["shape"][0]) - self._ahead
+        self._stream = Method(session, "stream", method)
+        self.chunk_samples = int(self._stream.inputs[PCM]["shape"][1])
+        shapes = {role: tensor["shape"] for role, tensor in self._stream.outputs.items()}
+        self._ahead = int(method["look_ahead"])
+        self.chunk_positions = int(shapes[CTC][0]) - self._ahead
         self.samples_per_position = self.chunk_samples // self.chunk_positions
         self.position_s: Seconds = self.samples_per_position / SAMPLE_RATE
-        self._keys = [np.zeros((*shape[:2], capacity), np.float32) for shape in shapes[: self._layers]]
-        self._values = [np.zeros((shape[0], capacity, shape[2]), np.float32) for shape in shapes[self._layers :]]
+        keys = [shapes[role] for role in numbered(CROSS_KEYS, shapes)]
+        values = [shapes[role] for role in numbered(CROSS_VALUES, shapes)]
+        self._cross = Caches(
+            tuple(np.zeros((heads, width, capacity), np.float32) for heads, width, _ in keys),
+            tuple(np.zeros((heads, capacity, width), np.float32) for heads, _, width in values),
+        )
         self._capacity = capacity
         self._delay = int(method["delay"])
         self.delay: Seconds = self._delay / SAMPLE_RATE
-        self.scores = np.zeros((capacity, int(method["outputs"][0]["shape"][1])), np.float32)
+        self.scores = np.zeros((capacity, int(shapes[CTC][1])), np.float32)
         self._clear()
 
     def _clear(self) -> None:
-        self._state = [array.copy() for array in self._starts]
+        self._state = self._stream.state()
         self._pending = np.zeros(0, np.float32)
         self.samples = self._encoded_samples = 0
         self.positions = self.settled = 0
@@ -103,7 +106,7 @@ class StreamEncoder:
     def preview(self) -> None:
         """Encodes the waiting samples provisionally, with silence behind them; their whole chunk comes later."""
         chunk = np.pad(self._pending, (0, self.chunk_samples - self.waiting))[None]
-        scores = self._gather(self._session.run("stream", chunk, *self._state), self.waiting)
+        scores = self._gather(self._stream({PCM: chunk, **self._state}), self.waiting)
         self.last_symbol = _last(copy(self._ctc).feed(scores)) or self._settled_symbol
         self.previewed = True
 
@@ -117,8 +120,8 @@ class StreamEncoder:
         return None if symbol is None else symbol.frame * self.samples_per_position / SAMPLE_RATE
 
     def _encode(self, chunk: np.ndarray) -> None:
-        outputs = self._session.run("stream", chunk, *self._state)
-        self._state = outputs[-len(self._state) :]
+        outputs = self._stream({PCM: chunk, **self._state})
+        self._state = {role: outputs[role] for role in self._state}
         scores = self._gather(outputs, self.chunk_samples)
         self.chunks += 1
         self.settled = min(max(0, self.chunks * self.chunk_positions - self._ahead), self._capacity)
@@ -126,7 +129,7 @@ class StreamEncoder:
         self._settled_symbol = _last(self._ctc.feed(scores[:count])) or self._settled_symbol
         self.last_symbol = _last(copy(self._ctc).feed(scores[count:])) or self._settled_symbol
 
-    def _gather(self, outputs: list[np.ndarray], samples: int) -> np.ndarray:
+    def _gather(self, outputs: Mapping[str, np.ndarray], samples: int) -> np.ndarray:
         """Keeps the outputs of one more chunk with `samples` of audio; its scores, without positions before the audio.
 
         The outputs begin with the look-ahead of the chunk before, whose provisional rows they replace.
@@ -135,12 +138,10 @@ class StreamEncoder:
         last = self.chunks * self.chunk_positions + samples * self.chunk_positions // self.chunk_samples
         at, end = min(max(0, first), self._capacity), min(last, self._capacity)
         rows = slice(at - first, end - first)
-        self.scores[at:end] = outputs[0][rows]
-        for i in range(self._layers):
-            self._keys[i][:, :, at:end] = outputs[1 + i][:, :, rows]
-            self._values[i][:, at:end] = outputs[1 + self._layers + i][:, rows]
+        self.scores[at:end] = outputs[CTC][rows]
+        self._cross.store(at, Caches.of(outputs, CROSS_KEYS, CROSS_VALUES).part(at - first, end - first))
         self.positions, self._encoded_samples = end, self.chunks * self.chunk_samples + samples
-        return outputs[0][max(0, -first) : last - first]
+        return outputs[CTC][max(0, -first) : last - first]
 
     def encoded(self, samples: int | None = None, first: int = 0) -> Encoded | None:
         """The utterance so far, or its first `samples`, for the decoder; None: fewer positions than it takes.
@@ -153,21 +154,10 @@ class StreamEncoder:
         n = min(self.positions, -(-(within + self._delay) * self.chunk_positions // self.chunk_samples))
         if n - first < FEWEST:
             return None
-        cross = Caches(
-            tuple(np.ascontiguousarray(keys[:, :, first:n]) for keys in self._keys),
-            tuple(np.ascontiguousarray(values[:, first:n]) for values in self._values),
-        )
+        cross = self._cross.part(first, n).contiguous()
         skipped = first * self.samples_per_position / SAMPLE_RATE
         return Encoded(cross, n - first, within / SAMPLE_RATE - skipped)
 
 
 def _last(symbols: list[CtcSymbol]) -> CtcSymbol | None:
     return next((symbol for symbol in reversed(symbols) if symbol.symbol != " "), None)
-
-
-def _start(item: Mapping[str, Any]) -> np.ndarray:
-    """A state tensor before any audio: `start` is its one value, or one for each row of the last axis but one."""
-    array = np.zeros(item["shape"], item["dtype"])
-    value = np.asarray(item["start"], item["dtype"])
-    array[...] = value if value.ndim == 0 else value[:, None]
-    return array

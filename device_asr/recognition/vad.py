@@ -1,30 +1,26 @@
-"""Voice activity: the probability of speech in each 32 ms frame, from the bundle's VAD program (Silero)."""
+"""Voice activity: the probability of speech in each 32 ms step, from the bundle's program "vad" (Silero)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from device_asr.runtime.session import Session
-
-CONTEXT = 64  # samples of the previous frame that the network also sees
+from device_asr.bundle.method import Method
+from device_asr.bundle.roles import PCM, PROBABILITY
 
 
 class VoiceActivityDetector:
-    """Runs the method `step` frame after frame and keeps its state."""
+    """Runs the method `step` on one frame after another and keeps its state."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, step: Method) -> None:
+        self._step = step
         self.reset()
 
     def reset(self) -> None:
-        """Forgets the frames so far."""
-        self._context = np.zeros((1, CONTEXT), np.float32)
-        self._hidden = np.zeros((1, 128), np.float32)
-        self._cell = np.zeros((1, 128), np.float32)
+        """Forgets the audio so far."""
+        self._state = self._step.state()
 
     def __call__(self, frame: np.ndarray) -> float:
         """Probability in [0, 1] that `frame`, (512,) float32, holds speech."""
-        probability, self._context, self._hidden, self._cell = self._session.run(
-            "step", np.ascontiguousarray(frame[None]), self._context, self._hidden, self._cell
-        )
-        return float(probability.reshape(-1)[0])
+        outputs = self._step({PCM: np.ascontiguousarray(frame[None]), **self._state})
+        self._state = {role: outputs[role] for role in self._state}
+        return float(outputs[PROBABILITY].reshape(-1)[0])

@@ -215,10 +215,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def without_the_free(path: tuple[Any, ...]) -> bool:
     """Keys that only people read may hold anything."""
-    return path[0] not in ("language", "sample_rate", "parity", "provenance", "licenses") and path[1:2] not in (
-        ("dims",),
-        ("weights_bits",),
-    )
+    return path[0] not in ("language", "family", "parity", "provenance", "licenses")
 
 
 @pytest.mark.parametrize("damage", [None, "x", -1, 1.5, [None], {"a": None}, 10**12], ids=str)
@@ -247,9 +244,33 @@ def test_any_damage_to_a_manifest_is_reported_and_never_a_crash(damage: object) 
             "the constant 'table' of program 'speech' ends at",
         ),
         (("programs", "speech", "constants", "table", "dtype"), "int3", "wanted one of int8"),
-        (("programs", "speech", "constants"), {}, "inputs that are no constants, found"),
+        (("programs", "speech", "constants"), {}, "wanted a place in programs.speech.constants for the constant"),
         (("vocabulary", "suppress"), [99_999], ", found 99999"),
-        (("speech", "layers"), "four", "wanted a list at speech.layers, found 'four'"),
+        (("speech", "prompt"), "four", "wanted a list at speech.prompt, found 'four'"),
+        (
+            ("programs", "vad", "methods", "step", "outputs", 0, "role"),
+            "loudness",
+            "wanted one of probability, state[i] as",
+        ),
+        (
+            ("programs", "speech", "methods", "decode", "inputs", 0, "role"),
+            "position",
+            "with the role 'position', found 2",
+        ),
+        (
+            ("programs", "speech", "methods", "decode", "inputs", 4, "role"),
+            "self_keys[7]",
+            "the role 'self_keys[0]', found",
+        ),
+        (("programs", "speech", "methods", "encode", "outputs"), [], "in the outputs of speech.encode, found []"),
+        (("programs", "speech", "methods", "encode", "inputs", 0, "shape"), [10**6, 10**6], "elements in 'pcm' of"),
+        (
+            ("programs", "vad", "methods", "step", "inputs", 0, "shape"),
+            [1, 256],
+            "wanted the shape [1, 512] of the pcm",
+        ),
+        (("programs", "speech", "methods", "stream", "look_ahead"), 7, "with 7 of look-ahead, found [1, 5120]"),
+        (("speech", "cache"), 225, "wanted a cache of 225 slots in the shape of 'self_keys_0'"),
         (("files", "../x"), {"sha256": "", "bytes": 0}, "wanted names of files beside the manifest, found '../x'"),
     ],
 )

@@ -11,9 +11,7 @@ from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from device_asr.bundle.vocabulary import Vocabulary
 
-BYTES = Vocabulary(
-    tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-)
+BYTES = Vocabulary(tuple(bytes([b]) for b in range(256)), (257, 259), 256, 258)
 LISTENS = 1e-3  # of what comes from other positions and from the audio: enough for gradients, too little to matter
 
 

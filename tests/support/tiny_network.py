@@ -42,9 +42,7 @@ def tiny_checkpoint(speech: np.ndarray) -> Checkpoint:
     """Texts of `WORDS` words that depend on the audio; letters where `speech`, (n,) float32, is loud."""
     torch.manual_seed(0)
     network = Whisper(DIMS).requires_grad_(False)
-    vocabulary = Vocabulary(
-        tuple(f" w{i}".encode() for i in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-    )
+    vocabulary = Vocabulary(tuple(f" w{i}".encode() for i in range(256)), (257, 259), 256, 258)
     decoder = network.decoder
     # positions say most of which word comes, or else the last word, whose embedding is also its logit, comes again
     decoder.positions.normal_(0, 5)

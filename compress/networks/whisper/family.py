@@ -14,10 +14,11 @@ from compress.networks.dims import Dims
 from compress.networks.family import Arguments, Converted, Foreign, Part, Side
 from compress.networks.label import Label
 from compress.networks.network import SpeechNetwork
-from compress.networks.whisper import axes, bpe, convert, greedy, programs, stream, tokens
+from compress.networks.whisper import axes, bpe, convert, greedy, programs, stream
 from compress.networks.whisper.dims import WhisperDims, whisper_dims
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper, sinusoids
+from compress.networks.whisper.tokens import keep_tokens, special_ids, whisper_vocabulary
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.vocabulary import Vocabulary
 
@@ -71,8 +72,20 @@ class WhisperFamily:
     def token_encoder(self, vocabulary: Vocabulary) -> Callable[[str], list[int]]:
         return bpe.token_encoder(vocabulary)
 
+    def vocabulary(
+        self,
+        tokens: tuple[bytes, ...],
+        special: Mapping[str, int],
+        suppress: tuple[int, ...],
+        suppress_first: tuple[int, ...],
+    ) -> Vocabulary:
+        return whisper_vocabulary(tokens, special, suppress, suppress_first)
+
+    def special_ids(self, vocabulary: Vocabulary) -> dict[str, int]:
+        return special_ids(vocabulary)
+
     def keep_tokens(self, vocabulary: Vocabulary, kept: Sequence[int]) -> tuple[Vocabulary, list[int]]:
-        return tokens.keep_tokens(vocabulary, kept)
+        return keep_tokens(vocabulary, kept)
 
     def greedy(
         self, network: SpeechNetwork, vocabulary: Vocabulary, states: Tensor, mask: Tensor | None

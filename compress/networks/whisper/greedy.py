@@ -78,7 +78,7 @@ def greedy(network: Whisper, vocabulary: Vocabulary, audio: Tensor, mask: Tensor
 def forbidden(vocabulary: Vocabulary, size: int) -> Tensor:
     """(size,) float32 added to logits: minus infinity for every id that is neither text nor the end."""
     never = torch.zeros(size)
-    never[[*vocabulary.suppress, *(i for name, i in vocabulary.special.items() if name != "end")]] = -torch.inf
+    never[[*vocabulary.suppress, *(i for i in vocabulary.special if i != vocabulary.end)]] = -torch.inf
     never[len(vocabulary.tokens) + 1 :] = -torch.inf
     never[vocabulary.end] = 0.0
     return never

@@ -24,6 +24,7 @@ from compress.networks.network import StreamModule
 from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.frontend import DYNAMIC_RANGE, HOP, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST, framed
 from compress.networks.whisper.network import Whisper, frequencies
+from device_asr.bundle.roles import CROSS_KEYS, CROSS_VALUES, CTC, PCM, STATE, nth, tensor
 
 DELAY = SAMPLES_PER_POSITION  # samples of silence before the audio
 TAIL = DELAY + N_FFT // 2 - HOP  # earlier samples that the first frame of a chunk still needs
@@ -147,37 +148,41 @@ def example(dims: WhisperDims, chunking: Chunking) -> tuple[Any, ...]:
 
 
 def signature(dims: WhisperDims, chunking: Chunking) -> dict[str, Any]:
-    """The method for the manifest: inputs, outputs, and which of them are state.
+    """The method for the manifest.
 
-    A state tensor is filled with `start` before any audio (a list: one value for each row of its last but
-    one axis, or its only values), given to the next call as the last call returned it, and of no other use.
-    Of each output before the state the last `ahead` positions come again with the next call; as many before
-    the first are no part of the audio.
+    A state is filled with `start` before any audio (a list: one value for each row of its last axis but one) and
+    given to the next call as the last call returned it. The last `look_ahead` positions of each output come again
+    with the next call; as many before the first are no part of the audio.
     """
     size, block, left = chunking.size, chunking.block, chunking.left_context
-
-    def tensor(name: str, shape: list[int], dtype: str = "float32", **more: Any) -> dict[str, Any]:
-        return {"name": name, "shape": shape, "dtype": dtype, **more}
-
     encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
     mel = example(dims, chunking)[4]
-    state = [
-        tensor("position", [1], "int64", start=size - block),
-        tensor("tail", [1, TAIL], start=0.0),
-        tensor("loudest", [1, 1, 1], start=START_LOUDEST),
-        tensor("mel", list(mel.shape), start=mel[0, :, 0].tolist()),
-        tensor("frame", [1, 1, dims.state], start=0.0),
-        *([tensor("waiting", [1, block - size, dims.state], start=0.0)] if chunking.look_ahead else []),
-        *(tensor(f"keys_{i}", [x.heads, dims.head_dim, left], start=0.0) for i, x in encoder),
-        *(tensor(f"values_{i}", [x.heads, left, dims.head_dim], start=0.0) for i, x in encoder),
+    states: list[tuple[str, list[int], str, Any]] = [
+        ("position", [1], "int64", size - block),
+        ("tail", [1, TAIL], "float32", 0.0),
+        ("loudest", [1, 1, 1], "float32", START_LOUDEST),
+        ("mel", list(mel.shape), "float32", mel[0, :, 0].tolist()),
+        ("frame", [1, 1, dims.state], "float32", 0.0),
+        *([("waiting", [1, block - size, dims.state], "float32", 0.0)] if chunking.look_ahead else []),
+        *((f"keys_{i}", [x.heads, dims.head_dim, left], "float32", 0.0) for i, x in encoder),
+        *((f"values_{i}", [x.heads, left, dims.head_dim], "float32", 0.0) for i, x in encoder),
     ]
-    outputs = [tensor("symbols", [block, dims.ctc])]
-    outputs += [tensor(f"cross_keys_{i}", [x.cross_heads, dims.head_dim, block]) for i, x in decoder]
-    outputs += [tensor(f"cross_values_{i}", [x.cross_heads, block, dims.head_dim]) for i, x in decoder]
+    outputs = [tensor("symbols", CTC, [block, dims.ctc])]
+    outputs += [
+        tensor(f"cross_keys_{i}", nth(CROSS_KEYS, i), [x.cross_heads, dims.head_dim, block]) for i, x in decoder
+    ]
+    outputs += [
+        tensor(f"cross_values_{i}", nth(CROSS_VALUES, i), [x.cross_heads, block, dims.head_dim]) for i, x in decoder
+    ]
     return {
-        "inputs": [tensor("pcm", [1, SAMPLES_PER_POSITION * size]), *state],
-        "outputs": [*outputs, *({k: v for k, v in item.items() if k != "start"} for item in state)],
-        "state": [item["name"] for item in state],
+        "inputs": [
+            tensor("pcm", PCM, [1, SAMPLES_PER_POSITION * size]),
+            *(tensor(name, nth(STATE, i), shape, dtype, start) for i, (name, shape, dtype, start) in enumerate(states)),
+        ],
+        "outputs": [
+            *outputs,
+            *(tensor(name, nth(STATE, i), shape, dtype) for i, (name, shape, dtype, _) in enumerate(states)),
+        ],
         "delay": DELAY,
-        "ahead": block - size,
+        "look_ahead": block - size,
     }

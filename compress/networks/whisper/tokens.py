@@ -50,12 +50,38 @@ def load_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
     text_ids = {i: token for token, i in ids.items() if i < min(added.values())}
     tokens = tuple(bytes(alphabet[c] for c in text_ids[i]) for i in range(len(text_ids)))
     specials = set(special.values())
-    return Vocabulary(
+    return whisper_vocabulary(
         tokens,
         special,
-        suppress=tuple(i for i in config.get("suppress_ids", ()) if i < len(tokens) or i in specials),
-        suppress_first=tuple(config.get("suppress_ids_begin", ())),
+        tuple(i for i in config.get("suppress_ids", ()) if i < len(tokens) or i in specials),
+        tuple(config.get("suppress_ids_begin", ())),
     )
+
+
+def whisper_vocabulary(
+    tokens: tuple[bytes, ...],
+    special: Mapping[str, int],
+    suppress: tuple[int, ...] = (),
+    suppress_first: tuple[int, ...] = (),
+) -> Vocabulary:
+    """A vocabulary with the special ids that `SPECIAL_TOKENS` names."""
+    prompt = special["start"], special["no_timestamps"]
+    return Vocabulary(tokens, prompt, special["end"], special["no_speech"], suppress, suppress_first)
+
+
+def special_ids(vocabulary: Vocabulary) -> dict[str, int]:
+    """The special ids of a vocabulary of `whisper_vocabulary`, in the order of `SPECIAL_TOKENS`.
+
+    Raises:
+        CheckpointError: the vocabulary is not Whisper's.
+    """
+    if len(vocabulary.prompt) != 2 or vocabulary.no_speech is None:
+        raise CheckpointError(
+            f"Wanted Whisper's vocabulary, with a prompt of 2 ids and an id for no speech, found the prompt "
+            f"{list(vocabulary.prompt)} and the id {vocabulary.no_speech}."
+        )
+    start, no_timestamps = vocabulary.prompt
+    return {"end": vocabulary.end, "start": start, "no_speech": vocabulary.no_speech, "no_timestamps": no_timestamps}
 
 
 def keep_tokens(vocabulary: Vocabulary, kept: Sequence[int]) -> tuple[Vocabulary, list[int]]:
@@ -63,11 +89,12 @@ def keep_tokens(vocabulary: Vocabulary, kept: Sequence[int]) -> tuple[Vocabulary
 
     The special tokens follow the text.
     """
-    rows = [*kept, *(vocabulary.special[name] for name in SPECIAL_TOKENS)]
+    special = special_ids(vocabulary)
+    rows = [*kept, *special.values()]
     new_id = {row: i for i, row in enumerate(rows)}
-    pruned = Vocabulary(
+    pruned = whisper_vocabulary(
         tuple(vocabulary.tokens[i] for i in kept),
-        {name: len(kept) + k for k, name in enumerate(SPECIAL_TOKENS)},
+        {name: new_id[i] for name, i in special.items()},
         tuple(new_id[i] for i in vocabulary.suppress if i in new_id and i < len(vocabulary.tokens)),
         tuple(new_id[i] for i in vocabulary.suppress_first if i in new_id),
     )

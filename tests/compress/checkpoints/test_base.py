@@ -22,7 +22,7 @@ from compress.networks.weights import CheckpointError
 from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.prune.structured import NarrowSettings, narrow
-from compress.quantize.plan import Width
+from compress.quantize.plan import QuantizationPlan, Width
 from compress.recipe.cache import origin
 from compress.recipe.card import write_card
 from compress.recipe.recipe import Recipe
@@ -42,7 +42,9 @@ DIMS = WhisperDims(
 )
 VOCABULARY = Vocabulary(
     tuple(bytes([b]) for b in range(256)),
-    {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259},
+    (257, 259),
+    256,
+    258,
     (3, 256),
     (5,),
 )
@@ -209,7 +211,7 @@ def test_the_card_tells_how_to_begin_with_it(tmp_path: Path) -> None:
         "provenance": [],
         "licenses": [],
         "parity": {},
-        "speech": {"weights_bits": 8},
+        "quantization": {"plan": QuantizationPlan().to_table(), "layers": {"8": 1}, "bytes": {"8": 7}},
     }
     write_card(tmp_path / "without.md", manifest, "")
     write_card(tmp_path / "with.md", {**manifest, "base": {"file": "x.base.safetensors", "bytes": 7}}, "")

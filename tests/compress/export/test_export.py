@@ -16,9 +16,10 @@ from compress.networks.dims import LayerDims
 from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.apply import is_quantized, quantize_linears
+from device_asr.bundle.method import open_program
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
-from device_asr.runtime.session import Session, open_session
+from device_asr.runtime.session import Session
 from tests.support.paths import ASSETS
 
 DIMS = WhisperDims(
@@ -31,13 +32,13 @@ DIMS = WhisperDims(
     encoder=(LayerDims(2, 64),),
     decoder=(LayerDims(2, 64, 2), LayerDims(1, 40, 2)),
 )
-SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+SPECIAL = {"prompt": (257, 259), "end": 256, "no_speech": 258}
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), SPECIAL)
+    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), **SPECIAL)
     return Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1), (1, 0)))
 
 
@@ -50,11 +51,7 @@ def program(checkpoint: Checkpoint) -> SpeechProgram:
 def session(program: SpeechProgram, tmp_path_factory: pytest.TempPathFactory) -> Session:
     path = tmp_path_factory.mktemp("pte") / "model.pte"
     path.write_bytes(program.data)
-    constants = {
-        name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
-        for name, c in program.constants.items()
-    }
-    return open_session(path, {n: [i["name"] for i in m["inputs"]] for n, m in program.methods.items()}, constants)
+    return open_program(path, program.methods, program.constants)
 
 
 def test_the_tied_embedding_lies_in_the_file_once(program: SpeechProgram) -> None:

@@ -40,9 +40,7 @@ DIMS = WhisperDims(
     encoder=(LayerDims(2, 128), LayerDims(1, 64)),
     decoder=(LayerDims(2, 96, 2), LayerDims(2, 64, 1)),
 )
-VOCABULARY = Vocabulary(
-    tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-)
+VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)), (257, 259), 256, 258)
 UP = "encoder.layers.0.ffn.up"
 PLAIN = LowRankSettings(energy=0.7, activations=False)
 

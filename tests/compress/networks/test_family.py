@@ -27,9 +27,7 @@ DIMS = WhisperDims(
     encoder=(LayerDims(2, 16),),
     decoder=(LayerDims(2, 16, 2),),
 )
-VOCABULARY = Vocabulary(
-    tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-)
+VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)), (257, 259), 256, 258)
 
 
 @pytest.fixture

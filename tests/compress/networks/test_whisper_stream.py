@@ -34,9 +34,7 @@ DIMS = WhisperDims(
 @pytest.fixture(scope="module")
 def network() -> Whisper:
     torch.manual_seed(0)
-    vocabulary = Vocabulary(
-        tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-    )
+    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), (257, 259), 256, 258)
     checkpoint = add_adapters(add_ctc(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1),))), 4)
     made = checkpoint.network()
     torch.nn.init.normal_(made.ctc.out.weight)

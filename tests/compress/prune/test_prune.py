@@ -37,7 +37,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 
 PIECES = (b" the", b" cat", b" sat", b" on", b" a", b" mat", b".", b"!")
-VOCABULARY = Vocabulary(PIECES, {"end": 8, "start": 9, "no_speech": 10, "no_timestamps": 11})
+VOCABULARY = Vocabulary(PIECES, (9, 11), 8, 10)
 HEAD = 4
 DIMS = WhisperDims(
     n_mels=8,
@@ -382,10 +382,10 @@ def test_a_network_of_uneven_layers_becomes_a_program() -> None:
     from compress.quantize.plan import FLOAT, QuantizationPlan
 
     tokens = tuple(bytes([b]) for b in range(256))
-    special = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+    special = (257, 259), 256, 258
     whole = replace(
         random_checkpoint(replace(DIMS, audio_ctx=1500, text_ctx=448, vocab=260)),
-        vocabulary=Vocabulary(tokens, special),
+        vocabulary=Vocabulary(tokens, *special),
     )
     small, _ = narrow(whole, NarrowSettings(state=8, encoder_layers=1, decoder_layers=2))
     small, _ = prune_heads(small, HeadSettings(amount=0.5, scope="global"))

@@ -30,9 +30,7 @@ DIMS = WhisperDims(
     encoder=(LayerDims(2, 64),),
     decoder=(LayerDims(2, 64, 2),),
 )
-VOCABULARY = Vocabulary(
-    tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-)
+VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)), (257, 259), 256, 258)
 PLAN = QuantizationPlan(bits=4, group=32)
 
 

@@ -23,9 +23,9 @@ from compress.quantize.apply import is_quantized, quantize, quantize_linears
 from compress.quantize.plan import EXACT, QuantizationPlan, Width, report
 from compress.quantize.qat import prepare_qat, simulate
 from compress.report.sensitivity import block, mixed_plan, sensitivity
+from device_asr.bundle.method import open_program
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
-from device_asr.runtime.session import open_session
 
 DIMS = WhisperDims(
     n_mels=8,
@@ -37,7 +37,7 @@ DIMS = WhisperDims(
     encoder=(LayerDims(2, 64),),
     decoder=(LayerDims(2, 64, 2),),
 )
-SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+SPECIAL = {"prompt": (257, 259), "end": 256, "no_speech": 258}
 MIXED = QuantizationPlan(
     8,
     layers=(("encoder.layers.*", Width(4, 32)), ("decoder.layers.0.ffn.down", Width(32))),
@@ -50,7 +50,7 @@ MIXED = QuantizationPlan(
 def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
     return Checkpoint(
-        DIMS, Whisper(DIMS).state_dict(), Vocabulary(tuple(bytes([b]) for b in range(256)), SPECIAL), ((0, 1), (0, 0))
+        DIMS, Whisper(DIMS).state_dict(), Vocabulary(tuple(bytes([b]) for b in range(256)), **SPECIAL), ((0, 1), (0, 0))
     )
 
 
@@ -221,7 +221,7 @@ def uneven() -> Checkpoint:
     weights = {name: value.clone() for name, value in Whisper(DIMS).state_dict().items()}
     weights["decoder.layers.0.ffn.up.weight"][:, 0] = 20.0
     weights["decoder.layers.0.ffn_norm.weight"][0] = weights["decoder.layers.0.ffn_norm.bias"][0] = 0.0
-    return Checkpoint(DIMS, weights, Vocabulary(tuple(bytes([b]) for b in range(256)), SPECIAL), ())
+    return Checkpoint(DIMS, weights, Vocabulary(tuple(bytes([b]) for b in range(256)), **SPECIAL), ())
 
 
 def test_the_layer_that_suffers_is_found_and_given_the_bytes(uneven: Checkpoint, given: tuple[Tensor, Tensor]) -> None:
@@ -306,11 +306,7 @@ def test_a_mixed_plan_exports_as_simulated(checkpoint: Checkpoint, program: Spee
         assert method["pte_vs_quantized_rms"] < 0.005
     path = tmp_path / "model.pte"
     path.write_bytes(program.data)
-    constants = {
-        name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
-        for name, c in program.constants.items()
-    }
-    session = open_session(path, {n: [i["name"] for i in m["inputs"]] for n, m in program.methods.items()}, constants)
+    session = open_program(path, program.methods, program.constants)
     pcm = np.random.default_rng(0).normal(0, 0.1, (1, 320 * 40)).astype(np.float32)
     tokens = [257, 259, 65, 66]
     with torch.no_grad():

@@ -419,7 +419,6 @@ def test_the_card_tells_a_plan_as_it_is(teacher: Checkpoint, tmp_path: Path, pla
         "provenance": [],
         "licenses": [],
         "parity": {},
-        "speech": {"weights_bits": plan.bits},
         "quantization": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
     }
     write_card(tmp_path / "now.md", manifest, "")

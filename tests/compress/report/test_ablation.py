@@ -40,7 +40,7 @@ DIMS = WhisperDims(
     encoder=(LayerDims(4, 128),),
     decoder=(LayerDims(4, 128, 4),),
 )
-SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+SPECIAL = {"prompt": (257, 259), "end": 256, "no_speech": 258}
 
 
 @dataclass
@@ -214,7 +214,7 @@ def test_without_room_for_a_row_the_run_ends(tmp_path: Path, manifest: Path) -> 
 def teacher(tmp_path: Path) -> str:
     """A folder with a tiny random network."""
     torch.manual_seed(0)
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), SPECIAL)
+    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), **SPECIAL)
     own.save(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 0),), ("random",)), tmp_path / "teacher")
     return str(tmp_path / "teacher")
 

@@ -38,14 +38,14 @@ DIMS = WhisperDims(
     encoder=(LayerDims(4, 128),) * 2,
     decoder=(LayerDims(4, 128, 4),) * 2,
 )
-SPECIAL = {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
+SPECIAL = {"prompt": (257, 259), "end": 256, "no_speech": 258}
 DEVICE = DeviceProfile("toy", 1, 2000, 24.0, 60_000.0, 60.0, 1.0, "made up")
 
 
 @pytest.fixture(scope="module")
 def teacher() -> Checkpoint:
     torch.manual_seed(0)
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), SPECIAL)
+    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), **SPECIAL)
     return Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 0),), ("random",))
 
 

@@ -57,7 +57,7 @@ def test_noise_has_no_text_whatever_the_width(bundle: Path) -> None:
     decoder, chain, encoded = chained(bundle, nats({None: {None: 0.6, A: 0.4}, A: {None: 1.0}}))
     assert decoder.decode_final(np.zeros(32_000, np.float32), encoded, beam=4)[1].tokens == ()
     assert len(chain.calls) == 1
-    nothing = load(str(bundle), verify=False).vocabulary().special["no_speech"]
+    nothing = load(str(bundle), verify=False).vocabulary().no_speech
     doubtful = {None: {nothing: 0.0, A: 3.0, B: 3.1, C: 3.1, D: 3.1}, A: {None: 0.0}, B: {None: 0.0}}
     decoder, chain, encoded = chained(bundle, doubtful)
     found = decoder.decode_final(np.zeros(32_000, np.float32), encoded, beam=4)[1]

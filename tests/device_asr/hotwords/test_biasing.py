@@ -42,17 +42,17 @@ class Scripted:
 
 METHOD: dict[str, Any] = {
     "inputs": [
-        {"name": "pcm", "shape": [1, CHUNK * POSITION], "dtype": "float32"},
-        {"name": "at", "shape": [1], "dtype": "int64", "start": 0},
+        {"name": "pcm", "role": "pcm", "shape": [1, CHUNK * POSITION], "dtype": "float32"},
+        {"name": "at", "role": "state[0]", "shape": [1], "dtype": "int64", "start": 0},
     ],
     "outputs": [
-        {"name": "symbols", "shape": [CHUNK, len(SYMBOLS) + 1]},
-        {"name": "cross_key_0", "shape": [1, 2, CHUNK]},
-        {"name": "cross_value_0", "shape": [1, CHUNK, 2]},
-        {"name": "at", "shape": [1]},
+        {"name": "symbols", "role": "ctc", "shape": [CHUNK, len(SYMBOLS) + 1]},
+        {"name": "cross_key_0", "role": "cross_keys[0]", "shape": [1, 2, CHUNK]},
+        {"name": "cross_value_0", "role": "cross_values[0]", "shape": [1, CHUNK, 2]},
+        {"name": "at", "role": "state[0]", "shape": [1]},
     ],
-    "state": ["at"],
     "delay": 0,
+    "look_ahead": 0,
 }
 
 
@@ -75,7 +75,7 @@ class Speech:
         self.spans = [(SYMBOL * a, SYMBOL * (a + len(word))) for a, word in zip(starts, said.split(), strict=True)]
         self.length = SYMBOL * (len(said) + 1)
         self.scores = scores_of(said)
-        self.vocabulary = Vocabulary(tuple(f" {word}".encode() for word in self.words), {"end": len(self.words)})
+        self.vocabulary = Vocabulary(tuple(f" {word}".encode() for word in self.words), (), len(self.words))
 
     def written(self, positions: int, holdback: int, drift: int = 0) -> Shown:
         """What the decoder makes of the first positions; words that ended `holdback` positions before are committed.
@@ -208,7 +208,7 @@ def test_the_final_has_them_with_the_confidence_of_what_they_replace() -> None:
 
 def test_an_utterance_that_nobody_encoded_in_chunks_is_encoded_at_its_end_once() -> None:
     custom, encoder = biasing(LETTER_TO_PRIYA, PRIYA, shared=False)
-    session = encoder._session
+    session = encoder._stream._session
     for _ in range(2):
         session.calls = 0
         custom.begin()

@@ -15,7 +15,7 @@ from device_asr.decoding.hypothesis import Hypothesis
 from device_asr.recognition.align_att import LONGEST_DECODED, AlignAtt, attended_tokens, attended_until
 
 PIECES = (b" the", b" lett", b"er", b".", b" ar", b"rived", b"!")
-VOCABULARY = Vocabulary(PIECES, {"end": 7, "start": 8, "no_speech": 9, "no_timestamps": 10})
+VOCABULARY = Vocabulary(PIECES, (8, 10), 7, 9)
 
 
 def attended(tokens: tuple[int, ...], at: tuple[int, ...], positions: int = 50, wide: int = 1) -> Hypothesis:
@@ -81,7 +81,9 @@ class Speech:
     def __init__(self) -> None:
         self.vocabulary = Vocabulary(
             tuple(f" w{i}".encode() for i in range(300)),
-            {"end": 300, "start": 301, "no_speech": 302, "no_timestamps": 303},
+            (301, 303),
+            300,
+            302,
         )
         self.positions = self.settled = 0
         self.last_symbol: CtcSymbol | None = None

@@ -9,7 +9,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.recognition.local_agreement import Agreement
 
 PIECES = (b" a", b"b", b" c", b"d", b" e", b"f")
-VOCABULARY = Vocabulary(PIECES, {"end": 6, "start": 7, "no_speech": 8, "no_timestamps": 9})
+VOCABULARY = Vocabulary(PIECES, (7, 9), 6, 8)
 
 
 def test_two_hypotheses_commit_their_common_words_but_not_the_last() -> None:

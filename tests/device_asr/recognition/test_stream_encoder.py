@@ -15,11 +15,11 @@ from compress.networks.dims import LayerDims
 from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.plan import EXACT
-from device_asr.bundle.symbols import SYMBOLS, spell, spoken
+from device_asr.bundle.method import open_program
+from device_asr.bundle.symbols import SYMBOLS, path_text, spell, spoken
 from device_asr.bundle.vocabulary import Vocabulary
-from device_asr.decoding.ctc import GreedyCtc, greedy_text
+from device_asr.decoding.ctc import GreedyCtc
 from device_asr.recognition.stream_encoder import StreamEncoder
-from device_asr.runtime.session import open_session
 from tests.support.tiny_network import at_once
 
 DIMS = WhisperDims(
@@ -40,9 +40,7 @@ NOTHING = np.zeros(0, np.float32)
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
     torch.manual_seed(0)
-    vocabulary = Vocabulary(
-        tuple(bytes([b]) for b in range(256)), {"end": 256, "start": 257, "no_speech": 258, "no_timestamps": 259}
-    )
+    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), (257, 259), 256, 258)
     made = add_ctc(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 1),)))
     made.weights["ctc.out.weight"].normal_()
     return made
@@ -57,8 +55,7 @@ def program(checkpoint: Checkpoint) -> SpeechProgram:
 def encoder(program: SpeechProgram, tmp_path_factory: pytest.TempPathFactory) -> StreamEncoder:
     path = tmp_path_factory.mktemp("pte") / "model.pte"
     path.write_bytes(program.data)
-    method = program.methods["stream"]
-    return StreamEncoder(method, open_session(path, {"stream": [i["name"] for i in method["inputs"]]}), 100)
+    return StreamEncoder(program.methods["stream"], open_program(path, program.methods, program.constants), 100)
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +71,12 @@ def states(checkpoint: Checkpoint, audio: np.ndarray) -> torch.Tensor:
 
 def test_what_a_call_returned_is_left_alone_by_the_next(encoder: StreamEncoder, audio: np.ndarray) -> None:
     """So that the state need not be copied: 3 MB a chunk."""
-    encoder.begin(NOTHING)
-    chunk = audio[None, : encoder.chunk_samples]
-    returned = encoder._session.run("stream", chunk, *encoder._state)
-    before = [array.copy() for array in returned]
-    encoder._session.run("stream", -2 * chunk, *returned[-len(encoder._state) :])
-    for array, was in zip(returned, before, strict=True):
-        np.testing.assert_array_equal(array, was)
+    stream, chunk = encoder._stream, audio[None, : encoder.chunk_samples]
+    returned = stream({"pcm": chunk, **stream.state()})
+    before = {role: array.copy() for role, array in returned.items()}
+    stream({"pcm": -2 * chunk, **{role: returned[role] for role in stream.state()}})
+    for role, was in before.items():
+        np.testing.assert_array_equal(returned[role], was)
 
 
 @settings(max_examples=8, deadline=None)
@@ -154,7 +150,7 @@ def test_an_utterance_longer_than_the_capacity_is_encoded_on_and_not_gathered(en
 def test_letters_are_collapsed_at_any_split() -> None:
     path = [0, 3, 3, 0, 3, 1, 1, 4, 0]
     scores = np.eye(len(SYMBOLS) + 1, dtype=np.float32)[path]
-    assert greedy_text(scores) == "aa b"
+    assert path_text(scores.argmax(axis=1).tolist()) == "aa b"
     ctc = GreedyCtc()
     symbols = [symbol for row in scores for symbol in ctc.feed(row[None])]
     assert [(symbol.symbol, symbol.frame) for symbol in symbols] == [("a", 1), ("a", 4), (" ", 5), ("b", 7)]
