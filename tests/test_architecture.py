@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -49,6 +50,7 @@ ROOMS = {
 CLOSED = {(room, low) for room in ("tui", "server") for low in ("recognition", "decoding", "runtime")}
 OPEN_TO_COMPRESS = r"errors|events|files|config|bundle|metrics|bench|audio\.format|runtime\.session"
 EXTRA_IS_CALLED_COMPRESS = {"device_asr.bench.peer"}  # it tells people which extra to install
+MOST_LINES, MOST_FILES = 320, 16  # of a file; of a room
 VOCABULARY_OF_16000 = {"compress.cli", "compress.commands.vocabulary", "compress.search.space"}
 
 
@@ -145,3 +147,10 @@ def test_the_offline_stage_sees_only_these_parts_of_the_runtime() -> None:
 def test_the_sample_rate_is_written_once() -> None:
     where = {name for name in trees() if 16_000 in constants(name)}
     assert where - VOCABULARY_OF_16000 == {"device_asr.audio.format"}
+
+
+def test_files_and_rooms_stay_small() -> None:
+    files = [path.relative_to(ROOT) for package in ROOMS for path in (ROOT / package).rglob("*.py")]
+    none((str(path), lines) for path in files if (lines := (ROOT / path).read_bytes().count(b"\n")) > MOST_LINES)
+    rooms = Counter(str(path.parent) for path in files if path.name != "__init__.py")
+    none((room, count) for room, count in rooms.items() if count > MOST_FILES)
