@@ -221,7 +221,7 @@ def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
         ({"do": "distill", "epochs": True}, "wanted epochs to be a whole number, found True"),
         ({"do": "distill", "augment": {"noise": "much"}}, "distill.augment: wanted noise to be a number, found 'much'"),
         ({"do": "distill", "streaming": {"sizes": 8}}, "wanted sizes to be a list, each a whole number, found 8"),
-        ({"do": "vocabulary", "size": 100}, "Vocabulary size: wanted 256 to 256 pieces, found 100"),
+        ({"do": "vocabulary", "size": 100}, "Vocabulary size: wanted 256 to 256 tokens, found 100"),
         ({"do": "gptq"}, "stage gptq: wanted settings of plan, clips, ridge, found no plan"),
         ({"do": "gptq", "plan": {"bits": 5}}, "Weight bits: wanted 4, 8 or 32, found 5"),
         ({"do": "gptq", "plan": "quantise"}, "wanted plan to be a table, found 'quantise'"),
