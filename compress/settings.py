@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from device_asr.errors import UsageError
 
+Settings = TypeVar("Settings")
 _WORDS = {
     bool: "true or false",
     int: "a whole number",
@@ -44,6 +46,38 @@ def refuse_renamed(table: str, names: Iterable[str], where: str) -> None:
 def key(settings: Any) -> dict[str, Any]:
     """All fields of a dataclass of settings as plain values: what a result that is kept on disk depends on."""
     return asdict(settings)
+
+
+def parse(kind: type[Settings], table: Mapping[str, Any], where: str, renamed: str) -> Settings:
+    """A table of a recipe as the dataclass `kind`.
+
+    Args:
+        where: begins the sentence of an error. renamed: the table's name in `RENAMED`.
+
+    Raises:
+        UsageError: a setting that is unknown (its new name, or the nearest one, is told), missing or cannot be.
+    """
+    refuse_renamed(renamed, table, where)
+    every = fields(kind)  # type: ignore[arg-type]  # a class that is known to be a dataclass has no type
+    known = [f.name for f in every]
+    for name in table:
+        if name not in known:
+            raise UsageError(
+                f"{where}: wanted settings of {', '.join(known) or 'no name'}, found {name!r}{nearest(name, known)}"
+            )
+    check_types(kind, table, where)
+    required = [f.name for f in every if f.default is MISSING and f.default_factory is MISSING]
+    if lacking := [name for name in required if name not in table]:
+        raise UsageError(
+            f"{where}: wanted settings of {', '.join(known)}, found no {' and no '.join(lacking)}, which must be given."
+        )
+    return kind(**table)
+
+
+def nearest(name: Any, names: Iterable[str]) -> str:
+    """The end of a sentence of an error: the nearest of the names, where one is near."""
+    near = difflib.get_close_matches(str(name), names, 1)
+    return f"; did you mean {near[0]!r}?" if near else "."
 
 
 def check_types(kind: type, values: Mapping[str, Any], where: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from compress.data.augment import Augmentation
 from compress.networks.chunking import Chunking
 from compress.quantize.plan import QuantizationPlan
-from compress.settings import check_count, check_types, refuse_renamed
+from compress.settings import check_count, parse
 from device_asr.errors import UsageError
 
 
@@ -107,19 +107,10 @@ class DistillSettings:
         object.__setattr__(self, "only", (self.only,) if isinstance(self.only, str) else tuple(self.only))
         if isinstance(self.qat, Mapping):
             object.__setattr__(self, "qat", QuantizationPlan.from_table(self.qat))
-        if isinstance(self.streaming, Mapping):
-            refuse_renamed("distill.streaming", self.streaming, "distill.streaming")
-            check_types(Streaming, self.streaming, "distill.streaming")
-            try:
-                object.__setattr__(self, "streaming", Streaming(**self.streaming))
-            except TypeError as error:
-                raise UsageError(f"distill.streaming: wanted the fields of Streaming ({error}).") from None
-        if isinstance(self.augment, Mapping):  # a table of a TOML recipe
-            check_types(Augmentation, self.augment, "distill.augment")
-            try:
-                object.__setattr__(self, "augment", Augmentation(**self.augment))
-            except TypeError as error:
-                raise UsageError(f"distill.augment: wanted the fields of Augmentation ({error}).") from None
+        for name, kind in (("streaming", Streaming), ("augment", Augmentation)):
+            table = getattr(self, name)
+            if isinstance(table, Mapping):
+                object.__setattr__(self, name, parse(kind, table, f"distill.{name}", f"distill.{name}"))
         for name in ("cut", "average", "keep"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"distill.{name}: wanted a number in [0, 1), found {getattr(self, name)}.")

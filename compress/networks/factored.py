@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
@@ -19,6 +19,19 @@ class Factored(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.up(self.down(x))
+
+
+def weight_and_bias(weights: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor | None]:
+    """The weight (rows, columns) and the bias of a linear layer in a network's state; of a factored one the product.
+
+    Raises:
+        DeviceAsrError: there is no linear layer of that name.
+    """
+    if f"{name}.weight" in weights:
+        return weights[f"{name}.weight"], weights.get(f"{name}.bias")
+    if f"{name}.up.weight" in weights:
+        return weights[f"{name}.up.weight"] @ weights[f"{name}.down.weight"], weights.get(f"{name}.up.bias")
+    raise DeviceAsrError(f"Layer {name}: wanted a linear layer of the network, found none.")
 
 
 def factor(network: nn.Module, ranks: Iterable[tuple[str, int]]) -> None:

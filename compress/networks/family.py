@@ -117,6 +117,11 @@ class Family(Protocol):
     def reads_audio(self, layer: str) -> bool:
         """Whether the inputs of a linear layer are positions of audio; else they are tokens."""
 
+    # -- adapters ------------------------------------------------------------------------------------
+
+    def adapter_targets(self, dims: Dims) -> Mapping[str, str]:
+        """The name of each adapter of a network that has them, and the name of the linear layer that it changes."""
+
     # -- vocabulary and decoding -------------------------------------------------------------------
 
     def token_encoder(self, vocabulary: Vocabulary) -> Callable[[str], list[int]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.checkpoints import base, own
+from compress.checkpoints.load import load_checkpoint
 from compress.data.training_data import Progress, TrainingData
 from compress.evaluate.measurement import Measurement, write_rows
 from compress.networks.checkpoint import Checkpoint
@@ -66,7 +67,8 @@ class Stages:
         """
         for table in tables:
             technique, settings = settings_of(table)
-            inputs = (key, key_of(settings), dict(corpus) if technique.learns(settings) else None)
+            others = [load_checkpoint(source).key() for source in technique.reads(settings)]
+            inputs = (key, key_of(settings), dict(corpus) if technique.learns(settings) else None, others)
 
             def run(
                 folder: Path,

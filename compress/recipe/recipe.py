@@ -57,8 +57,11 @@ class Recipe:
                 raise UsageError(f'corpus.{name}: wanted a number of clips or "all", found {count!r}.')
 
     def _planned(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A stage with the recipe's own plan where it names that."""
-        return {**table, **{key: dict(self.quantize) for key in PLANS if table.get(key) == OWN_PLAN}}
+        """A stage with the recipe's own plan where it, or a training within it, names that."""
+        planned = {**table, **{key: dict(self.quantize) for key in PLANS if table.get(key) == OWN_PLAN}}
+        if isinstance(trainings := table.get("trainings"), Sequence):
+            planned["trainings"] = [self._planned(one) if isinstance(one, Mapping) else one for one in trainings]
+        return planned
 
     @cached_property
     def plan(self) -> QuantizationPlan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ class Technique:
     """A step of a recipe.
 
     run: checkpoint, settings, data and a folder for what goes on after a cut -> the new checkpoint and
-    a report, a dataclass of plain numbers. learns: whether settings depend on the recipe's clips.
+    a report, a dataclass of plain numbers. learns: whether settings depend on the recipe's clips. reads: other
+    checkpoints that the settings name.
     zeros: whether it leaves single weights at zero that later training keeps there.
     """
 
@@ -26,6 +27,7 @@ class Technique:
     run: Run
     learns: Callable[[Any], bool] = lambda settings: False
     zeros: bool = False
+    reads: Callable[[Any], Sequence[str]] = lambda settings: ()
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,22 @@
-"""Stages that train a network, or add to it what is then trained: distillation, CTC head, adapters."""
+"""Stages that train a network, add to it what is then trained, or combine what was trained."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from compress.checkpoints.load import load_checkpoint
 from compress.data.training_data import TrainingData
+from compress.distill.adapters import (
+    AdapterReport,
+    AdapterSettings,
+    MergeSettings,
+    adapters_of_change,
+    check_rank,
+    merge_adapters,
+)
+from compress.distill.average import AverageSettings, average
 from compress.distill.early_stopping import EarlyStopping
 from compress.distill.settings import DistillSettings
 from compress.distill.trainer import Run, distill
@@ -15,34 +25,45 @@ from compress.networks.checkpoint import Checkpoint, add_adapters, add_ctc
 from compress.prune import magnitude
 from compress.quantize.qat import simulate
 from compress.recipe.technique import NoSettings, Technique
-from compress.settings import check_count
-from device_asr.errors import UsageError
 
 
 def _ctc(checkpoint: Checkpoint, settings: NoSettings, data: TrainingData, folder: Path) -> tuple[Checkpoint, Any]:
     return add_ctc(checkpoint), None
 
 
-@dataclass(frozen=True)
-class AdapterSettings:
-    """rank: of the changes of the encoder's linear layers where it hears in chunks, see `adapters.py`."""
-
-    rank: int
-
-    def __post_init__(self) -> None:
-        check_count("adapters.rank", self.rank)
-
-
 def _adapters(
     checkpoint: Checkpoint, settings: AdapterSettings, data: TrainingData, folder: Path
-) -> tuple[Checkpoint, Any]:
-    dims = checkpoint.dims
-    narrowest = min(min(dims.state, layer.heads * dims.head_dim, layer.ffn) for layer in dims.encoder)
-    if settings.rank > narrowest:
-        raise UsageError(
-            f"adapters.rank: wanted at most {narrowest}, the encoder's narrowest layer, found {settings.rank}."
-        )
+) -> tuple[Checkpoint, AdapterReport | None]:
+    if settings.changed is not None:
+        return adapters_of_change(checkpoint, load_checkpoint(settings.changed), settings.share, settings.rank)
+    check_rank(checkpoint, settings.rank, "adapters.rank")
     return add_adapters(checkpoint, settings.rank), None
+
+
+def _merge_adapters(
+    checkpoint: Checkpoint, settings: MergeSettings, data: TrainingData, folder: Path
+) -> tuple[Checkpoint, AdapterReport]:
+    others = [load_checkpoint(source) for source in settings.checkpoints]
+    return merge_adapters([checkpoint, *others], settings.shares, settings.rank)
+
+
+def _average(
+    checkpoint: Checkpoint, settings: AverageSettings, data: TrainingData, folder: Path
+) -> tuple[Checkpoint, None]:
+    if settings.trainings:
+        trained = [
+            _distill(checkpoint, training, data, folder / f"training-{k}")[0]
+            for k, training in enumerate(settings.trainings, 1)
+        ]
+        known = len(checkpoint.provenance)
+        notes = [note for one in trained for note in one.provenance[known:]]
+        networks, of = trained, f"of {len(trained)} trainings"
+    else:
+        networks, notes = [checkpoint, *map(load_checkpoint, settings.checkpoints)], []
+        of = f"of these weights and those of {', '.join(Path(name).name for name in settings.checkpoints)}"
+    shares = " : ".join(f"{share:.3g}" for share in settings.shares)
+    made = average(networks, settings.shares)
+    return replace(made, provenance=(*checkpoint.provenance, *notes, f"the mean {of}, {shares}")), None
 
 
 def _distill(
@@ -90,6 +111,8 @@ def _distill(
 
 STAGES = {
     "ctc": Technique(NoSettings, _ctc),
-    "adapters": Technique(AdapterSettings, _adapters),
+    "adapters": Technique(AdapterSettings, _adapters, reads=lambda s: () if s.changed is None else (s.changed,)),
+    "merge_adapters": Technique(MergeSettings, _merge_adapters, reads=lambda s: s.checkpoints),
+    "average": Technique(AverageSettings, _average, lambda s: bool(s.trainings), reads=lambda s: s.checkpoints),
     "distill": Technique(DistillSettings, _distill, lambda settings: True),
 }

@@ -14,7 +14,7 @@ from compress.networks.dims import Dims
 from compress.networks.family import Arguments, Converted, Foreign, Part, Side
 from compress.networks.label import Label
 from compress.networks.network import SpeechNetwork
-from compress.networks.whisper import axes, bpe, convert, greedy, programs, stream
+from compress.networks.whisper import axes, bpe, convert, greedy, names, programs, stream
 from compress.networks.whisper.dims import WhisperDims, whisper_dims
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper, sinusoids
@@ -68,6 +68,9 @@ class WhisperFamily:
 
     def reads_audio(self, layer: str) -> bool:
         return layer.startswith("encoder.") or ".cross.key" in layer or ".cross.value" in layer
+
+    def adapter_targets(self, dims: Dims) -> dict[str, str]:
+        return names.adapter_targets(len(dims.encoder))
 
     def token_encoder(self, vocabulary: Vocabulary) -> Callable[[str], list[int]]:
         return bpe.token_encoder(vocabulary)

@@ -67,3 +67,9 @@ def tensor_names(layers: Mapping[str, int]) -> list[str]:
             names += [f"{side}.layers.{i}.{part}.{kind}" for i in range(count) for kind in kinds]
     names += [f"{side}.norm.{kind}" for side in layers for kind in ("weight", "bias")]
     return [*names, "encoder.positions", "decoder.positions", "decoder.embedding.weight"]
+
+
+def adapter_targets(layers: int) -> dict[str, str]:
+    """The name of each adapter of an encoder of so many layers, and the name of the linear layer that it changes."""
+    parts = [*(f"attention.{name}" for name in ("query", "key", "value", "out")), "ffn.up", "ffn.down"]
+    return {f"adapters.{i}.{part}": f"encoder.layers.{i}.{part}" for i in range(layers) for part in parts}

@@ -189,10 +189,12 @@ def test_a_stage_may_take_the_plan_of_its_recipe() -> None:
             {"do": "gptq", "plan": "quantize"},
             {"do": "distill", "qat": "quantize"},
             {"do": "distill", "qat": {"bits": 8}},
+            {"do": "average", "trainings": [{"qat": "quantize"}, {}]},
         ],
         quantize=plan,
     )
-    assert [table.get("plan", table.get("qat")) for table in recipe.stages] == [plan, plan, {"bits": 8}]
+    assert recipe.stages[-1]["trainings"] == [{"qat": plan}, {}]
+    assert [table.get("plan", table.get("qat")) for table in recipe.stages[:3]] == [plan, plan, {"bits": 8}]
 
 
 @pytest.mark.parametrize(

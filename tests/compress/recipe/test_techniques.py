@@ -18,7 +18,7 @@ from compress.distill.early_stopping import decide
 from compress.distill.settings import DistillSettings
 from compress.distill.training_log import earlier_wers
 from compress.evaluate.measurement import read_rows
-from compress.networks.checkpoint import Checkpoint
+from compress.networks.checkpoint import Checkpoint, add_adapters
 from compress.networks.dims import LayerDims
 from compress.networks.whisper.dims import WhisperDims
 from compress.recipe import cache
@@ -148,6 +148,42 @@ def test_amount_0_changes_nothing(
     teacher: Checkpoint, data: TrainingData, tmp_path: Path, table: dict[str, Any]
 ) -> None:
     assert stage(table, teacher, data, tmp_path)[0] is teacher
+
+
+def test_the_mean_of_two_trainings_is_that_of_their_weights(
+    teacher: Checkpoint, data: TrainingData, tmp_path: Path
+) -> None:
+    trainings = [{**TRAINING, "rate": 1e-3}, {**TRAINING, "seed": 1}]
+    apart = [walk([table], untrained(1), data, tmp_path) for table in trainings]
+    tables = [{key: value for key, value in table.items() if key != "do"} for table in trainings]
+    made = walk([{"do": "average", "trainings": tables, "shares": [0.25, 0.75]}], untrained(1), data, tmp_path)
+    for name, weight in made.weights.items():
+        wanted = 0.25 * apart[0].weights[name] + 0.75 * apart[1].weights[name]
+        assert torch.allclose(weight, wanted, atol=1e-6), name
+    assert made.provenance[:-3] == untrained(1).provenance
+    assert made.provenance[-1] == "the mean of 2 trainings, 0.25 : 0.75"
+    assert [note.split(",")[-1] for note in made.provenance[-3:-1]] == [" seed 0", " seed 1"]
+
+
+def test_checkpoints_are_combined_and_found_again_while_they_are_the_same(data: TrainingData, tmp_path: Path) -> None:
+    tables = [
+        {"do": "average", "checkpoints": str(tmp_path / "other")},
+        {"do": "adapters", "rank": 2, "changed": str(tmp_path / "other")},
+        {"do": "merge_adapters", "rank": 3, "checkpoints": str(tmp_path / "adapted"), "shares": [1.0, 0.5]},
+    ]
+    own.save(untrained(2), tmp_path / "other")
+    own.save(add_adapters(untrained(2), 1), tmp_path / "adapted")
+    made = walk(tables, untrained(1), data, tmp_path / "work")
+    assert made.dims.adapters == 3
+    assert made.provenance[-3] == "the mean of these weights and those of other, 0.5 : 0.5"
+    assert made.provenance[-1].startswith("adapters of 2 checkpoints, times 1, 0.5, as one change, rank 3 (")
+    rows = read_rows(tmp_path / "work" / "stages.jsonl")
+    assert 0 < rows[1].report["energy"] < 1 and rows[2].report["rank"] == 3
+    walk(tables, untrained(1), data, tmp_path / "work")
+    assert read_rows(tmp_path / "work" / "stages.jsonl") == rows, "nothing was made again"
+    own.save(untrained(3), tmp_path / "other")
+    again = walk(tables, untrained(1), data, tmp_path / "work")
+    assert not torch.equal(again.weights["encoder.conv1.weight"], made.weights["encoder.conv1.weight"])
 
 
 def test_which_settings_learn_from_clips() -> None:
