@@ -1,7 +1,7 @@
-"""Adapters made of changes: those of other adapters, and those that a training made to the encoder's layers.
+"""Adapters made without training: merged from other adapters, or read off the changes that a training made.
 
-The adapters of the shipped model are made so: the changes of a training of all weights and half of those that were
-trained by themselves, as one change of rank 6, keep 73 % of the sum's energy (steps 6 to 8 of its provenance).
+The adapters of the shipped model are the changes of a training of all weights and half of adapters that were trained
+alone, as one change of rank 6, which keeps 73 % of the sum's energy (steps 6 to 8 of its provenance).
 """
 
 from __future__ import annotations

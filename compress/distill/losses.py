@@ -66,7 +66,7 @@ class BatchLoss:
         return teacher.network().to(self.device).requires_grad_(False)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
-        """The terms by name, weighted: of "text", "ctc", "hidden" and "states" those that the settings ask for."""
+        """The weighted terms by name: "text", "ctc", "hidden" and "states", as far as the settings ask for them."""
         settings, network = self.settings, self.network
         pcm, lengths = batch.pcm.to(self.device), batch.lengths.to(self.device)
         wanted = batch.wanted.to(self.device)

@@ -22,7 +22,7 @@ from device_asr.bundle.bundle import FORMAT
 from device_asr.bundle.vocabulary import write_tokens
 from device_asr.errors import OutputError, UsageError
 
-VOCABULARY = "vocabulary.txt.gz"  # 0.23 MB of 50 256 pieces, 0.55 unpacked
+VOCABULARY = "vocabulary.txt.gz"  # 0.23 MB of 50 256 tokens, 0.55 unpacked
 LICENSES = [
     {"part": "speech model", "license": "MIT", "from": "OpenAI Whisper tiny.en"},
     {"part": "voice activity detector", "license": "MIT", "from": "Silero VAD"},

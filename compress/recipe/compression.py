@@ -31,13 +31,13 @@ class BudgetError(DeviceAsrError):
 
 @dataclass(frozen=True)
 class VocabularySettings:
-    """size: text pieces that stay, see `vocabulary.select`."""
+    """size: text tokens that stay, see `vocabulary.select`."""
 
     size: int
 
     def __post_init__(self) -> None:
         if not isinstance(self.size, int) or self.size < 1:
-            raise UsageError(f"vocabulary.size: wanted a whole number of pieces, found {self.size!r}.")
+            raise UsageError(f"vocabulary.size: wanted a whole number of tokens, found {self.size!r}.")
 
 
 def _vocabulary(

@@ -33,7 +33,7 @@ def export_programs(
         key: of the checkpoint, see `Stages.walk`.
 
     Raises:
-        UsageError, CorpusError, DelegationError, TieError: see `export_speech` and `TrainingData.labeled`.
+        UsageError, CorpusError, DelegationError, TieError: see `export_speech` and `TrainingData.calibration_clips`.
     """
     plan = recipe.plan
     static = plan.activations == "static"
