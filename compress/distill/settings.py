@@ -111,6 +111,9 @@ class DistillSettings:
             table = getattr(self, name)
             if isinstance(table, Mapping):
                 object.__setattr__(self, name, parse(kind, table, f"distill.{name}", f"distill.{name}"))
+        self._check()
+
+    def _check(self) -> None:
         for name in ("cut", "average", "keep"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"distill.{name}: wanted a number in [0, 1), found {getattr(self, name)}.")
