@@ -1,8 +1,9 @@
-"""A tiny teacher with clips to learn from, for tests of stages."""
+"""Tiny teachers with clips to learn from, for tests of stages and of builds."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,13 @@ import numpy as np
 import pytest
 import soundfile
 
+from compress import cli
+from compress.checkpoints import own
 from compress.data.training_data import TrainingData
 from compress.networks.checkpoint import Checkpoint
 from device_asr.audio.format import SAMPLE_RATE
+from tests.support import builds
+from tests.support.builds import Run
 from tests.support.speaking_teacher import BYTES, speaking
 from tests.support.stages import DIMS
 
@@ -44,3 +49,39 @@ def told() -> list[tuple[str, float | None, str]]:
 @pytest.fixture
 def data(teacher: Checkpoint, corpus: Path, tmp_path: Path, told: list[Any]) -> TrainingData:
     return TrainingData(teacher, {"train": "all"}, corpus, None, tmp_path / "labels", lambda *line: told.append(line))
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Checkpoint:
+    """The teacher of builds."""
+    return speaking(builds.DIMS, BYTES, b" oh no.")
+
+
+@pytest.fixture
+def place(tiny: Checkpoint, tmp_path: Path) -> Path:
+    """A folder with a teacher and a corpus of six clips."""
+    own.save(tiny, tmp_path / "teacher")
+    rng, rows = np.random.default_rng(0), []
+    (tmp_path / "corpus").mkdir()
+    for i in range(6):
+        soundfile.write(tmp_path / "corpus" / f"{i}.wav", rng.normal(0, 0.1, int(1.5 * SAMPLE_RATE)), SAMPLE_RATE)
+        rows.append({"audio": f"{i}.wav", "text": "oh no", "duration": 1.5})
+    (tmp_path / "corpus" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return tmp_path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command as the shell does; its exit code and what it said on stderr, or on stdout where that is all."""
+
+    def call(*arguments: Any) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["device-asr-compress", *map(str, arguments)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return code, err.strip() or out.strip()
+
+    return call
