@@ -341,7 +341,7 @@ def test_a_newer_format_and_a_missing_method_are_reported(bundle: Path) -> None:
     assert_reported(run("transcribe", TIMER, "--model", str(bundle)), 1, "format 99", "update device-asr")
     manifest = json.loads((bundle / "manifest.json").read_text())
     del manifest["programs"]["speech"]["methods"]["decode"]
-    edit(bundle, format=1, programs=manifest["programs"])
+    edit(bundle, format=2, programs=manifest["programs"])
     assert_reported(run("transcribe", TIMER, "--model", str(bundle)), 1, "wanted the method 'decode'")
 
 

@@ -64,6 +64,12 @@ def test_without_the_method_stream_utterances_are_encoded_whole(bundle: Path) ->
 def test_a_stream_that_is_passed_in_takes_the_place_of_the_bundles_own(bundle: Path) -> None:
     own = load(str(bundle), verify=False)
     stream = StreamProgram(own.manifest["programs"]["speech"]["methods"]["stream"], own.session("speech", 1))
-    made = assemble(settings(bundle), bundle=without_stream(bundle), stream=stream)
-    assert isinstance(made._encoder, StreamEncoder) and made._encoder._session is stream.session
+    wrapped: list[Session] = []
+
+    def wrap(session: Session) -> Session:
+        wrapped.append(session)
+        return session
+
+    made = assemble(settings(bundle), bundle=without_stream(bundle), stream=stream, wrap_stream=wrap)
+    assert isinstance(made._encoder, StreamEncoder) and wrapped == [stream.session]
     assert isinstance(made._policy, AlignAtt)
