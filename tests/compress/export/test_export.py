@@ -21,6 +21,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 from device_asr.runtime.session import Session
 from tests.support.paths import ASSETS
+from tests.support.programs import exported_once
 
 DIMS = WhisperDims(
     n_mels=8,
@@ -43,8 +44,8 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def program(checkpoint: Checkpoint) -> SpeechProgram:
-    return export_speech(checkpoint)
+def program(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> SpeechProgram:
+    return exported_once(tmp_path_factory, "export", lambda: export_speech(checkpoint))
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from device_asr.bundle.symbols import SYMBOLS, path_text, spell, spoken
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.decoding.ctc import GreedyCtc
 from device_asr.recognition.stream_encoder import StreamEncoder
+from tests.support.programs import exported_once
 from tests.support.tiny_network import at_once
 
 DIMS = WhisperDims(
@@ -47,8 +48,10 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture(scope="module")
-def program(checkpoint: Checkpoint) -> SpeechProgram:
-    return export_speech(checkpoint, EXACT, chunking=CHUNKING)
+def program(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> SpeechProgram:
+    return exported_once(
+        tmp_path_factory, "stream-encoder", lambda: export_speech(checkpoint, EXACT, chunking=CHUNKING)
+    )
 
 
 @pytest.fixture(scope="module")
