@@ -7,19 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from compress.networks.dims import LayerDims
-from compress.networks.whisper.dims import WhisperDims
-
-DIMS = WhisperDims(
-    n_mels=8,
-    state=32,
-    head_dim=16,
-    audio_ctx=1500,
-    text_ctx=448,
-    vocab=260,
-    encoder=(LayerDims(2, 64),),
-    decoder=(LayerDims(2, 64, 2),),
-)
 TRAINING = {"do": "distill", "epochs": 1, "batch": 2, "cut": 0.0}
 Run = Callable[..., tuple[int, str]]  # arguments of the command -> its exit code and what it said
 

@@ -10,8 +10,6 @@ import torch
 from compress.export.export import export_speech
 from compress.networks.checkpoint import Checkpoint, add_ctc
 from compress.networks.chunking import Chunking, without_look_ahead
-from compress.networks.dims import LayerDims
-from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper
 from compress.networks.whisper.stream import DELAY
@@ -20,18 +18,9 @@ from compress.recipe.bundle import write_bundle
 from compress.recipe.recipe import Recipe
 from device_asr.bundle.symbols import BLANK, SYMBOLS, spell
 from device_asr.bundle.vocabulary import Vocabulary
+from tests.support.dims import DIMS
 from tests.support.paths import MODEL
 
-DIMS = WhisperDims(
-    n_mels=8,
-    state=32,
-    head_dim=16,
-    audio_ctx=1500,
-    text_ctx=448,
-    vocab=260,
-    encoder=(LayerDims(2, 64),),
-    decoder=(LayerDims(2, 64, 2),),
-)
 CHUNKING = Chunking(8, 50, 1)
 WORDS = 10  # in every text
 SECOND = 16_000

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 from compress.lowrank.decomposition import Batch
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.dims import LayerDims
-from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.apply import quantize, quantize_linears
 from compress.quantize.gptq import GptqSettings, apply_gptq, compensated, nearest
@@ -19,17 +17,8 @@ from compress.quantize.grid import on_grid
 from compress.quantize.plan import QuantizationPlan, Width
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
+from tests.support.dims import DIMS
 
-DIMS = WhisperDims(
-    n_mels=8,
-    state=32,
-    head_dim=16,
-    audio_ctx=1500,
-    text_ctx=448,
-    vocab=260,
-    encoder=(LayerDims(2, 64),),
-    decoder=(LayerDims(2, 64, 2),),
-)
 VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)), (257, 259), 256, 258)
 PLAN = QuantizationPlan(bits=4, group=32)
 

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from compress.export.export import SpeechProgram, export_speech
 from compress.export.tied_embedding import TieError, locate
 from compress.networks.checkpoint import Checkpoint, add_ctc
-from compress.networks.dims import LayerDims
 from compress.networks.embedding import lookup, stored_form
-from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.apply import is_quantized, quantize, quantize_linears
 from compress.quantize.plan import EXACT, QuantizationPlan, Width, report
@@ -26,17 +24,8 @@ from compress.report.sensitivity import block, mixed_plan, sensitivity
 from device_asr.bundle.method import open_program
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
+from tests.support.dims import DIMS
 
-DIMS = WhisperDims(
-    n_mels=8,
-    state=32,
-    head_dim=16,
-    audio_ctx=1500,
-    text_ctx=448,
-    vocab=260,
-    encoder=(LayerDims(2, 64),),
-    decoder=(LayerDims(2, 64, 2),),
-)
 SPECIAL = {"prompt": (257, 259), "end": 256, "no_speech": 258}
 MIXED = QuantizationPlan(
     8,

@@ -16,7 +16,7 @@ from compress.checkpoints import own
 from compress.data.training_data import TrainingData
 from compress.networks.checkpoint import Checkpoint
 from device_asr.audio.format import SAMPLE_RATE
-from tests.support import builds
+from tests.support import dims
 from tests.support.builds import Run
 from tests.support.speaking_teacher import BYTES, speaking
 from tests.support.stages import DIMS
@@ -54,7 +54,7 @@ def data(teacher: Checkpoint, corpus: Path, tmp_path: Path, told: list[Any]) -> 
 @pytest.fixture(scope="session")
 def tiny() -> Checkpoint:
     """The teacher of builds."""
-    return speaking(builds.DIMS, BYTES, b" oh no.")
+    return speaking(dims.DIMS, BYTES, b" oh no.")
 
 
 @pytest.fixture
