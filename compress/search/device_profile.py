@@ -13,7 +13,7 @@ import json
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ class DeviceProfile:
 
     threads: of the recognizer, on the device and where it is measured. speed_factor: the device's time /
     the time of the same work on the measuring machine. source: where that factor comes from.
+    machine: the device's architecture, as `uname -m` prints it; empty: not known, so nothing is deployed to it.
+    processor: what QEMU calls its processor (`qemu-aarch64 -cpu help`); empty: it is not emulated.
 
     Raises:
         UsageError: a value of the wrong type, or not above 0.
@@ -42,12 +44,14 @@ class DeviceProfile:
     rtf: float
     speed_factor: float
     source: str
+    machine: str = ""
+    processor: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value, where = getattr(self, field.name), f"Device {self.name!r}, {field.name}"
             if field.type == "str":
-                if not isinstance(value, str) or not value.strip():
+                if not isinstance(value, str) or (field.default is MISSING and not value.strip()):
                     raise UsageError(f"{where}: wanted a text, found {value!r}.")
             elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise UsageError(f"{where}: wanted a number above 0, found {value!r}.")
@@ -121,17 +125,18 @@ def load(name_or_path: str) -> DeviceProfile:
 
 
 def from_table(values: Mapping[str, Any], where: str) -> DeviceProfile:
-    """A profile from a table that has every field and no other.
+    """A profile from a table that has every field that is needed, and none that is unknown.
 
     Raises:
         UsageError: a key is unknown (the nearest is named) or missing, or a value is bad.
     """
     wanted = [field.name for field in fields(DeviceProfile)]
+    needed = [field.name for field in fields(DeviceProfile) if field.default is MISSING]
     for key in values:
         if key not in wanted:
             near = difflib.get_close_matches(key, wanted, 1, cutoff=0.0)[0]
             raise UsageError(f"{where}: unknown key {key!r}; the nearest valid name is {near!r}.")
-    missing = [key for key in wanted if key not in values]
+    missing = [key for key in needed if key not in values]
     if missing:
         raise UsageError(f"{where}: wanted the key {missing[0]!r}, found {', '.join(values) or 'nothing'}.")
     return DeviceProfile(**values)

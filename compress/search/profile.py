@@ -124,6 +124,7 @@ def this_machine(name: str, threads: int = 2, model: str = "en-tiny", audio: Pat
         round(HEADROOM * found.rtf, 4),
         1.0,
         source,
+        platform.machine(),
     )
 
 

@@ -25,6 +25,11 @@ def test_the_shipped_profiles_load_and_name_the_source_of_their_factor(name: str
     assert "estimate" in device.source.lower() or "assumed" in device.source.lower()
 
 
+def test_the_shipped_profiles_name_a_machine_and_a_processor_that_qemu_knows() -> None:
+    shown = {name: (load(name).machine, load(name).processor) for name in shipped()}
+    assert shown == {"laptop": ("x86_64", ""), "rpi4": ("aarch64", "cortex-a72"), "rpi5": ("aarch64", "cortex-a76")}
+
+
 def test_slower_devices_have_larger_factors() -> None:
     assert load("laptop").speed_factor < load("rpi5").speed_factor < load("rpi4").speed_factor
 
@@ -62,6 +67,14 @@ def test_a_saved_profile_loads_as_it_was(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         save(DEVICE, tmp_path / "no" / "toy.toml")
+
+
+def test_a_profile_without_a_machine_loads() -> None:
+    values = {field: getattr(DEVICE, field) for field in DEVICE.__dataclass_fields__}
+    del values["machine"], values["processor"]
+    assert from_table(values, "toy.toml") == DEVICE
+    with pytest.raises(UsageError, match="machine: wanted a text, found 1"):
+        from_table({**values, "machine": 1}, "toy.toml")
 
 
 def test_bad_profiles_are_one_sentence(tmp_path: Path) -> None:
