@@ -56,9 +56,7 @@ def _filled(tensor: Mapping[str, Any]) -> np.ndarray:
 def open_program(
     path: Path, methods: Mapping[str, Any], constants: Mapping[str, Any] | None = None, threads: int = 1
 ) -> Session:
-    """Loads a program; its constants are mapped from its file.
-
-    They are mapped copy-on-write: never copied, and writable as torch wants an array to be.
+    """Loads a program; its constants are mapped from its file, read-only and never copied.
 
     Args:
         methods, constants: as in the manifest.
@@ -67,7 +65,7 @@ def open_program(
         BundleError: see `open_session`.
     """
     mapped = {
-        name: np.memmap(path, dtype=c["dtype"], mode="c", offset=c["offset"], shape=tuple(c["shape"]))
+        name: np.memmap(path, dtype=c["dtype"], mode="r", offset=c["offset"], shape=tuple(c["shape"]))
         for name, c in (constants or {}).items()
     }
     names = {name: [item["name"] for item in method["inputs"]] for name, method in methods.items()}

@@ -8,7 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from device_asr.runtime.executorch import ExecutorchSession
+from device_asr.runtime.choice import NATIVE, Runtime, runtime
+
+__all__ = ["Runtime", "Session", "open_session", "runtime"]
 
 
 class Session(Protocol):
@@ -19,7 +21,7 @@ class Session(Protocol):
 
         Args:
             arrays: the inputs in their order, without the constants. They are C-contiguous, have the dtype and
-                shape that the manifest describes, and are read in place.
+                shape that the manifest describes, and are read in place; they may be read-only.
 
         Raises:
             BundleError: the method refuses the inputs.
@@ -33,15 +35,22 @@ def open_session(
     constants: Mapping[str, np.ndarray] | None = None,
     threads: int = 1,
 ) -> Session:
-    """Loads a program.
+    """Loads a program into the runtime that `device_asr.runtime.choice` names.
 
     Args:
         path: the .pte file.
         methods: for each method the names of its inputs, in order.
         constants: inputs that are always the same, by name (arrays mapped from the program file).
-        threads: size of the process's thread pool.
+        threads: how many it computes with. The programs that a process has loaded at one time share this number,
+            except those of one thread.
 
     Raises:
-        BundleError: the file is not a program, or lacks a method.
+        BundleError: the file is not a program, or lacks a method; no runtime can be loaded.
     """
+    if runtime().name == NATIVE:
+        from device_asr.runtime.native import NativeSession
+
+        return NativeSession(path, methods, constants, threads)
+    from device_asr.runtime.executorch import ExecutorchSession
+
     return ExecutorchSession(path, methods, constants, threads)
