@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,11 +15,9 @@ from device_asr.errors import DeviceError
 if TYPE_CHECKING:
     from device_asr.audio.devices import Device
     from device_asr.audio.level import Level
+    from device_asr.audio.level_test import LevelTest, Tested
     from device_asr.config import AudioConfig, Config
 
-SILENCE_AFTER = 3.0  # seconds of digital silence
-DIGITAL_SILENCE = 2.0**-16  # under half a step of 16 bit audio
-SILENT = "silent: muted, or the wrong source?"
 PIPED_TEST = 5.0  # seconds that --test lasts where there is no terminal to press Ctrl-C on
 
 
@@ -47,37 +44,8 @@ def listing(found: list[Device], used: Device | None) -> str:
     return "\n".join([*lines, "", "> would be used   * the system's default"])
 
 
-class LevelTest:
-    """The verdict on a microphone from its levels: the loudest so far, clipping, and digital silence."""
-
-    def __init__(self) -> None:
-        self.peak_db = self.rms_db = float("-inf")
-        self.clipped = False
-        self.silent = False
-        self._silent_since: float | None = None
-
-    def add(self, level: Level, now: float) -> None:
-        """Takes the level of the audio up to `now` (monotonic seconds)."""
-        self.peak_db = max(self.peak_db, level.peak_db)
-        self.rms_db = max(self.rms_db, level.rms_db)
-        self.clipped |= level.clipped
-        if level.peak >= DIGITAL_SILENCE:
-            self._silent_since = None
-        elif self._silent_since is None:
-            self._silent_since = now
-        self.silent = self._silent_since is not None and now - self._silent_since >= SILENCE_AFTER
-
-    def verdict(self) -> str:
-        """One word or sentence for a person."""
-        if self.silent:
-            return SILENT
-        if self.clipped:
-            return "clipped: turn the microphone down"
-        return "ok"
-
-
-def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, LevelTest]:
-    """Tests a microphone for `seconds` (None: until Ctrl-C); returns its name and the result.
+def measure_device(audio: AudioConfig, seconds: float | None) -> Tested:
+    """Tests a microphone for `seconds` (None: until Ctrl-C), with a meter on a terminal.
 
     Raises:
         DeviceError: no microphone, or it was unplugged meanwhile.
@@ -85,38 +53,26 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> tuple[str, Leve
     from rich.progress import BarColumn, TextColumn
 
     from device_asr.audio.level import FLOOR_DB
-    from device_asr.audio.microphone import MicrophoneSource
+    from device_asr.audio.level_test import record_level
 
-    source = MicrophoneSource(audio)
-    source.start()
-    test = LevelTest()
     meter = progress_bars(
         TextColumn("{task.description}"),
         BarColumn(None),
         TextColumn("{task.fields[level]} {task.fields[verdict]}"),
     )
-    end = time.monotonic() + seconds if seconds else float("inf")
-    try:
-        with meter:
-            task = meter.add_task(source.name, total=-FLOOR_DB, level="", verdict="")
-            while time.monotonic() < end:
-                time.sleep(0.05)
-                if source.waiting:
-                    raise DeviceError(f"{source.name} is gone; `device-asr devices` lists what is there.")
-                level = source.level()
-                test.add(level, time.monotonic())
-                meter.update(
-                    task,
-                    completed=level.peak_db - FLOOR_DB,
-                    verdict=test.verdict(),
-                    level=f"peak {level.peak_db:6.1f} dBFS  rms {level.rms_db:6.1f} dBFS",
-                )
-    except KeyboardInterrupt:
-        if seconds:
-            raise
-    finally:
-        source.close()
-    return source.name, test
+    task = meter.add_task("", total=-FLOOR_DB, level="", verdict="")
+
+    def show(name: str, level: Level, test: LevelTest) -> None:
+        meter.update(
+            task,
+            description=name,
+            completed=level.peak_db - FLOOR_DB,
+            verdict=test.verdict(),
+            level=f"peak {level.peak_db:6.1f} dBFS  rms {level.rms_db:6.1f} dBFS",
+        )
+
+    with meter:
+        return record_level(audio, seconds, show)
 
 
 @click.command(name="devices")
@@ -133,8 +89,7 @@ def command(test: bool, seconds: float | None, as_json: bool, config: Config) ->
         if test:
             if seconds is None and not sys.stderr.isatty():
                 seconds = PIPED_TEST
-            name, result = measure_device(audio, seconds)
-            _print_test(name, result, as_json)
+            _print_test(measure_device(audio, seconds), as_json)
             return
         found = list_devices()
         try:
@@ -156,7 +111,8 @@ def _record(device: Device, used: Device | None) -> dict[str, Any]:
     return {**asdict(device), "used": device == used}
 
 
-def _print_test(name: str, result: LevelTest, as_json: bool) -> None:
+def _print_test(tested: Tested, as_json: bool) -> None:
+    name, result = tested.name, tested.result
     if as_json:
         click.echo(
             json.dumps(

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from device_asr.audio import devices
 from device_asr.audio.devices import Device, by_name, choose
 from device_asr.audio.level import Level
-from device_asr.commands.devices import SILENT, LevelTest, command, listing
+from device_asr.audio.level_test import SILENT, LevelTest
+from device_asr.commands.devices import command, listing
 from device_asr.errors import DeviceError
 from tests.support.paths import ASSETS
 from tests.support.virtual_microphone import VirtualMicrophone, missing
