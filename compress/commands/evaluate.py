@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -83,7 +83,7 @@ def command(given: Options) -> None:
         found = texts(checkpoint, clips, padded, given.chunks)
     if given.wer:
         errors = word_errors([(clip.text or "", text) for clip, text in found])
-        click.echo(json.dumps({**asdict(errors), "wer": errors.wer}))
+        click.echo(json.dumps(errors.record()))
         return
     for clip, text in found:
         name = os.path.relpath(clip.audio, given.manifest.parent)

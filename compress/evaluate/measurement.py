@@ -6,7 +6,7 @@ Stages of a build, trials of a search, ablations, chunk sizes and layers with mo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -39,7 +39,8 @@ class Measurement:
         through zlib. extra_bytes: bytes more than without the change. memory: bytes, peak of the process.
     Accuracy:
         clips, words, substitutions, deletions, insertions: over the whole test set. wer, partial_wer: fractions, of
-        the finals and of the last partial before each. saved_wer: how much lower wer is than without the change.
+        the finals and of the last partial before each. wer_interval: low and high, 95 % bootstrap over the clips, of
+        wer. saved_wer: how much lower wer is than without the change.
         loss: fp32, before training, nats a character.
     Time:
         rtf: all computation. partial_rtf: encoding and updates, without voice activity and finals.
@@ -73,6 +74,7 @@ class Measurement:
     deletions: int | None = None
     insertions: int | None = None
     wer: float | None = None
+    wer_interval: Sequence[float] | None = None
     partial_wer: float | None = None
     saved_wer: float | None = None
     loss: float | None = None
@@ -139,7 +141,7 @@ def write_rows(rows: Iterable[Measurement], path: Path) -> None:
 def bench_figures(record: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a measurement that a benchmark's record tells, see device_asr/bench/report.py."""
     corpus = record["corpora"][0]
-    names = ("clips", "words", "substitutions", "deletions", "insertions", "wer", "rtf")
+    names = ("clips", "words", "substitutions", "deletions", "insertions", "wer", "wer_interval", "rtf")
     return {
         **{name: corpus[name] for name in names},
         "finalization_p50": corpus["finalization"]["p50"],

@@ -27,7 +27,7 @@ from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
 from compress.quantize.plan import QuantizationPlan
 from compress.tables import figure
-from device_asr.bench.report import counts
+from device_asr.bench.report import final_errors, partial_errors
 from device_asr.bench.run import ClipResult, Corpus, read_audio, recognize
 from device_asr.bench.suite import TestSet
 from device_asr.bench.timed import StreamProgram, TimedRecognizer, timed_recognizer, with_partials
@@ -195,11 +195,10 @@ class ChunkSweep:
             if number == 0:
                 recognize(timed.recognizer, pcm, TAIL)  # the first run plans memory; it is not counted
                 timed.forget()
-            corpus.add(ClipResult(clip, recognize(timed.recognizer, pcm, TAIL), None))
+            corpus.add(ClipResult(clip, recognize(timed.recognizer, pcm, TAIL)))
             self.progress(f"{variant.title}: {test_set.name}", (number + 0.5) / len(test_set.clips), "")
         latency = corpus.latency
-        finals = counts((result.clip.text, result.recognized.text) for result in corpus.results)
-        partials = counts((result.clip.text, result.recognized.partial_text) for result in corpus.results)
+        finals = final_errors(corpus).record()
         return Measurement(
             variant.title,
             key=key,
@@ -207,8 +206,9 @@ class ChunkSweep:
             test_set=test_set.name,
             clips=len(corpus.results),
             words=finals["words"],
-            partial_wer=partials["wer"],
+            partial_wer=partial_errors(corpus).wer,
             wer=finals["wer"],
+            wer_interval=finals["wer_interval"],
             emission_p50=latency.word_emission.p50,
             emission_p95=latency.word_emission.p95,
             first_partial=latency.first_partial.p50,

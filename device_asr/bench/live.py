@@ -193,7 +193,7 @@ def share_out(clips: Sequence[Clip], starts: Sequence[Seconds], events: Sequence
         if isinstance(event, Final) and clips:
             found[max(0, bisect.bisect_right(starts, event.start + EARLY) - 1)].append(event)
     return [
-        ClipResult(clip, Recognized(_seconds(clip), sum(e.compute for e in own), tuple(own), len(own)), None)
+        ClipResult(clip, Recognized(_seconds(clip), sum(e.compute for e in own), tuple(own), len(own)))
         for clip, own in zip(clips, found, strict=True)
     ]
 

@@ -1,31 +1,36 @@
 """The results of a benchmark as one JSON object.
 
 JSON, durations in seconds, memory in bytes, rates as fractions, null where nothing was measured:
-    version (1), model, threads, clock ("audio" | "wall"), chunk_s, tail_s, partials, guards, load_s,
+    version (2), model, threads, clock ("audio" | "wall"), chunk_s, tail_s, partials, guards, load_s,
     peak_memory_bytes
     corpora: a list of
         manifest, clips, audio_s, compute_s, rtf, finals_compute_s, partials_compute_s
-        words, substitutions, deletions, insertions, wer, cer, loops     (clips that have a text)
+        the word counts: words, substitutions, deletions, insertions, wer, wer_interval ([low, high], 95 %), cer, loops
+            (of clips that have a text)
         partials: the word counts of the last partial before each final; null where none was shown, or in real time
         utterances, finals, final_words, flicker, flicker_strict
         first_partial, word_emission, finalization, finalization_no_hangover: {n, p50, p95}
-        peer: null or {compute_s, rtf, ratio_finals, ratio_all, and the word counts}
+        peers: {name: {compute_s, rtf, ratio_finals, ratio_all, the word counts, difference, difference_interval}}
             ratio_finals: finals_compute_s / the peer's compute_s; ratio_all: compute_s / the peer's
-        teacher: null or {the word counts, difference: wer - the teacher's wer}
+            difference: wer less the peer's wer; difference_interval: [low, high], 95 %, or null
+        teacher: null or {the word counts, difference, difference_interval}
+        against: null or an entry like this one, of the same clips with the settings `against`, and with difference,
+            difference_interval, partials_difference and partials_difference_interval
         hotwords: null or {words (how many are favored), with, without (the same clips without them; null in
             real time): {finals, partials (as above):
             {said, found, false_alarms, recall, false_alarms_per_hour, and the word counts}}}
-    peer: null or {name, version, compute_type, load_s, peak_memory_bytes}
+    against: {setting: value} of the other side; empty: there is none
+    peers: {name: {version, compute_type, load_s, peak_memory_bytes}}
     noise: null or {words, partial_words, seconds, kinds: {kind: {seconds, words, partial_words, texts}}}
     realtime: null or {device, wall_s, cpu, backlog_max_s, overflows, lost_s}    (cpu: of one core)
-The definitions are in `device_asr.metrics.latency`, `device_asr.metrics.wer` and, of said, found and false alarms,
-`device_asr.bench.custom`.
+The definitions are in `device_asr.metrics.latency`, `device_asr.metrics.wer`, of intervals in
+`device_asr.metrics.interval` and, of said, found and false alarms, in `device_asr.bench.custom`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from device_asr.audio.format import STEP_S
@@ -35,17 +40,31 @@ from device_asr.bench.run import ClipResult, Corpus, Recognized
 from device_asr.config import Config
 from device_asr.events import Seconds
 from device_asr.metrics.latency import Series, rtf
-from device_asr.metrics.wer import word_errors
+from device_asr.metrics.wer import WordErrors, word_errors
 
-VERSION = 1
+VERSION = 2
 
 
-def counts(pairs: Iterable[tuple[str | None, str]]) -> dict[str, Any]:
-    """The word counts of (reference, hypothesis); pairs without a reference are left out."""
-    found = word_errors((reference, text) for reference, text in pairs if reference is not None)
-    record = asdict(found)
+def errors(pairs: Iterable[tuple[str | None, str]]) -> WordErrors:
+    """The errors of (reference, hypothesis); pairs without a reference are left out."""
+    return word_errors((reference, text) for reference, text in pairs if reference is not None)
+
+
+def counts(found: WordErrors) -> dict[str, Any]:
+    """The word counts of the record."""
+    record = found.record()
     del record["clips"]
-    return {**record, "wer": found.wer}
+    return record
+
+
+def difference(ours: WordErrors, theirs: WordErrors, prefix: str = "") -> dict[str, Any]:
+    """The entries `difference` and `difference_interval` of ours less theirs, their names behind `prefix`."""
+    found = ours.difference(theirs)
+    interval = found.interval if found else None
+    return {
+        f"{prefix}difference": found.value if found else None,
+        f"{prefix}difference_interval": [interval.low, interval.high] if interval else None,
+    }
 
 
 def series(values: Series) -> dict[str, Any]:
@@ -55,9 +74,10 @@ def series(values: Series) -> dict[str, Any]:
 
 def corpus_record(corpus: Corpus) -> dict[str, Any]:
     """One entry of `corpora`."""
-    latency, references = corpus.latency, [result.clip.text for result in corpus.results]
+    latency = corpus.latency
     finals = sum(latency.final_compute.values)
-    record = {
+    ours = final_errors(corpus)
+    return {
         "manifest": corpus.manifest,
         "clips": len(corpus.results),
         "audio_s": corpus.audio,
@@ -65,7 +85,7 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         "rtf": rtf(corpus.compute, corpus.audio),
         "finals_compute_s": finals,
         "partials_compute_s": sum(latency.partial_compute.values),
-        **counts((result.clip.text, result.recognized.text) for result in corpus.results),
+        **counts(ours),
         "utterances": latency.utterances,
         "finals": latency.finals,
         "final_words": latency.final_words,
@@ -75,31 +95,55 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         "word_emission": series(latency.word_emission),
         "finalization": series(latency.finalization),
         "finalization_no_hangover": series(latency.finalization_no_hangover),
-        "partials": partials_record(corpus.results),
-        "peer": None,
-        "teacher": None,
+        "partials": counts(partial_errors(corpus)) if shows_partials(corpus) else None,
+        "peers": {name: peer_record(corpus, name, ours) for name in corpus.peers},
+        "teacher": teacher_record(corpus.results, corpus.teacher, ours) if corpus.teacher is not None else None,
+        "against": against_record(corpus, corpus.against) if corpus.against is not None else None,
         "hotwords": hotwords_record(corpus) if corpus.custom else None,
     }
-    if corpus.peer_compute:
-        record["peer"] = {
-            "compute_s": corpus.peer_compute,
-            "rtf": rtf(corpus.peer_compute, corpus.audio),
-            "ratio_finals": finals / corpus.peer_compute,
-            "ratio_all": corpus.compute / corpus.peer_compute,
-            **counts((result.clip.text, result.peer.text) for result in corpus.results if result.peer),
-        }
-    if corpus.teacher is not None:
-        teacher = counts(zip(references, corpus.teacher, strict=True))
-        both = record["wer"] is not None and teacher["wer"] is not None
-        record["teacher"] = {**teacher, "difference": record["wer"] - teacher["wer"] if both else None}
-    return record
 
 
-def partials_record(results: Sequence[ClipResult]) -> dict[str, Any] | None:
-    """The entry `partials` of a corpus."""
-    if not any(result.recognized.partials for result in results):
-        return None
-    return counts((result.clip.text, result.recognized.partial_text) for result in results)
+def final_errors(corpus: Corpus) -> WordErrors:
+    """The errors of the finals."""
+    return errors((result.clip.text, result.recognized.text) for result in corpus.results)
+
+
+def partial_errors(corpus: Corpus) -> WordErrors:
+    """The errors of the last partial before each final."""
+    return errors((result.clip.text, result.recognized.partial_text) for result in corpus.results)
+
+
+def shows_partials(corpus: Corpus) -> bool:
+    """Whether any partial was shown."""
+    return any(result.recognized.partials for result in corpus.results)
+
+
+def peer_record(corpus: Corpus, name: str, ours: WordErrors) -> dict[str, Any]:
+    """The entry of one of `peers` of a corpus."""
+    compute = sum(result.peers[name].compute for result in corpus.results)
+    theirs = errors((result.clip.text, result.peers[name].text) for result in corpus.results)
+    return {
+        "compute_s": compute,
+        "rtf": rtf(compute, corpus.audio),
+        "ratio_finals": sum(corpus.latency.final_compute.values) / compute,
+        "ratio_all": corpus.compute / compute,
+        **counts(theirs),
+        **difference(ours, theirs),
+    }
+
+
+def teacher_record(results: Sequence[ClipResult], texts: Sequence[str], ours: WordErrors) -> dict[str, Any]:
+    """The entry `teacher` of a corpus."""
+    theirs = errors((result.clip.text, text) for result, text in zip(results, texts, strict=True))
+    return {**counts(theirs), **difference(ours, theirs)}
+
+
+def against_record(corpus: Corpus, other: Corpus) -> dict[str, Any]:
+    """The entry `against` of a corpus."""
+    record = {**corpus_record(other), **difference(final_errors(corpus), final_errors(other))}
+    if shows_partials(corpus) and shows_partials(other):
+        return record | difference(partial_errors(corpus), partial_errors(other), "partials_")
+    return record | {"partials_difference": None, "partials_difference_interval": None}
 
 
 def hotwords_record(corpus: Corpus) -> dict[str, Any]:
@@ -114,7 +158,7 @@ def hotwords_record(corpus: Corpus) -> dict[str, Any]:
             **asdict(found),
             "recall": found.recall,
             "false_alarms_per_hour": found.false_alarms / hours if hours else None,
-            **counts(pairs),
+            **counts(errors(pairs)),
         }
 
     def both(recognized: Sequence[Recognized]) -> dict[str, Any]:
@@ -136,7 +180,8 @@ class Measured:
     """The measurements of a whole benchmark.
 
     clock: "audio" or "wall". tail: seconds of silence after each clip. load: seconds until the recognizer was
-    loaded. memory: peak of the resident bytes. corpora, peer, noise, realtime: the entries of the record.
+    loaded. memory: peak of the resident bytes. corpora, peers, noise, realtime: the entries of the record. against: the
+    settings of the other side.
     """
 
     clock: str
@@ -144,7 +189,8 @@ class Measured:
     load: Seconds
     memory: int | None
     corpora: list[dict[str, Any]]
-    peer: dict[str, Any] | None = None
+    peers: Mapping[str, Any] = field(default_factory=dict)
+    against: Mapping[str, Any] = field(default_factory=dict)
     noise: dict[str, Any] | None = None
     realtime: dict[str, Any] | None = None
 
@@ -163,7 +209,8 @@ def record(config: Config, measured: Measured) -> dict[str, Any]:
         "load_s": measured.load,
         "peak_memory_bytes": measured.memory,
         "corpora": measured.corpora,
-        "peer": measured.peer,
+        "peers": dict(measured.peers),
+        "against": dict(measured.against),
         "noise": measured.noise,
         "realtime": measured.realtime,
     }
@@ -180,7 +227,7 @@ def noise_record(results: Sequence[NoiseResult]) -> dict[str, Any]:
 
 
 def details(corpus: Corpus) -> Iterable[dict[str, Any]]:
-    """One record a clip, for `--detail`: reference, text, counts, finals with their times, peer, teacher."""
+    """One record a clip, for `--detail`: reference, text, counts, finals with their times, the texts of others."""
     for index, result in enumerate(corpus.results):
         clip, recognized = result.clip, result.recognized
         yield {
@@ -189,11 +236,11 @@ def details(corpus: Corpus) -> Iterable[dict[str, Any]]:
             "speaker": clip.speaker,
             "reference": clip.text,
             "text": recognized.text,
-            **counts([(clip.text, recognized.text)]),
+            **counts(errors([(clip.text, recognized.text)])),
             "audio_s": recognized.seconds,
             "compute_s": recognized.compute,
             "finals": [asdict(final) for final in recognized.finals],
-            "peer_text": result.peer.text if result.peer else None,
-            "peer_compute_s": result.peer.compute if result.peer else None,
+            "peers": {name: {"text": one.text, "compute_s": one.compute} for name, one in result.peers.items()},
             "teacher_text": corpus.teacher[index] if corpus.teacher is not None else None,
+            "against_text": corpus.against.results[index].recognized.text if corpus.against else None,
         }

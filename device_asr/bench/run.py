@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter, sleep
@@ -11,7 +11,7 @@ import numpy as np
 
 from device_asr.audio.file import FileSource
 from device_asr.audio.format import SAMPLE_RATE, STEP
-from device_asr.bench.peer import Peer, PeerResult
+from device_asr.bench.peers.process import Peer, PeerResult
 from device_asr.events import Event, Final, Partial, Seconds
 from device_asr.hotwords.words import Hotword
 from device_asr.metrics.clips import Clip
@@ -79,11 +79,11 @@ def recognize(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Recogni
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """One clip, as the recognizer and the peer (None: not asked) recognized it."""
+    """One clip, as the recognizer and each peer, by name, recognized it."""
 
     clip: Clip
     recognized: Recognized
-    peer: PeerResult | None
+    peers: Mapping[str, PeerResult] = field(default_factory=dict)
 
 
 @dataclass
@@ -93,6 +93,7 @@ class Corpus:
     audio: seconds of audio. compute: seconds of computation on them: voice activity, partials, finals.
     teacher: the teacher's text of each clip, None where it was not asked.
     custom: the custom words that were favored. plain: each clip recognized without them, where there are any.
+    against: the same clips with the other settings, where there are any.
     """
 
     manifest: str
@@ -103,6 +104,7 @@ class Corpus:
     teacher: list[str] | None = None
     custom: Sequence[Hotword] = ()
     plain: list[Recognized] = field(default_factory=list)
+    against: Corpus | None = None
 
     def add(self, result: ClipResult) -> None:
         """Appends a clip that was recognized on the audio clock, and counts its events."""
@@ -113,39 +115,40 @@ class Corpus:
             self.latency.add(event, cut_short=index >= result.recognized.cut)
 
     @property
-    def peer_compute(self) -> Seconds:
-        """Seconds of the peer's computation on the same clips."""
-        return sum(result.peer.compute for result in self.results if result.peer)
+    def peers(self) -> list[str]:
+        """Names of the peers that recognized the clips too."""
+        return list(self.results[0].peers) if self.results else []
 
 
-def measure(recognizer: Recognizer, clips: Sequence[Clip], tail: Seconds, peer: Peer | None) -> Iterator[ClipResult]:
-    """Runs the recognizer and the peer in turn on each clip; which comes first alternates.
+def measure(
+    recognizer: Recognizer, clips: Sequence[Clip], tail: Seconds, peers: Sequence[Peer] = ()
+) -> Iterator[ClipResult]:
+    """Runs the recognizer and the peers in turn on each clip; the one that begins changes from clip to clip.
 
     A first run of each on the first clip is not counted.
 
     Raises:
         AudioError: a clip cannot be read.
-        DeviceAsrError: the peer's process failed.
+        DeviceAsrError: a peer's process failed.
     """
+    settle = SETTLE if peers else 0.0
 
     def ours() -> Recognized:
         found = recognize(recognizer, pcm, tail)
-        sleep(SETTLE if peer else 0)
+        sleep(settle)
         return found
 
-    def theirs() -> PeerResult | None:
-        if peer is None:
-            return None
+    def of(peer: Peer) -> PeerResult:
         result = peer.transcribe(pcm)
-        sleep(SETTLE)
+        sleep(settle)
         return result
 
     for index, clip in enumerate(clips):
         pcm = read_audio(clip.audio)
         if index == 0:
-            ours(), theirs()
-        if index % 2:
-            result = theirs()
-            yield ClipResult(clip, ours(), result)
-        else:
-            yield ClipResult(clip, ours(), theirs())
+            ours(), [of(peer) for peer in peers]
+        at = (index - 1) % (len(peers) + 1)  # of the peer that begins; as many as there are: ours
+        found = {peer.name: of(peer) for peer in peers[at:]}
+        recognized = ours()
+        found |= {peer.name: of(peer) for peer in peers[:at]}
+        yield ClipResult(clip, recognized, {peer.name: found[peer.name] for peer in peers})

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from device_asr.bench.memory import peak_memory
 from device_asr.bench.noise import KINDS, recognize_noise
-from device_asr.bench.peer import Peer
+from device_asr.bench.peers.known import PEERS
+from device_asr.bench.peers.process import Peer
 from device_asr.bench.report import Measured, corpus_record, details, noise_record, record
 from device_asr.bench.run import Corpus, measure, read_audio, recognize
 from device_asr.bench.teacher import read_teacher
-from device_asr.config import Config
+from device_asr.config import Config, with_settings
 from device_asr.errors import OutputError
 from device_asr.events import Seconds
 from device_asr.files import WholeFile
@@ -41,16 +42,19 @@ class Plan:
     """What to measure.
 
     tail: seconds of silence after each clip. noise: seconds, all kinds together.
+    peers: names, see `device_asr.bench.peers.known`.
     teacher: a file of the teacher's texts for each test set, in order; empty: no teacher.
     detail: the file for one JSON object a clip.
+    against: settings of the other side by `section.name`, which recognizes the clips too; empty: there is none.
     """
 
     test_sets: Sequence[TestSet]
     tail: Seconds
     noise: Seconds | None = None
-    peer: bool = False
+    peers: Sequence[str] = ()
     teacher: Sequence[Path] = ()
     detail: Path | None = None
+    against: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -80,20 +84,25 @@ def read_test_sets(paths: Sequence[Path], limit: int | None) -> list[TestSet]:
 
 
 def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[str, Any]:
-    """Measures on the audio clock, with the peer and noise; with custom words, all clips again without them."""
+    """Measures on the audio clock, with peers and noise; then all clips again without custom words, and otherwise.
+
+    Raises:
+        UsageError: `plan.against` names an unknown setting, or a value that is not valid.
+    """
     from device_asr.recognition.assemble import assemble
 
     custom = configured_hotwords(config.decoding)
+    other = with_settings(config, plan.against)
     teacher = teacher_texts(plan)
     with contextlib.ExitStack() as stack:
-        peer = stack.enter_context(Peer(config.model.threads)) if plan.peer else None
+        peers = [stack.enter_context(Peer(PEERS[name], config.model.threads)) for name in plan.peers]
         began = perf_counter()
         recognizer = assemble(config)
         load = perf_counter() - began
         corpora = []
         for test_set in plan.test_sets:
             corpora.append(corpus := Corpus(test_set.name, custom=custom))
-            results = measure(recognizer, test_set.clips, plan.tail, peer)
+            results = measure(recognizer, test_set.clips, plan.tail, peers)
             for result in progress.track(results, len(test_set.clips), description=test_set.name):
                 corpus.add(result)
         noise = None
@@ -102,12 +111,14 @@ def as_fast_as_possible(config: Config, plan: Plan, progress: Progress) -> dict[
             kinds = progress.track(KINDS, description="noise")
             noise = noise_record([recognize_noise(recognizer, kind, seconds) for kind in kinds])
         memory = peak_memory()  # before scoring, which is not the recognizer's work
-        theirs = peer.record() if peer is not None else None
+        theirs = {peer.name: peer.record() for peer in peers}
     if custom:
         recognize_without(config, plan, corpora, progress)
+    if plan.against:
+        recognize_against(other, plan, corpora, progress)
     finish(plan, corpora, teacher)
     entries = [corpus_record(corpus) for corpus in corpora]
-    return record(config, Measured("audio", plan.tail, load, memory, entries, peer=theirs, noise=noise))
+    return record(config, Measured("audio", plan.tail, load, memory, entries, theirs, plan.against, noise))
 
 
 def in_real_time(config: Config, plan: Plan, microphone: Microphone | None, progress: Progress) -> dict[str, Any]:
@@ -148,6 +159,18 @@ def recognize_without(config: Config, plan: Plan, corpora: Sequence[Corpus], pro
     for test_set, corpus in zip(plan.test_sets, corpora, strict=True):
         for clip in progress.track(test_set.clips, description=f"{test_set.name}, without custom words"):
             corpus.plain.append(recognize(recognizer, read_audio(clip.audio), plan.tail))
+
+
+def recognize_against(other: Config, plan: Plan, corpora: Sequence[Corpus], progress: Progress) -> None:
+    """Recognizes every clip with the settings of the other side too."""
+    from device_asr.recognition.assemble import assemble
+
+    recognizer = assemble(other)
+    for test_set, corpus in zip(plan.test_sets, corpora, strict=True):
+        corpus.against = Corpus(test_set.name)
+        results = measure(recognizer, test_set.clips, plan.tail)
+        for result in progress.track(results, len(test_set.clips), description=f"{test_set.name}, the other side"):
+            corpus.against.add(result)
 
 
 def teacher_texts(plan: Plan) -> list[list[str]]:

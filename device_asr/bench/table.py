@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 Row = tuple[str, Callable[[dict[str, Any]], str | None]]
@@ -10,6 +10,25 @@ Row = tuple[str, Callable[[dict[str, Any]], str | None]]
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _wer(counted: dict[str, Any]) -> str:
+    """The rate and its interval, such as "15.7 % (13.1-18.6)"."""
+    interval = counted["wer_interval"]
+    spread = f" ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})" if interval else ""
+    return _percent(counted["wer"]) + spread
+
+
+def _difference(counted: dict[str, Any], prefix: str = "") -> str | None:
+    """Percentage points with their interval, and what the interval says; None: no row."""
+    value, interval = counted[f"{prefix}difference"], counted[f"{prefix}difference_interval"]
+    if value is None:
+        return None
+    if interval is None:
+        return f"{100 * value:+.1f}"
+    low, high = interval
+    verdict = "better" if high < 0 else "worse" if low > 0 else "undecided"
+    return f"{100 * value:+.1f} ({100 * low:+.1f} to {100 * high:+.1f}), {verdict}"
 
 
 def _number(value: float | None, form: str, unit: str = "") -> str:
@@ -23,10 +42,11 @@ def _p50_p95(values: dict[str, Any]) -> str:
 
 
 def _errors(counted: dict[str, Any]) -> str:
-    return f"{counted['substitutions']} / {counted['deletions']} / {counted['insertions']} of {counted['words']}"
+    found = f"{counted['substitutions']} / {counted['deletions']} / {counted['insertions']} of {counted['words']}"
+    return f"{found}, {_percent(counted['deletions'] / counted['words'])} deleted" if counted["words"] else found
 
 
-def _of(key: str, show: Callable[[dict[str, Any]], str]) -> Callable[[dict[str, Any]], str | None]:
+def _of(key: str, show: Callable[[dict[str, Any]], str | None]) -> Callable[[dict[str, Any]], str | None]:
     """A cell of a nested record that may be null; None: no such row."""
     return lambda corpus: show(corpus[key]) if corpus[key] else None
 
@@ -52,29 +72,44 @@ def _hotword_rows() -> list[Row]:
                 (f"{title}, {kind}", cell("with", kind, show)),
                 ("  without the list", cell("without", kind, show)),
             ]
-        rows.append((f"WER without the list, {kind}", cell("without", kind, lambda part: _percent(part["wer"]))))
+        rows.append((f"WER without the list, {kind}", cell("without", kind, _wer)))
     return rows
 
 
-def _rows(clock: str) -> list[Row]:
+def _peer_rows(name: str) -> list[Row]:
+    def cell(show: Callable[[dict[str, Any]], str | None]) -> Callable[[dict[str, Any]], str | None]:
+        return lambda corpus: show(corpus["peers"][name]) if name in corpus["peers"] else None
+
+    return [
+        (f"WER of {name}", cell(_wer)),
+        ("  substituted / deleted / inserted", cell(_errors)),
+        (f"  ours less {name}'s", cell(_difference)),
+        (f"compute of {name}", cell(lambda p: _number(p["compute_s"], ".2f", " s"))),
+        ("  finals / peer", cell(lambda p: _number(p["ratio_finals"], ".2f"))),
+        ("  all / peer", cell(lambda p: _number(p["ratio_all"], ".2f"))),
+    ]
+
+
+def _rows(clock: str, peers: Iterable[str]) -> list[Row]:
     return [
         ("clips", lambda c: f"{c['clips']}, {c['audio_s'] / 60:.1f} min"),
-        ("WER", lambda c: _percent(c["wer"])),
+        ("WER", _wer),
         ("  substituted / deleted / inserted", _errors),
         ("CER", lambda c: _percent(c["cer"])),
-        ("WER of the last partials", _of("partials", lambda p: _percent(p["wer"]))),
+        ("  less that of --against", _of("against", _difference)),
+        ("WER of the last partials", _of("partials", _wer)),
+        ("  substituted / deleted / inserted", _of("partials", _errors)),
+        ("  less that of --against", _of("against", lambda a: _difference(a, "partials_"))),
         ("loops", lambda c: f"{c['loops']} clips"),
-        ("teacher's WER, full context", _of("teacher", lambda t: _percent(t["wer"]))),
-        ("  difference", _of("teacher", lambda t: _number(t["difference"] and 100 * t["difference"], "+.2f"))),
-        ("peer's WER", _of("peer", lambda p: _percent(p["wer"]))),
+        ("teacher's WER, full context", _of("teacher", _wer)),
+        ("  substituted / deleted / inserted", _of("teacher", _errors)),
+        ("  ours less the teacher's", _of("teacher", _difference)),
         *_hotword_rows(),
         ("RTF, all computation", lambda c: _number(c["rtf"], ".3f")),
         ("compute, all", lambda c: _number(c["compute_s"], ".2f", " s")),
         ("  partials that were shown", lambda c: _number(c["partials_compute_s"], ".2f", " s")),
         ("  finals", lambda c: _number(c["finals_compute_s"], ".2f", " s")),
-        ("peer's compute", _of("peer", lambda p: _number(p["compute_s"], ".2f", " s"))),
-        ("  finals / peer", _of("peer", lambda p: _number(p["ratio_finals"], ".2f"))),
-        ("  all / peer", _of("peer", lambda p: _number(p["ratio_all"], ".2f"))),
+        *(row for name in peers for row in _peer_rows(name)),
         ("utterances / finals / words", lambda c: f"{c['utterances']} / {c['finals']} / {c['final_words']}"),
         ("first partial, p50 / p95 (n)", lambda c: _p50_p95(c["first_partial"])),
         (f"word emission, {clock} clock", lambda c: _p50_p95(c["word_emission"])),
@@ -93,13 +128,12 @@ def table(found: dict[str, Any]) -> str:
         "",
     ]
     if found["corpora"]:
-        lines += _aligned([["", *(corpus["manifest"] for corpus in found["corpora"])], *_cells(found)])
+        lines += _aligned([["", *(title for title, _ in _columns(found))], *_cells(found)])
         lines.append("")
     lines.append(f"loaded in {found['load_s']:.2f} s, peak memory {_megabytes(found['peak_memory_bytes'])}")
-    if found["peer"]:
-        peer = found["peer"]
+    for name, peer in found["peers"].items():
         lines.append(
-            f"peer {peer['name']} {peer['version']}, {peer['compute_type']}, {found['threads']} threads: "
+            f"peer {name} {peer['version']}, {peer['compute_type']}, {found['threads']} threads: "
             f"loaded in {peer['load_s']:.2f} s, peak memory {_megabytes(peer['peak_memory_bytes'])}"
         )
     if found["realtime"]:
@@ -127,17 +161,32 @@ def _notes(found: dict[str, Any]) -> list[str]:
         "The end of a word is the recognizer's own estimate, from the Final's words.",
         f"{found['tail_s']:.1f} s of silence follow each clip, so that utterances end by themselves.",
     ]
-    if found["peer"]:
+    if any(corpus["wer_interval"] for corpus in found["corpora"]):
+        notes.append("Intervals hold 95 % of 10000 bootstrap draws of the clips; differences are in percentage points.")
+    if found["against"]:
+        settings = ", ".join(f"{key}={value}" for key, value in found["against"].items())
+        notes.append(f"--against: the same clips with {settings}, recognized after ours in the same process.")
+    if found["peers"]:
         notes.append("finals / peer leaves voice activity detection out, which the peer has not; all / peer has it.")
-    if found["peer"] and found["partials"]:
+    if found["peers"] and found["partials"]:
         notes.append("Finals check the last partial's text instead of finding it anew; --no-partials has them alone.")
     return notes
 
 
+def _columns(record: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The title and the entry of each column: a corpus, and behind it the other side of `--against`."""
+    columns = []
+    for corpus in record["corpora"]:
+        columns.append((corpus["manifest"], corpus))
+        if corpus["against"]:
+            columns.append(("--against", corpus["against"]))
+    return columns
+
+
 def _cells(record: dict[str, Any]) -> list[list[str]]:
     rows = []
-    for title, cell in _rows(record["clock"]):
-        cells = [cell(corpus) for corpus in record["corpora"]]
+    for title, cell in _rows(record["clock"], record["peers"]):
+        cells = [cell(corpus) for _, corpus in _columns(record)]
         if any(text is not None for text in cells):
             rows.append([title, *(text or "-" for text in cells)])
     return rows

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device_asr.audio.devices import silenced_libraries
-from device_asr.commands.parts.options import as_options, configured
+from device_asr.commands.parts.options import as_options, configured, read_settings
 from device_asr.commands.parts.progress import progress_bars
 from device_asr.errors import UsageError
 
@@ -30,7 +30,8 @@ class BenchOptions:
     """
 
     manifests: tuple[str, ...]
-    peer: str | None
+    peer: tuple[str, ...]
+    against: tuple[str, ...]
     teacher: tuple[Path, ...]
     noise: float | None
     limit: int | None
@@ -45,8 +46,10 @@ class BenchOptions:
     as_json: bool
 
     def __post_init__(self) -> None:
-        if self.realtime and (self.peer or self.noise):
-            raise UsageError("--peer and --noise are measured as fast as possible; leave out --realtime.")
+        if self.realtime and (self.peer or self.noise or self.against):
+            raise UsageError("--peer, --against and --noise are measured as fast as possible; leave out --realtime.")
+        if (self.peer or self.against) and not self.manifests:
+            raise UsageError("--peer and --against want a MANIFEST (a JSONL file).")
         if not self.realtime and (self.device or self.player or self.seconds):
             raise UsageError("--device, --player and --seconds want --realtime.")
         if self.device or self.player or self.seconds:
@@ -73,6 +76,15 @@ class BenchOptions:
         if not self.manifests and (self.player or self.teacher):
             raise UsageError("--player and --teacher want a MANIFEST (a JSONL file).")
 
+    def others(self) -> dict[str, str]:
+        """The settings of the other side by `section.name`; empty: there is none.
+
+        Raises:
+            UsageError: an entry of --against is empty.
+        """
+        settings = (one if "=" in one else f"model.name={one}" for one in self.against)
+        return read_settings("--against", settings)
+
     def applied(self, config: Config) -> Config:
         """`config` with the settings that these options change."""
         if self.partials is not None:
@@ -88,8 +100,17 @@ class BenchOptions:
 @click.argument("manifests", nargs=-1, metavar="MANIFEST...")
 @click.option(
     "--peer",
-    type=click.Choice(["faster-whisper"]),
-    help="Run it beside, int8 with the teacher's weights, on the same clips.",
+    type=click.Choice(["faster-whisper", "moonshine"]),
+    multiple=True,
+    help="Run it beside on the same clips, with as many threads: faster-whisper with Whisper tiny.en in int8, or "
+    "Moonshine base on ONNX Runtime; repeatable.",
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="MODEL|SECTION.NAME=VALUE",
+    help="Recognize the same clips with this model or setting too, and print the differences; repeatable, and all "
+    "together make the other side.",
 )
 @click.option(
     "--teacher",
@@ -134,7 +155,7 @@ def command(loaded: LoadedConfig, options: BenchOptions) -> None:
     if tail is None:
         tail = config.endpoint.hangover_ms / 1000 + TAIL_BEYOND_HANGOVER
     test_sets = read_test_sets([Path(path) for path in options.manifests], options.limit)
-    plan = Plan(test_sets, tail, options.noise, options.peer is not None, options.teacher, options.detail)
+    plan = Plan(test_sets, tail, options.noise, options.peer, options.teacher, options.detail, options.others())
     with silenced_libraries(), progress_bars() as progress:  # libmpg123, ALSA, JACK and PortAudio write there
         if options.realtime:
             player = shlex.split(options.player or "")

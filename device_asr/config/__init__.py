@@ -6,7 +6,7 @@ file, the help screen and the error messages share one source.
 
 from __future__ import annotations
 
-from device_asr.config.reading import APP_NAME, ENVIRONMENT_PREFIX, LoadedConfig, config_path, load
+from device_asr.config.reading import APP_NAME, ENVIRONMENT_PREFIX, LoadedConfig, config_path, load, with_settings
 from device_asr.config.sections import (
     AudioConfig,
     Config,
@@ -38,4 +38,5 @@ __all__ = [
     "config_path",
     "describe",
     "load",
+    "with_settings",
 ]

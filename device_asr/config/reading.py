@@ -6,7 +6,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,21 @@ def load(
         own = {k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)}
         sections[section] = cls(**own)
     return LoadedConfig(Config(**sections), origins)
+
+
+def with_settings(config: Config, flags: Mapping[str, Any]) -> Config:
+    """`config` with other values, given by `section.name`.
+
+    Raises:
+        UsageError: as `load`.
+    """
+    known = {setting.key for setting in describe()}
+    own: dict[str, dict[str, Any]] = {}
+    for key, value in flags.items():
+        _check_known(key, known, "flag")
+        section, _, name = key.partition(".")
+        own.setdefault(section, {})[name] = value
+    return replace(config, **{section: replace(getattr(config, section), **values) for section, values in own.items()})
 
 
 def _variable(key: str) -> str:

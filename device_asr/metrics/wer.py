@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from device_asr.metrics.interval import Difference, Interval, rate_difference, rate_interval
 
 LOOP_RATIO = 1.5  # a hypothesis this many times longer than its reference is a loop,
 LOOP_MARGIN = 3  # if by more words than this: binds only below 6 words, where "oh no" for "no" is no loop
@@ -20,6 +23,7 @@ class WordErrors:
 
     clips: pairs compared. words: in the normalized references. cer: character error rate.
     loops: clips whose hypothesis `is_loop`. wer, cer are None where the references hold nothing.
+    clip_errors, clip_words: errors of each pair, and words of its normalized reference.
     """
 
     clips: int
@@ -29,11 +33,38 @@ class WordErrors:
     insertions: int
     cer: float | None
     loops: int
+    clip_errors: tuple[int, ...]
+    clip_words: tuple[int, ...]
 
     @property
     def wer(self) -> float | None:
         """Word error rate: all errors over all words of the references."""
         return (self.substitutions + self.deletions + self.insertions) / self.words if self.words else None
+
+    @property
+    def interval(self) -> Interval | None:
+        """The 95 % bootstrap interval of `wer` over the clips; None where there are fewer than 2."""
+        return rate_interval(self.clip_errors, self.clip_words)
+
+    def difference(self, other: WordErrors) -> Difference | None:
+        """`wer` less that of another system on the same clips, with its interval; None where there are no words.
+
+        Raises:
+            ValueError: the references differ.
+        """
+        if self.clip_words != other.clip_words:
+            raise ValueError("wanted the same references, found others")
+        return rate_difference(self.clip_errors, other.clip_errors, self.clip_words)
+
+    def record(self) -> dict[str, Any]:
+        """The counts as JSON values, with `wer` and `wer_interval` ([low, high] or None), without those of clips."""
+        left_out = ("clip_errors", "clip_words")
+        interval = self.interval
+        return {
+            **{name: value for name, value in asdict(self).items() if name not in left_out},
+            "wer": self.wer,
+            "wer_interval": interval and [interval.low, interval.high],
+        }
 
 
 def normalize(text: str) -> str:
@@ -61,18 +92,30 @@ def word_errors(pairs: Iterable[tuple[str, str]]) -> WordErrors:
     """Errors of all pairs (reference, hypothesis) together."""
     pairs = list(pairs)
     if not pairs:
-        return WordErrors(0, 0, 0, 0, 0, None, 0)
+        return WordErrors(0, 0, 0, 0, 0, None, 0, (), ())
     import jiwer
 
     references, hypotheses = ([normalize(text) for text in side] for side in zip(*pairs, strict=True))
     found = jiwer.process_words(references, hypotheses)
     characters = sum(len(text) for text in references)
+    words = [len(text.split()) for text in references]
     return WordErrors(
         clips=len(pairs),
-        words=sum(len(text.split()) for text in references),
+        words=sum(words),
         substitutions=found.substitutions,
         deletions=found.deletions,
         insertions=found.insertions,
         cer=jiwer.process_characters(references, hypotheses).cer if characters else None,
         loops=sum(is_loop(*pair) for pair in pairs),
+        clip_errors=tuple(_errors(chunks) for chunks in found.alignments),
+        clip_words=tuple(words),
+    )
+
+
+def _errors(chunks: Iterable[Any]) -> int:
+    """Errors of one pair, given jiwer's alignment chunks: substituted words count once, others on their side."""
+    return sum(
+        max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
+        for chunk in chunks
+        if chunk.type != "equal"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,21 @@ def as_options(options: type) -> Callable[[Callable[..., Any]], Callable[..., An
     return decorate
 
 
+def read_settings(option: str, settings: Iterable[str]) -> dict[str, str]:
+    """The texts SECTION.NAME=VALUE of an option, as values by `section.name`.
+
+    Raises:
+        UsageError: one has no equals sign.
+    """
+    found = {}
+    for setting in settings:
+        key, sign, value = setting.partition("=")
+        if not sign:
+            raise UsageError(f"{option}: wanted SECTION.NAME=VALUE, found {setting!r}.")
+        found[key.strip()] = value.strip()
+    return found
+
+
 def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     """Adds --config, --model, --threads, --hotwords and --set; the verb gets `loaded: config.LoadedConfig`."""
 
@@ -50,12 +65,7 @@ def configured(function: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:
         from device_asr import config
 
-        flags: dict[str, Any] = {}
-        for setting in settings:
-            key, sign, value = setting.partition("=")
-            if not sign:
-                raise UsageError(f"--set: wanted SECTION.NAME=VALUE, found {setting!r}.")
-            flags[key.strip()] = value.strip()
+        flags: dict[str, Any] = {**read_settings("--set", settings)}
         if model is not None:
             flags["model.name"] = model
         if threads is not None:

@@ -62,3 +62,28 @@ def test_the_counts_add_up(reference: str, hypothesis: str) -> None:
     found = word_errors([(reference, hypothesis)])
     assert found.words == len(normalize(reference).split())
     assert found.words - found.deletions + found.insertions == len(normalize(hypothesis).split())
+
+
+@given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5))
+def test_the_clips_counts_add_up_to_the_corpus(pairs: list[tuple[str, str]]) -> None:
+    found = word_errors(pairs)
+    assert sum(found.clip_errors) == found.substitutions + found.deletions + found.insertions
+    assert sum(found.clip_words) == found.words
+    alone = [word_errors([pair]) for pair in pairs]
+    assert found.clip_errors == tuple(sum(one.clip_errors) for one in alone)
+
+
+def test_a_difference_is_that_of_the_rates_and_wants_the_same_references() -> None:
+    ours = word_errors([("stone river", "stone river"), ("seven", "paper")])
+    theirs = word_errors([("stone river", "stone paper"), ("seven", "paper")])
+    found = ours.difference(theirs)
+    assert found is not None and found.value == pytest.approx(-1 / 3)
+    with pytest.raises(ValueError, match="same references"):
+        ours.difference(word_errors([("stone", "stone")]))
+
+
+def test_the_record_has_the_interval_and_not_the_clips() -> None:
+    record = word_errors([("stone river", "stone river"), ("seven", "paper")]).record()
+    assert record["wer"] == pytest.approx(1 / 3) and len(record["wer_interval"]) == 2
+    assert not {"clip_errors", "clip_words"} & set(record)
+    assert word_errors([("stone", "stone")]).record()["wer_interval"] is None

