@@ -16,7 +16,6 @@ ROOMS = {
     "device_asr": [
         "cli commands",
         "server",
-        "doctor",
         "bench",
         "tui",
         "dictation",
@@ -29,7 +28,7 @@ ROOMS = {
         "audio",
         "metrics",
         "writers",
-        "config events errors files",
+        "child config events errors files",
     ],
     "compress": [
         "cli commands",

@@ -14,6 +14,7 @@ NoticeKind = Literal[
     "device_lost",  # unplugged or stalled; the utterance so far is finished as a Final
     "device_waiting",  # no device of the list is there; looking again every second
     "model_ready",  # the recognizer is loaded and works off the audio captured before
+    "recognizer_died",  # its process has ended; another one goes on where it was
     "behind",  # a step was taken because the machine is too slow (`step` went up)
     "recovered",  # a step was taken back (`step` went down)
     "paused",

@@ -37,6 +37,10 @@ class Pace:
             return None
         return self.interval * (STRETCH if self.step == 1 else 1)
 
+    def excuse(self) -> None:
+        """Audio piles up because the recognizer is loaded again, and not because the machine is slow."""
+        self._began, self._settled = None, False
+
     def update(self, now: float, backlog: Seconds) -> int:
         """Takes a step at `now` if the `backlog` asks for one; returns 1 (saves work), -1 (takes it back) or 0."""
         if self.interval is None:

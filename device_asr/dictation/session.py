@@ -23,7 +23,7 @@ from device_asr.dictation.pace import BEHIND, Pace
 from device_asr.dictation.remote import RemoteRecognizer
 from device_asr.dictation.state import Delivery, LiveState, Notice, Phase
 from device_asr.errors import DeviceAsrError
-from device_asr.events import Event, Failed, Seconds
+from device_asr.events import AudioGap, Event, Failed, Seconds
 from device_asr.recognition.protocol import Recognizer
 
 RecognizerFactory = Callable[[], Recognizer]
@@ -41,7 +41,8 @@ class LiveSession:
         on_event: gets every Delivery in order, from the worker thread (a "device_*" Notice comes from
             the source's thread); it must return quickly and must not call `stop`. In Textual:
             `lambda d: app.call_from_thread(...)` blocks, so prefer `app.post_message`.
-        on_audio: gets each AudioChunk as it is fed (16 kHz, zeros where muted), for recording.
+        on_audio: gets each AudioChunk before it is fed (16 kHz, zeros where muted), for recording. It goes on while
+            the recognizer's process is started again.
     """
 
     def __init__(
@@ -142,7 +143,7 @@ class LiveSession:
     def state(self) -> LiveState:
         """The read-outs of this moment; never blocks on the recognizer."""
         source, recognizer = self.source, self._recognizer
-        backlog, phase = source.backlog, self._phase()
+        backlog, phase = source.backlog + _waiting(recognizer), self._phase()
         # without audio the last probability belongs to audio that is over
         speech = recognizer.speech_probability if recognizer and phase == "listening" else 0.0
         return LiveState(
@@ -177,7 +178,7 @@ class LiveSession:
             return "paused"
         if self.source.waiting:
             return "waiting"
-        return "loading" if self._recognizer is None else "listening"
+        return "loading" if self._recognizer is None or _restarting(self._recognizer) else "listening"
 
     def wall_time(self, audio: Seconds) -> Seconds:
         """`time.monotonic()` at which the sample at `audio` seconds was captured; for latencies.
@@ -193,6 +194,8 @@ class LiveSession:
         try:
             self._recognizer = recognizer = self._make_recognizer()
             self._load = time.monotonic() - self._began
+            if isinstance(recognizer, RemoteRecognizer):
+                recognizer.report_deaths(lambda sentence: self._notify("recognizer_died", sentence))
             self._notify("model_ready", f"The recognizer is ready after {self._load:.1f} s.")
             broken = self._listen(recognizer)
             if self._aborted:
@@ -228,7 +231,6 @@ class LiveSession:
 
     def _feed(self, recognizer: Recognizer, chunk: AudioChunk) -> None:
         if chunk.lost:
-            self._lost += chunk.lost
             self._deliver(recognizer.gap(chunk.lost, chunk.reason or "overflow"))
         if not chunk.pcm.size:
             if chunk.reason and not chunk.lost:  # a boundary: the utterance ends here
@@ -246,7 +248,9 @@ class LiveSession:
         self._fed += chunk.pcm.size
         self._clock.add(self._fed / SAMPLE_RATE, chunk.captured)
         backlog = self.source.backlog
-        self._keep_pace(recognizer, backlog)
+        if _restarting(recognizer):
+            self._pace.excuse()
+        self._keep_pace(recognizer, backlog + _waiting(recognizer))
         self._deliver(self._timed(lambda: recognizer.feed(chunk.pcm, backlog=backlog)))
 
     def _keep_pace(self, recognizer: Recognizer, backlog: Seconds) -> None:
@@ -280,6 +284,8 @@ class LiveSession:
 
     def _deliver(self, events: list[Event], *, cut_short: bool = False) -> None:
         for event in events:
+            if isinstance(event, AudioGap):
+                self._lost += event.lost
             self._on_event(Delivery(event, time.monotonic(), getattr(event, "compute", 0.0), cut_short))
 
     def _notify(self, kind: NoticeKind, message: str) -> None:
@@ -288,3 +294,13 @@ class LiveSession:
     def _fail(self, message: str) -> None:
         self._error = message
         self._on_event(Delivery(Failed(self._fed / SAMPLE_RATE, message), time.monotonic()))
+
+
+def _restarting(recognizer: Recognizer | None) -> bool:
+    """Whether its process died, and another one loads."""
+    return isinstance(recognizer, RemoteRecognizer) and recognizer.loading
+
+
+def _waiting(recognizer: Recognizer | None) -> Seconds:
+    """Seconds of audio that it was fed and keeps until its process works again."""
+    return recognizer.waiting if isinstance(recognizer, RemoteRecognizer) else 0.0

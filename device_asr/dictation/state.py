@@ -45,12 +45,13 @@ class Delivery:
 class LiveState:
     """A snapshot for read-outs; cheap enough to take 30 times a second.
 
-    phase: what the session does now; "waiting" means that no device is there.
+    phase: what the session does now; "waiting" means that no device is there, "loading" also that the recognizer's
+        process has died and is started again.
     device, rate: the source's name and its own rate in Hz, before resampling.
     muted: silence is fed instead of audio.
     level: of the last 100 ms captured, also while the recognizer is busy or loading.
     speech_probability: the voice activity detector's last value in [0, 1].
-    overflows, lost: pieces of audio lost (overflow, unplugged) and their seconds.
+    overflows: pieces of audio lost (overflow, unplugged). lost: seconds of all audio that became no text (AudioGap).
     backlog, queue: audio captured and not yet fed to the recognizer, in seconds and in steps of 32 ms.
     behind: the backlog when it exceeds the slow-machine threshold, else 0 ("behind by N s").
     step, partial_interval: the slow-machine step in force and its interval (None: finals only).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,19 @@ class Endpointer:
         self._clear()
         self._history.clear()
         self._floor = self.frame
+
+    def copied(self) -> Endpointer:
+        """Another one in the same state."""
+        other = copy(self)
+        other._history = self._history.copy()
+        return other
+
+    @property
+    def earliest(self) -> int:
+        """The first frame of the open utterance, or the first that the next one may contain."""
+        if self.open:
+            return self._start
+        return max(self._floor, (self.frame if self._burst is None else self._burst) - self._preroll)
 
     @property
     def speech_end(self) -> int:

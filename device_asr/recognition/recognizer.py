@@ -17,8 +17,11 @@ from device_asr.events import AudioGap, Event, Final, Partial, Seconds, SpeechEn
 from device_asr.hotwords.biasing import Biasing
 from device_asr.recognition.endpoint import Closed, Endpointer, Opened, longest_utterance
 from device_asr.recognition.protocol import PartialPolicy, Shown, UtteranceEncoder
+from device_asr.recognition.resume import RecognizerState, ResumePoint
 from device_asr.recognition.vad import VoiceActivityDetector
 from device_asr.recognition.window import Window
+
+POINT_FRAMES = 31  # 1 s; while nobody speaks, another recognizer has so much audio to take again
 
 
 class StreamingRecognizer:
@@ -28,6 +31,7 @@ class StreamingRecognizer:
 
     partial_compute: seconds spent on partials so far: encoding while an utterance goes on, and the policy's decisions
         and updates. What finals cost is not in it.
+    resume_point: where the last utterance opened or ended, or later, while nobody speaks: see `Resumable`.
 
     Args:
         encoder: encodes each utterance while it goes on.
@@ -58,6 +62,8 @@ class StreamingRecognizer:
         self._onset = self._start = 0  # frames
         self._shown = ("", "")
         self._updated = 0.0  # when the last partial was sought
+        self.resume_point = ResumePoint(0)
+        self._marked = (0, -1, False)  # frame, utterance, open: where `resume_point` is
 
     @property
     def time(self) -> Seconds:
@@ -77,6 +83,11 @@ class StreamingRecognizer:
         events: list[Event] = []
         for at in range(0, whole, STEP):
             events += self._frame(data[at : at + STEP], backlog)
+            frame, utterance, is_open = self._marked
+            if (utterance, is_open) != (self._utterance, self._endpointer.open) or (
+                not is_open and self._endpointer.frame - frame >= POINT_FRAMES
+            ):
+                self._mark()
         self._pending = data[whole:].copy()
         return events
 
@@ -97,7 +108,37 @@ class StreamingRecognizer:
             events += self._final(Closed(end, min(end, self._endpointer.speech_end)))
         self._endpointer.reset()
         self._detector.reset()
+        self._mark()
         return events
+
+    def resume(self, point: ResumePoint) -> None:
+        """See `Resumable.resume`."""
+        self.resume_point = point
+        self._fed, self._utterance, state = point.position, point.utterance, point.state
+        self._pending = np.zeros(0, np.float32)
+        if state is None:
+            self._offset, self._endpointer = -point.position, Endpointer(self._config.endpoint)
+            self._detector.reset()
+            self._window.clear()
+            self._marked = (0, point.utterance, False)
+            return
+        self._offset, self._onset, self._start = state.offset, state.onset, state.start
+        self._detector.state, self._endpointer = state.detector, state.endpointer.copied()
+        frame = self._endpointer.frame
+        self._window.restore(state.audio, state.activity, frame)
+        self._marked = (frame, self._utterance, self._endpointer.open)
+        if self._endpointer.open:
+            self._begin()
+
+    def _mark(self) -> None:
+        """Moves `resume_point` to here."""
+        endpointer = self._endpointer.copied()
+        audio, activity = self._window.tail(endpointer.earliest)
+        state = RecognizerState(
+            self._offset, self._detector.state, endpointer, audio, activity, self._onset, self._start
+        )
+        self.resume_point = ResumePoint(endpointer.frame * STEP - self._offset, self._utterance, state)
+        self._marked = (endpointer.frame, self._utterance, endpointer.open)
 
     def _seconds(self, frame: int) -> Seconds:
         """Audio clock of a frame's start."""
@@ -133,14 +174,18 @@ class StreamingRecognizer:
         """An utterance begins at the frame `start`, its speech at the frame `onset`."""
         self._utterance += 1
         self._onset, self._start = onset, start
+        self._begin()
+        return [SpeechStarted(self._utterance, self._seconds(onset))]
+
+    def _begin(self) -> None:
+        """Opens the utterance in everything that works on it."""
         self._shown = ("", "")
         if self._custom:
             self._custom.begin()
         with self._partial_time():
-            self._encoder.begin(self._window.audio(start, self._endpointer.frame))
+            self._encoder.begin(self._window.audio(self._start, self._endpointer.frame))
             self._policy.begin()
-        self._updated = self._seconds(onset)
-        return [SpeechStarted(self._utterance, self._seconds(onset))]
+        self._updated = self._seconds(self._onset)
 
     def _encode(self, frame: np.ndarray) -> None:
         """Encodes the next frame of the utterance, also while no partials are shown: the final needs every frame.

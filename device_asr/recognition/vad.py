@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from device_asr.bundle.method import Method
@@ -9,7 +11,10 @@ from device_asr.bundle.roles import PCM, PROBABILITY
 
 
 class VoiceActivityDetector:
-    """Runs the method `step` on one frame after another and keeps its state."""
+    """Runs the method `step` on one frame after another.
+
+    state: what it keeps of the audio so far, by role; replaced and never changed in place.
+    """
 
     def __init__(self, step: Method) -> None:
         self._step = step
@@ -17,10 +22,10 @@ class VoiceActivityDetector:
 
     def reset(self) -> None:
         """Forgets the audio so far."""
-        self._state = self._step.state()
+        self.state: Mapping[str, np.ndarray] = self._step.state()
 
     def __call__(self, frame: np.ndarray) -> float:
         """Probability in [0, 1] that `frame`, (512,) float32, holds speech."""
-        outputs = self._step({PCM: np.ascontiguousarray(frame[None]), **self._state})
-        self._state = {role: outputs[role] for role in self._state}
+        outputs = self._step({PCM: np.ascontiguousarray(frame[None]), **self.state})
+        self.state = {role: outputs[role] for role in self.state}
         return float(outputs[PROBABILITY].reshape(-1)[0])

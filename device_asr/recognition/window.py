@@ -28,6 +28,21 @@ class Window:
         """(n,) float32: the frames from `start` up to `end`, those excluded that are no longer kept."""
         return self._audio[self._slots(start, end)].reshape(-1)
 
+    def tail(self, start: int) -> tuple[np.ndarray, np.ndarray]:
+        """The frames from `start` on, (n, 512) float32, and the voice activity of each, (n,) bool."""
+        slots = self._slots(start, self._next)
+        return self._audio[slots], self._active[slots]
+
+    def clear(self) -> None:
+        """Forgets all frames, and counts from 0 again."""
+        self._next = 0
+
+    def restore(self, audio: np.ndarray, activity: np.ndarray, end: int) -> None:
+        """Takes what `tail` gave when `end` frames had been pushed."""
+        self._next = end - len(audio)
+        for frame, active in zip(audio, activity, strict=True):
+            self.push(frame, bool(active))
+
     def activity(self, start: int, end: int) -> list[bool]:
         """For each of these frames whether it is speech."""
         return self._active[self._slots(start, end)].tolist()

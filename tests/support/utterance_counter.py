@@ -11,6 +11,7 @@ from device_asr.audio.format import SAMPLE_RATE
 from device_asr.audio.source import AudioChunk
 from device_asr.errors import DeviceError
 from device_asr.events import AudioGap, Event, Final, Partial, SpeechStarted
+from device_asr.recognition.resume import ResumePoint
 
 
 class UtteranceCounter:
@@ -26,6 +27,7 @@ class UtteranceCounter:
         self._utterance = 0
         self._start: float | None = None
         self._loud = 0  # samples
+        self.resume_point = ResumePoint(0)
 
     def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
         self.backlogs.append(backlog)
@@ -46,11 +48,18 @@ class UtteranceCounter:
 
     def _end(self, end: float) -> list[Event]:
         if self._start is None:
+            self.resume_point = ResumePoint(round(self.time * SAMPLE_RATE), self._utterance - 1)
             return []
         start, self._start = self._start, None
         text, self._loud = f"{self._loud / SAMPLE_RATE:.3f}", 0
         self._utterance += 1
+        self.resume_point = ResumePoint(round(self.time * SAMPLE_RATE), self._utterance - 1)
         return [Final(self._utterance - 1, text, start, end, self.time, (), 1.0)]
+
+    def resume(self, point: ResumePoint) -> None:
+        self.resume_point = point
+        self.time, self._utterance = point.position / SAMPLE_RATE, point.utterance + 1
+        self._start, self._loud = None, 0
 
     def gap(self, lost: float, reason: str = "overflow") -> list[Event]:
         return [AudioGap(self.time, lost, reason)]

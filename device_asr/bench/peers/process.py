@@ -5,10 +5,10 @@ The process separates its threads and its memory from ours, and measures its tim
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,10 +17,9 @@ import numpy as np
 
 from device_asr.bench.memory import peak_memory
 from device_asr.bench.peers.kind import PeerKind, Transcriber
+from device_asr.child import Answer, Child, Died
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Seconds
-
-CLOSE_TIMEOUT: Seconds = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ class PeerResult:
 
 
 class Peer:
-    """A recognizer behind a pipe.
+    """A recognizer in a process of its own.
 
     Attributes:
         name: of its kind. version: of the library that computes. load: seconds from the process's start until it
@@ -45,13 +44,9 @@ class Peer:
     def __init__(self, kind: PeerKind, threads: int) -> None:
         folder = kind.folder()
         self._kind, self.name = kind, kind.name
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, kind, folder, threads), name="peer", daemon=True)
         began = perf_counter()
-        self._process.start()
-        theirs.close()
-        self.version: str = self._answer()
+        self._process = Child("peer", functools.partial(_version_and_answer, kind, folder, threads))
+        self.version: str = self._receive()
         self.load: Seconds = perf_counter() - began
 
     def transcribe(self, pcm: np.ndarray) -> PeerResult:
@@ -77,11 +72,7 @@ class Peer:
 
     def close(self) -> None:
         """Ends the process; idempotent."""
-        self._connection.close()
-        self._process.join(CLOSE_TIMEOUT)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
+        self._process.close()
 
     def __enter__(self) -> Peer:
         return self
@@ -90,45 +81,30 @@ class Peer:
         self.close()
 
     def _ask(self, request: np.ndarray | None) -> Any:
+        with self._sentence():
+            self._process.send(request)
+        return self._receive()
+
+    def _receive(self) -> Any:
+        with self._sentence():
+            return self._process.receive()
+
+    @contextmanager
+    def _sentence(self) -> Iterator[None]:
+        """Says what to do about the end of the process."""
         try:
-            self._connection.send(request)
-        except OSError:
-            raise self._ended() from None
-        return self._answer()
-
-    def _answer(self) -> Any:
-        try:
-            answer = self._connection.recv()
-        except (EOFError, OSError):
-            raise self._ended() from None
-        if isinstance(answer, BaseException):
-            self.close()
-            raise answer
-        return answer
-
-    def _ended(self) -> DeviceAsrError:
-        self._process.join(CLOSE_TIMEOUT)
-        return DeviceAsrError(
-            f"The process of {self.name} ended with exit code {self._process.exitcode}; "
-            f"measure without --peer {self.name}, or with fewer --threads if memory is short."
-        )
+            yield
+        except Died as death:
+            raise DeviceAsrError(
+                f"{self.name} {death.how}; measure without --peer {self.name}, "
+                "or with fewer --threads if memory is short."
+            ) from None
 
 
-def _serve(connection: Connection, kind: PeerKind, folder: Path, threads: int) -> None:
-    """Runs in the process: loads, sends the version, then answers one clip after another."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent closes the pipe
-    try:
-        peer = kind.load(folder, threads)
-        connection.send(peer.version)
-        while True:
-            pcm = connection.recv()
-            connection.send(peak_memory() if pcm is None else _transcribe(peer, pcm))
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        return
-    except Exception as error:
-        connection.send(
-            DeviceAsrError(f"{kind.name} failed: {type(error).__name__}: {error}; measure without --peer {kind.name}.")
-        )
+def _version_and_answer(kind: PeerKind, folder: Path, threads: int) -> tuple[object, Answer]:
+    """Runs in the process: the version, and what answers one clip after another; None asks for the peak memory."""
+    peer = kind.load(folder, threads)
+    return peer.version, lambda pcm: peak_memory() if pcm is None else _transcribe(peer, pcm)
 
 
 def _transcribe(peer: Transcriber, pcm: np.ndarray) -> PeerResult:
