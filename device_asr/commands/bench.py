@@ -149,7 +149,10 @@ def command(loaded: LoadedConfig, options: BenchOptions) -> None:
     """Measure accuracy, latency and computation over corpora (JSONL manifests of audio and text)."""
     from device_asr.bench.suite import Microphone, Plan, as_fast_as_possible, in_real_time, read_test_sets
     from device_asr.bench.table import table
+    from device_asr.metrics.wer import check_installed
 
+    if options.manifests:
+        check_installed()
     config = options.applied(loaded.config)
     tail = options.tail
     if tail is None:

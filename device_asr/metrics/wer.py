@@ -7,10 +7,12 @@ punctuation, fillers, spelling variants and numbers do not count. Alignment is j
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from device_asr.errors import UsageError
 from device_asr.metrics.interval import Difference, Interval, rate_difference, rate_interval
 
 LOOP_RATIO = 1.5  # a hypothesis this many times longer than its reference is a loop,
@@ -74,9 +76,32 @@ def normalize(text: str) -> str:
 
 @functools.cache
 def _normalizer() -> Callable[[str], str]:
-    from whisper_normalizer.english import EnglishTextNormalizer
+    normalizer: Callable[[str], str] = _package("whisper_normalizer.english").EnglishTextNormalizer()
+    return normalizer
 
-    return EnglishTextNormalizer()
+
+def _package(name: str) -> Any:
+    """A package that only measuring needs.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(
+            f"Word error rates want the packages of the extra `bench` ({error}); run: pip install 'device-asr[bench]'"
+        ) from None
+
+
+def check_installed() -> None:
+    """Checks that word error rates can be computed, which a long measurement wants to know before it begins.
+
+    Raises:
+        UsageError: a package is not installed.
+    """
+    _package("jiwer")
+    _normalizer()
 
 
 def is_loop(reference: str, hypothesis: str) -> bool:
@@ -93,8 +118,7 @@ def word_errors(pairs: Iterable[tuple[str, str]]) -> WordErrors:
     pairs = list(pairs)
     if not pairs:
         return WordErrors(0, 0, 0, 0, 0, None, 0, (), ())
-    import jiwer
-
+    jiwer = _package("jiwer")
     references, hypotheses = ([normalize(text) for text in side] for side in zip(*pairs, strict=True))
     found = jiwer.process_words(references, hypotheses)
     characters = sum(len(text) for text in references)

@@ -74,10 +74,20 @@ def runtime() -> Runtime:
                 f"{VARIABLE}={NATIVE}: the native module cannot be loaded ({error}); install device-asr again where "
                 "a C++ compiler is, or unset the variable."
             ) from None
-        return Runtime(
-            EXECUTORCH, _version(), _instructions(), f"since the native module cannot be loaded ({error})", True
-        )
+        why = f"since the native module cannot be loaded ({_not_built() or error})"
+        return Runtime(EXECUTORCH, _version(), _instructions(), why, True)
     return Runtime(NATIVE, version, _instructions(), f"since {VARIABLE} says so" if wanted else "the default")
+
+
+def _not_built() -> str | None:
+    """Why the install has no native module, in words that `cpp/build.py` wrote; None: it does not say."""
+    import json
+
+    try:
+        reason = json.loads(Path(__file__).with_name("build.json").read_text(encoding="utf-8"))["reason"]
+    except (OSError, ValueError, KeyError, TypeError):  # not installed by pip, or written by something else
+        return None
+    return None if reason is None else str(reason)
 
 
 def _version() -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from device_asr.errors import BundleError
+from device_asr.runtime.choice import runtime
 from device_asr.runtime.sentences import check_methods, not_a_program, not_loaded, refused
 
 _lock = threading.Lock()
@@ -59,7 +60,8 @@ def _extension(threads: int) -> Any:
             extension = importlib.import_module("executorch.extension.pybindings._C")
         except ImportError as error:
             raise BundleError(
-                f"ExecuTorch cannot be imported ({error}); run: pip install 'torch==2.13.*' 'executorch==1.5.*'"
+                f"No runtime can be loaded: the second one, ExecuTorch's own, is chosen {runtime().reason}, and "
+                f"cannot be imported ({error}). Run: pip install 'device-asr[executorch]'"
             ) from None
         if _threads != threads:
             with _quiet_native_stderr():
