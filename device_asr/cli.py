@@ -20,6 +20,7 @@ VERBS = {
     "history": "List, show, export and delete what was dictated.",
     "replay": "Recognize a recorded session again and show what changed.",
     "devices": "List microphones, test their level.",
+    "doctor": "Whether live dictation will keep up on this machine, and with which settings.",
     "models": "List, show and verify models.",
     "config": "Show the settings and where each came from.",
     "bench": "Measure accuracy, speed and latency.",

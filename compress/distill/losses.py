@@ -70,18 +70,18 @@ class BatchLoss:
         settings, network = self.settings, self.network
         pcm, lengths = batch.pcm.to(self.device), batch.lengths.to(self.device)
         wanted = batch.wanted.to(self.device)
-        samples = self._family.samples_per_position
+        samples, audible = self._family.samples_per_position, lengths - self._family.overhang
         with precision(self.device, self.bfloat16):
             states, at = self._encode(batch, pcm, lengths)
-            count = pcm.shape[1] // samples
+            count = (pcm.shape[1] - self._family.overhang + samples - 1) // samples
             audio = states if batch.chunking is None else without_look_ahead(states, batch.chunking)[:, :count]
-            mask = padding(torch.arange(count, device=self.device), lengths, samples)
+            mask = padding(torch.arange(count, device=self.device), audible, samples)
             writes = settings.soft + settings.hard > 0
             logits = network.decode(wanted.tokens, audio, mask) if writes else None
             symbols = None if network.ctc is None else network.ctc(audio)
             with torch.no_grad():
                 before = self._initial_states(batch, pcm, lengths)
-                taught = self._teacher_states(pcm, audio.shape[1])
+                taught = self._teacher_states(pcm, lengths, audio.shape[1])
         terms = {}
         if logits is not None:
             terms["text"] = distillation_loss(
@@ -89,9 +89,9 @@ class BatchLoss:
             )
         streaming = settings.streaming
         if streaming is not None and streaming.ctc > 0 and symbols is not None:
-            terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), position_count(lengths, samples), batch.spoken)
+            terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), position_count(audible, samples), batch.spoken)
         if before is not None and streaming is not None:
-            block_mask = padding(at, lengths, samples)
+            block_mask = padding(at, audible, samples)
             terms["hidden"] = streaming.hidden * distance(states, before[:, at.clamp(max=count - 1)], block_mask)
         if taught is not None:
             terms["states"] = settings.hidden * distance(audio, taught, mask)
@@ -111,8 +111,10 @@ class BatchLoss:
             return None
         return self._initial.encode(pcm, lengths)[0]
 
-    def _teacher_states(self, pcm: Tensor, count: int) -> Tensor | None:
-        """The teacher's first `count` states of the clips in 30 s of silence; None where none follow them."""
+    def _teacher_states(self, pcm: Tensor, lengths: Tensor, count: int) -> Tensor | None:
+        """The teacher's first `count` states of the clips in the context that it is given; None: none follow them."""
         if self._teacher is None:
             return None
+        if not self._family.padded_context:
+            return self._teacher.encode(pcm, lengths)[0]
         return self._teacher.encode(F.pad(pcm, (0, self._family.context_samples - pcm.shape[1])))[0][:, :count]

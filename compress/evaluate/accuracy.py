@@ -15,6 +15,7 @@ from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
 from compress.networks.family import family_of
 from compress.networks.label import Label
+from compress.networks.masks import position_count
 from compress.networks.network import SpeechNetwork
 from compress.prune.vocabulary import prune
 from device_asr.bundle.symbols import path_text
@@ -54,7 +55,7 @@ def decode_clips(
     """Greedy decoding of each clip, without guards.
 
     Args:
-        padded: to the length that the family's teachers are given; else not at all, and whole or in chunks.
+        padded: as the family's teachers are given them; else not at all, and whole or in chunks.
     """
     family = family_of(network.dims)
     for at in range(0, len(clips), BATCH):
@@ -97,16 +98,17 @@ def ctc_texts(
     checkpoint: Checkpoint, clips: Sequence[Clip], chunking: Chunking | None = None
 ) -> Iterator[tuple[Clip, str]]:
     """The best path of the CTC head for each clip, fp32, encoded whole or in chunks."""
-    network, samples_per_position = checkpoint.network(), checkpoint.family_of().samples_per_position
+    network, family = checkpoint.network(), checkpoint.family_of()
     if network.ctc is None:
         raise UsageError("Wanted a checkpoint with a CTC head, found none; add the stage `ctc` and train it.")
     for at in range(0, len(clips), BATCH):
         group = clips[at : at + BATCH]
-        pcm, lengths = pad([read_clip(clip) for clip in group], samples_per_position)
+        pcm, lengths = pad([read_clip(clip) for clip in group], family.samples_per_position)
+        counts = position_count(torch.from_numpy(lengths) - family.overhang, family.samples_per_position)
         with torch.no_grad():
             symbols = network.ctc(network.encode(torch.from_numpy(pcm), torch.from_numpy(lengths), chunking)[0])
-        for clip, row, samples in zip(group, symbols.numpy(), lengths, strict=True):
-            yield clip, path_text(row[: -(-int(samples) // samples_per_position)].argmax(axis=1).tolist())
+        for clip, row, count in zip(group, symbols.numpy(), counts.tolist(), strict=True):
+            yield clip, path_text(row[: max(0, count)].argmax(axis=1).tolist())
 
 
 def vocabulary_sizes(source: str, manifest: Path, sizes: Iterable[int], padded: bool) -> Iterator[SizeRow]:

@@ -12,10 +12,10 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from compress.networks.dims import Dims, LayerDims
 from compress.networks.factored import Factored
 
 M = TypeVar("M", bound=nn.Module)
+PARTS = ("attention", "ffn")  # of an encoder layer, whose linear layers have changes
 
 
 class Adapted(nn.Module):
@@ -30,20 +30,18 @@ class Adapted(nn.Module):
 
 
 class LayerAdapters(nn.Module):
-    """The changes of one encoder layer's linear layers, each named as the layer it changes."""
+    """The changes of one encoder layer's linear layers, each named as the layer it changes.
 
-    def __init__(self, dims: Dims, layer: LayerDims) -> None:
+    Args:
+        layer: with the parts `PARTS`, whose linear layers are not factored yet. rank: of each change.
+    """
+
+    def __init__(self, layer: nn.Module, rank: int) -> None:
         super().__init__()
-        state, inner, rank = dims.state, layer.heads * dims.head_dim, dims.adapters
-        self.attention = nn.ModuleDict(
-            {
-                "query": Factored(state, inner, rank),
-                "key": Factored(state, inner, rank, bias=False),
-                "value": Factored(state, inner, rank),
-                "out": Factored(inner, state, rank),
-            }
-        )
-        self.ffn = nn.ModuleDict({"up": Factored(state, layer.ffn, rank), "down": Factored(layer.ffn, state, rank)})
+        for part in PARTS:
+            children = layer.get_submodule(part).named_children()
+            changes = {name: _change(child, rank) for name, child in children if isinstance(child, nn.Linear)}
+            self.add_module(part, nn.ModuleDict(changes))
 
     def silence(self) -> None:
         """Lets the changes be zero until they are trained, in place."""
@@ -52,6 +50,11 @@ class LayerAdapters(nn.Module):
                 nn.init.zeros_(module.up.weight)
                 if module.up.bias is not None:
                     nn.init.zeros_(module.up.bias)
+
+
+def _change(linear: nn.Linear, rank: int) -> Factored:
+    """An untrained change of a linear layer; it has a bias where the layer has one."""
+    return Factored(linear.in_features, linear.out_features, rank, linear.bias is not None)
 
 
 def adapted(encoder: M, layers: str, adapters: Iterable[nn.Module]) -> M:

@@ -18,7 +18,10 @@ from compress.networks.network import DecodeModule, SpeechNetwork, StreamModule
 from compress.networks.weights import CheckpointError
 from device_asr.bundle.vocabulary import Vocabulary
 
-MODULES = {"whisper": "compress.networks.whisper.family"}  # family -> module whose FAMILY it is
+MODULES = {  # family -> module whose FAMILY it is
+    "whisper": "compress.networks.whisper.family",
+    "moonshine": "compress.networks.moonshine.family",
+}
 
 Side = Literal["encoder", "decoder"]
 Part = Literal["attention", "cross", "ffn"]
@@ -33,7 +36,7 @@ class Foreign:
     tokenizer: folder with tokenizer.json. source: the file or folder, for messages.
     """
 
-    format: Literal["ctranslate2", "hugging_face", "openai"]
+    format: Literal["ctranslate2", "hugging_face", "onnxruntime", "openai"]
     tensors: Mapping[str, Tensor]
     config: Mapping[str, Any]
     tokenizer: Path
@@ -65,8 +68,16 @@ class Family(Protocol):
         """Samples of audio at 16 kHz for one position of the encoder."""
 
     @property
+    def overhang(self) -> int:
+        """Samples that a position needs besides its first one: a clip's last positions are those that have them."""
+
+    @property
     def context_samples(self) -> int:
-        """Samples that a teacher is given: clips are padded with silence, or cut, to this length."""
+        """Samples that a teacher is given at most: longer clips are cut to this length."""
+
+    @property
+    def padded_context(self) -> bool:
+        """Whether a teacher's clips are padded with silence to `context_samples`."""
 
     @property
     def embedding(self) -> str:
@@ -204,7 +215,7 @@ def family_named(name: str) -> Family:
         CheckpointError: no such family.
     """
     if name not in MODULES:
-        raise CheckpointError(f"Wanted a network of {', '.join(MODULES)}, found the family {name!r}.")
+        raise CheckpointError(f"Wanted a network of {' or '.join(MODULES)}, found the family {name!r}.")
     family: Family = importlib.import_module(MODULES[name]).FAMILY
     return family
 

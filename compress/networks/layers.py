@@ -25,7 +25,8 @@ class LayerNorm(nn.LayerNorm):
         wide = x.unsqueeze(-2)  # XNNPACK's mean takes the last two axes of four
         centered = wide - wide.mean(dim=(-2, -1), keepdim=True)
         variance = (centered * centered).mean(dim=(-2, -1), keepdim=True)
-        return (centered * torch.rsqrt(variance + self.eps)).squeeze(-2) * self.weight + self.bias
+        scaled = (centered * torch.rsqrt(variance + self.eps)).squeeze(-2) * self.weight
+        return scaled if self.bias is None else scaled + self.bias
 
 
 class Attention(nn.Module):
@@ -34,14 +35,14 @@ class Attention(nn.Module):
     Heads are folded into the batch: scores are (batch * heads, queries, keys).
     """
 
-    def __init__(self, state: int, heads: int, head_dim: int) -> None:
+    def __init__(self, state: int, heads: int, head_dim: int, bias: bool = True) -> None:
         super().__init__()
         self.heads, self.head_dim = heads, head_dim
         inner = heads * head_dim
-        self.query = nn.Linear(state, inner)
+        self.query = nn.Linear(state, inner, bias=bias)
         self.key = nn.Linear(state, inner, bias=False)
-        self.value = nn.Linear(state, inner)
-        self.out = nn.Linear(inner, state)
+        self.value = nn.Linear(state, inner, bias=bias)
+        self.out = nn.Linear(inner, state, bias=bias)
 
     def _split(self, x: Tensor) -> Tensor:
         """(batch, n, heads * head_dim) -> (batch * heads, n, head_dim)."""
@@ -67,11 +68,17 @@ class Attention(nn.Module):
 
         `mask` is added to the scores: (n, keys), or (batch, n or 1, keys).
         """
-        scores = torch.bmm(self.queries(x), keys)
+        return self.attend(self.queries(x), keys, values, mask)
+
+    def attend(
+        self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` of scaled queries (batch * heads, n, head_dim)."""
+        scores = torch.bmm(queries, keys)
         if mask is not None:
             scores = scores + (mask if mask.dim() == 2 else mask.repeat_interleave(self.heads, 0))
         weights = torch.softmax(scores, dim=-1)
-        return self.merge(torch.bmm(weights, values), x.shape[0]), weights
+        return self.merge(torch.bmm(weights, values), queries.shape[0] // self.heads), weights
 
 
 class FeedForward(nn.Module):
@@ -84,6 +91,20 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(F.gelu(self.up(x)))
+
+
+class GatedFeedForward(nn.Module):
+    """SwiGLU (Shazeer 2020): one linear layer makes values and, behind them, their gates; SiLU; linear."""
+
+    def __init__(self, state: int, ffn: int) -> None:
+        super().__init__()
+        self.ffn = ffn
+        self.up = nn.Linear(state, 2 * ffn)
+        self.down = nn.Linear(ffn, state)
+
+    def forward(self, x: Tensor) -> Tensor:
+        both = self.up(x)
+        return self.down(F.silu(both[..., self.ffn :]) * both[..., : self.ffn])
 
 
 class CtcHead(nn.Module):

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from compress.networks.chunking import Chunking
 from compress.networks.dims import Dims
 from compress.networks.layers import CtcHead
+
+EXAMPLE_POSITIONS = 250
+EXAMPLE_TOKENS = 3
+MOST_POSITIONS = 1500  # of an utterance's cross-attention
+FEWEST_POSITIONS = 2  # a dimension of 1 would be taken for one that never varies
 
 
 class SpeechNetwork(nn.Module):
@@ -90,3 +97,40 @@ class StreamModule(nn.Module):
     def state_of(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """The state among the outputs of `forward`, in the order in which it takes the state."""
         raise NotImplementedError
+
+
+def caches(dims: Dims, cache: int) -> tuple[list[Tensor], list[Tensor]]:
+    """Empty caches of every decoder layer: keys (heads, head_dim, cache), then values (heads, cache, head_dim)."""
+    return (
+        [torch.zeros(x.heads, dims.head_dim, cache) for x in dims.decoder],
+        [torch.zeros(x.heads, cache, dims.head_dim) for x in dims.decoder],
+    )
+
+
+def decode_arguments(dims: Dims, table: list[Tensor], cache: int, tokens_per_call: int) -> tuple[tuple[Any, ...], Any]:
+    """Example arguments and dynamic shapes of `decode`."""
+    layers = len(dims.decoder)
+    # contiguous on purpose: an example with other strides is baked into the program's input layout
+    cross_keys = [torch.randn(x.cross_heads, dims.head_dim, EXAMPLE_POSITIONS) for x in dims.decoder]
+    cross_values = [torch.randn(x.cross_heads, EXAMPLE_POSITIONS, dims.head_dim) for x in dims.decoder]
+    # copies: an example that shares storage with the logits' weights would be traced as those weights
+    copies = [tensor.clone() for tensor in table]
+    example = (
+        torch.arange(EXAMPLE_TOKENS),
+        torch.tensor([0]),
+        copies,
+        *caches(dims, cache),
+        cross_keys,
+        cross_values,
+    )
+    positions = Dim("positions", min=FEWEST_POSITIONS, max=MOST_POSITIONS)
+    count = Dim("tokens", min=1, max=tokens_per_call)
+    return example, (
+        {0: count},
+        None,
+        [None] * len(table),
+        [None] * layers,
+        [None] * layers,
+        [{2: positions}] * layers,
+        [{1: positions}] * layers,
+    )

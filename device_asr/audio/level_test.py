@@ -48,7 +48,7 @@ class LevelTest:
 
 
 @dataclass(frozen=True)
-class Tested:
+class MeasuredLevel:
     """A microphone by its name, and what the test found."""
 
     name: str
@@ -59,7 +59,7 @@ def record_level(
     audio: AudioConfig,
     seconds: Seconds | None,
     show: Callable[[str, Level, LevelTest], None] | None = None,
-) -> Tested:
+) -> MeasuredLevel:
     """Records the microphone that would be used for `seconds`; None: until Ctrl-C.
 
     Args:
@@ -86,4 +86,4 @@ def record_level(
             raise
     finally:
         source.close()
-    return Tested(source.name, test)
+    return MeasuredLevel(source.name, test)

@@ -15,7 +15,7 @@ from device_asr.errors import DeviceError
 if TYPE_CHECKING:
     from device_asr.audio.devices import Device
     from device_asr.audio.level import Level
-    from device_asr.audio.level_test import LevelTest, Tested
+    from device_asr.audio.level_test import LevelTest, MeasuredLevel
     from device_asr.config import AudioConfig, Config
 
 PIPED_TEST = 5.0  # seconds that --test lasts where there is no terminal to press Ctrl-C on
@@ -44,7 +44,7 @@ def listing(found: list[Device], used: Device | None) -> str:
     return "\n".join([*lines, "", "> would be used   * the system's default"])
 
 
-def measure_device(audio: AudioConfig, seconds: float | None) -> Tested:
+def measure_device(audio: AudioConfig, seconds: float | None) -> MeasuredLevel:
     """Tests a microphone for `seconds` (None: until Ctrl-C), with a meter on a terminal.
 
     Raises:
@@ -111,8 +111,8 @@ def _record(device: Device, used: Device | None) -> dict[str, Any]:
     return {**asdict(device), "used": device == used}
 
 
-def _print_test(tested: Tested, as_json: bool) -> None:
-    name, result = tested.name, tested.result
+def _print_test(measured: MeasuredLevel, as_json: bool) -> None:
+    name, result = measured.name, measured.result
     if as_json:
         click.echo(
             json.dumps(

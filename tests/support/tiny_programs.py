@@ -6,11 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from compress.export.delegation import lower
+from compress.quantize.apply import quantize_linears
 
 WIDTH, LONGEST = 8, 64
 
 # method -> the names of its inputs, as `open_session` takes them
-METHODS = {"affine": ("x",), "scaled": ("x", "scale", "times"), "look_up": ("ids", "table"), "slow": ("x",)}
+METHODS = {"affine": ("x",), "scaled": ("x", "scale", "times"), "look_up": ("ids", "table")}
+SLOW = {"slow": ("x",)}  # of a program of its own
 
 
 class Affine(nn.Module):
@@ -62,6 +64,29 @@ def export_tiny() -> bytes:
                 "affine": torch.export.export(Affine().eval(), (x,), dynamic_shapes=({0: rows},)),
                 "scaled": torch.export.export(Scaled(), (x, torch.tensor(2.0), torch.tensor(3))),
                 "look_up": torch.export.export(LookUp(), (torch.tensor([1, 0]), torch.zeros(5, WIDTH))),
-                "slow": torch.export.export(Slow().eval(), (torch.zeros(2048, 256),)),
             }
         )
+
+
+def export_slow() -> bytes:
+    """The program of the method `slow`."""
+    with torch.no_grad():
+        return lower({"slow": torch.export.export(Slow().eval(), (torch.zeros(2048, 256),))})
+
+
+class Equal(nn.Module):
+    """Two layers whose quantized weights have the same integers and other scales."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(64, 64, bias=False), nn.Linear(64, 64, bias=False)
+        self.two.weight.data = 2 * self.one.weight.data
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.one(x), self.two(x)
+
+
+def export_equal() -> bytes:
+    """The program of the method `equal`, with weights of 4 bits."""
+    with torch.no_grad():
+        return lower({"equal": torch.export.export(quantize_linears(Equal().eval(), 4, 32), (torch.zeros(4, 64),))})

@@ -7,18 +7,13 @@ it misses the encoder's positions, and it knows neither layers nor alignment hea
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from torch import Tensor
-
-from compress.networks.axes import Axis
-from compress.networks.dims import Dims, LayerDims
+from compress.networks.axes import DECODER_STATE, ENCODER_STATE, Axis, adapter_axes
+from compress.networks.dims import Dims
 from device_asr.errors import UsageError
 
-ENCODER_STATE, DECODER_STATE = "encoder.state", "decoder.state"  # the two residual streams
 CONVOLVED = "encoder.conv1"  # channels between the two convolutions
-ADAPTERS = "adapters."  # before the number of an encoder layer
 STREAMS = (ENCODER_STATE, DECODER_STATE, CONVOLVED)  # all of them are `Dims.state` wide
 
 
@@ -70,61 +65,5 @@ def axes(dims: Dims) -> dict[str, tuple[Axis | None, ...]]:
             table[f"{at}.ffn.up.weight"], table[f"{at}.ffn.up.bias"] = (channels, stream), (channels,)
             table[f"{at}.ffn.down.weight"], table[f"{at}.ffn.down.bias"] = (stream, channels), (stream,)
     if dims.adapters:
-        table |= _adapters(table)
+        table |= adapter_axes(table)
     return table
-
-
-def _adapters(table: Mapping[str, tuple[Axis | None, ...]]) -> dict[str, tuple[Axis | None, ...]]:
-    """Of each linear layer of the encoder's layers its change's: columns are those of `down`, rows those of `up`."""
-    changes: dict[str, tuple[Axis | None, ...]] = {}
-    for name, parts in table.items():
-        if not name.startswith("encoder.layers."):
-            continue
-        name = f"{ADAPTERS}{name.removeprefix('encoder.layers.')}"
-        if name.endswith(".bias") and "norm" not in name:
-            changes[f"{name.removesuffix('bias')}up.bias"] = parts
-        elif len(parts) == 2:
-            linear = name.removesuffix("weight")
-            changes[f"{linear}down.weight"], changes[f"{linear}up.weight"] = (None, parts[1]), (parts[0], None)
-    return changes
-
-
-def take(tensors: Mapping[str, Tensor], dims: Dims, kept: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-    """Copies of a network's tensors, all or some of them, with only the kept units of the named axes."""
-    cut = dict(tensors)
-    for name, parts in axes(dims).items():
-        for at, axis in enumerate(parts):
-            if axis is not None and axis.name in kept and name in cut:
-                cut[name] = cut[name].index_select(at, axis.elements(kept[axis.name])).contiguous()
-    return cut
-
-
-def taken(dims: Dims, kept: Mapping[str, Sequence[int]]) -> Dims:
-    """The dims of a network whose tensors went through `take`."""
-
-    def layer(at: str, old: LayerDims) -> LayerDims:
-        counts = {"heads": old.heads, "cross_heads": old.cross_heads, "ffn": old.ffn}
-        for field, part in (("heads", "attention"), ("cross_heads", "cross"), ("ffn", "ffn")):
-            if f"{at}.{part}" in kept:
-                counts[field] = len(kept[f"{at}.{part}"])
-        return LayerDims(**counts)
-
-    encoder = tuple(layer(f"encoder.layers.{i}", old) for i, old in enumerate(dims.encoder))
-    decoder = tuple(layer(f"decoder.layers.{i}", old) for i, old in enumerate(dims.decoder))
-    state = len(kept[ENCODER_STATE]) if ENCODER_STATE in kept else dims.state
-    return replace(dims, state=state, encoder=encoder, decoder=decoder)
-
-
-def take_layers(tensors: Mapping[str, Tensor], side: str, kept: Sequence[int]) -> dict[str, Tensor]:
-    """Tensors of the kept layers of "encoder" or "decoder", numbered anew, and all that is in no layer of it."""
-    cut = {}
-    places = {"encoder": ("encoder.layers.", ADAPTERS), "decoder": ("decoder.layers.",)}[side]
-    for name, tensor in tensors.items():
-        place = next((place for place in places if name.startswith(place)), None)
-        if place is None:
-            cut[name] = tensor
-            continue
-        number, _, rest = name.removeprefix(place).partition(".")
-        if int(number) in kept:
-            cut[f"{place}{list(kept).index(int(number))}.{rest}"] = tensor
-    return cut

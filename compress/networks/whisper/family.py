@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from compress.networks.axes import Axis
+from compress.networks.axes import Axis, take, take_layers, taken
 from compress.networks.chunking import Chunking
 from compress.networks.dims import Dims
 from compress.networks.family import Arguments, Converted, Foreign, Part, Side
 from compress.networks.label import Label
-from compress.networks.network import SpeechNetwork
+from compress.networks.network import SpeechNetwork, caches, decode_arguments
 from compress.networks.whisper import axes, bpe, convert, greedy, names, programs, stream
 from compress.networks.whisper.dims import WhisperDims, whisper_dims
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
@@ -30,7 +30,9 @@ class WhisperFamily:
 
     name = "whisper"
     samples_per_position = SAMPLES_PER_POSITION
+    overhang = 0  # the spectrogram and the convolutions see zeros behind the audio
     context_samples = 30 * SAMPLE_RATE  # the length that Whisper was trained on
+    padded_context = True
     embedding = "decoder.embedding"
     streams = axes.STREAMS
 
@@ -54,13 +56,13 @@ class WhisperFamily:
         return f"{side}.layers.{layer}.{part}"
 
     def take(self, tensors: Mapping[str, Tensor], dims: Dims, kept: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
-        return axes.take(tensors, dims, kept)
+        return take(tensors, axes.axes(dims), kept)
 
     def taken(self, dims: Dims, kept: Mapping[str, Sequence[int]]) -> Dims:
-        return axes.taken(dims, kept)
+        return taken(dims, kept)
 
     def take_layers(self, tensors: Mapping[str, Tensor], side: Side, kept: Sequence[int]) -> dict[str, Tensor]:
-        return axes.take_layers(tensors, side, kept)
+        return take_layers(tensors, side, kept)
 
     def layer_of(self, tensor: str) -> tuple[str, int] | None:
         side, layers, *rest = tensor.split(".")
@@ -110,10 +112,10 @@ class WhisperFamily:
         return programs.DecodeProgram(_whisper(network), alignment_heads, cache)
 
     def decode_arguments(self, dims: Dims, table: list[Tensor], cache: int, tokens_per_call: int) -> Arguments:
-        return programs.decode_arguments(dims, table, cache, tokens_per_call)
+        return decode_arguments(dims, table, cache, tokens_per_call)
 
     def caches(self, dims: Dims, cache: int) -> tuple[list[Tensor], list[Tensor]]:
-        return programs.caches(dims, cache)
+        return caches(dims, cache)
 
     def stream_program(self, network: SpeechNetwork, chunking: Chunking) -> stream.StreamProgram:
         return stream.StreamProgram(_whisper(network), chunking)

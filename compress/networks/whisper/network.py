@@ -229,8 +229,11 @@ class Whisper(SpeechNetwork):
         self.encoder = Encoder(dims)
         self.decoder = Decoder(dims)
         self.ctc = CtcHead(dims.state, dims.ctc) if dims.ctc else None
-        self.adapters = nn.ModuleList(LayerAdapters(dims, layer) for layer in dims.encoder) if dims.adapters else None
+        self.adapters = self._adapters(dims.adapters) if dims.adapters else None
         factor(self, dims.ranks)
+
+    def _adapters(self, rank: int) -> nn.ModuleList:
+        return nn.ModuleList(LayerAdapters(cast(nn.Module, layer), rank) for layer in self.encoder.layers)
 
     def chunk_encoder(self) -> Encoder:
         """The encoder that encodes in chunks: with the adapters where there are some; it shares `encoder`'s weights."""

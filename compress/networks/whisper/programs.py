@@ -17,13 +17,10 @@ from compress.networks.dims import Dims
 from compress.networks.embedding import lookup
 from compress.networks.layers import Attention
 from compress.networks.masks import MASKED
-from compress.networks.network import DecodeModule
+from compress.networks.network import EXAMPLE_POSITIONS, FEWEST_POSITIONS, DecodeModule
 from compress.networks.weights import COMPUTED_ATOL
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Encoder, Whisper, sinusoids
-
-EXAMPLE_POSITIONS = 250
-EXAMPLE_TOKENS = 3
 
 
 class Sines(nn.Module):
@@ -148,45 +145,8 @@ class DecodeProgram(DecodeModule):
         return (logits, torch.cat(aligned, 0), *new_keys, *new_values)
 
 
-def caches(dims: Dims, cache: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Empty caches of every decoder layer: keys (heads, head_dim, cache), then values (heads, cache, head_dim)."""
-    return (
-        [torch.zeros(x.heads, dims.head_dim, cache) for x in dims.decoder],
-        [torch.zeros(x.heads, cache, dims.head_dim) for x in dims.decoder],
-    )
-
-
 def encode_arguments(dims: Dims) -> tuple[tuple[Any, ...], Any]:
     """Example arguments and dynamic shapes of `encode`."""
-    positions = Dim("positions", min=2, max=dims.audio_ctx)
+    positions = Dim("positions", min=FEWEST_POSITIONS, max=dims.audio_ctx)
     pcm = torch.randn(1, SAMPLES_PER_POSITION * EXAMPLE_POSITIONS) * 0.1
     return (pcm,), ({1: SAMPLES_PER_POSITION * positions},)
-
-
-def decode_arguments(dims: Dims, table: list[Tensor], cache: int, tokens_per_call: int) -> tuple[tuple[Any, ...], Any]:
-    """Example arguments and dynamic shapes of `decode`."""
-    layers = len(dims.decoder)
-    # contiguous on purpose: an example with other strides is baked into the program's input layout
-    cross_keys = [torch.randn(x.cross_heads, dims.head_dim, EXAMPLE_POSITIONS) for x in dims.decoder]
-    cross_values = [torch.randn(x.cross_heads, EXAMPLE_POSITIONS, dims.head_dim) for x in dims.decoder]
-    # copies: an example that shares storage with the logits' weights would be traced as those weights
-    copies = [tensor.clone() for tensor in table]
-    example = (
-        torch.arange(EXAMPLE_TOKENS),
-        torch.tensor([0]),
-        copies,
-        *caches(dims, cache),
-        cross_keys,
-        cross_values,
-    )
-    positions = Dim("positions", min=2, max=1500)
-    count = Dim("tokens", min=1, max=tokens_per_call)
-    return example, (
-        {0: count},
-        None,
-        [None] * len(table),
-        [None] * layers,
-        [None] * layers,
-        [{2: positions}] * layers,
-        [{1: positions}] * layers,
-    )

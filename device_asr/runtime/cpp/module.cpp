@@ -46,7 +46,13 @@ void raise_caught() {
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
+    // a damaged program's names are bytes of any kind
+    const std::string words(error.what());
+    PyObject* text = PyUnicode_DecodeUTF8(words.data(), static_cast<Py_ssize_t>(words.size()), "replace");
+    if (text != nullptr) {
+      PyErr_SetObject(PyExc_RuntimeError, text);
+      Py_DECREF(text);
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 #include "platform.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <mutex>
 
 #include <executorch/extension/threadpool/threadpool_guard.h>
@@ -35,11 +36,21 @@ void emit(
     size_t,
     const char* message,
     size_t length) {
-  if (level == et_pal_log_level_t::kFatal) {  // the process ends after it
-    std::fprintf(stderr, "ExecuTorch stops the process: %.*s\n", static_cast<int>(length), message);
-  } else if (level == et_pal_log_level_t::kError && current != nullptr) {
+  const bool fatal = level == et_pal_log_level_t::kFatal;
+  if (current != nullptr && (fatal || level == et_pal_log_level_t::kError)) {
     current->add(message, length);
+  } else if (fatal) {  // the process ends after it
+    std::fprintf(stderr, "ExecuTorch stops the process: %.*s\n", static_cast<int>(length), message);
   }
+}
+
+// ExecuTorch calls it when an assertion fails, mostly on a damaged program. Its libraries are built with exceptions,
+// so that the call ends as any other failure does; only a worker of the thread pool, without a log, ends the process.
+void give_up() {
+  if (current == nullptr) {
+    std::abort();
+  }
+  throw Failure(current->words(executorch::runtime::Error::Internal));
 }
 
 // The programs that use the thread pool now. Only `Threads` touches them.
@@ -50,7 +61,8 @@ int pool_users = 0;
 
 void register_platform() {
   executorch::runtime::runtime_init();
-  executorch::runtime::register_pal(executorch::runtime::PalImpl::create(emit, __FILE__));
+  executorch::runtime::register_pal(executorch::runtime::PalImpl::create(
+      nullptr, give_up, nullptr, nullptr, emit, nullptr, nullptr, __FILE__));
 }
 
 Log::Log() : outer_(current) {

@@ -1,4 +1,4 @@
-// What ExecuTorch asks of the process: its log, its last words, its threads.
+// What ExecuTorch asks of the process: its log, its failed assertions, its threads.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,8 @@
 
 namespace device_asr {
 
-// Directs ExecuTorch's log to the `Log` of the calling thread instead of standard error. Called once, on import.
+// Directs ExecuTorch's log to the `Log` of the calling thread instead of standard error, and makes a failed assertion
+// a `Failure`. Called once, on import.
 void register_platform();
 
 // Collects the errors that ExecuTorch logs on this thread while the object lives. They nest.

@@ -43,14 +43,13 @@ struct Output {
   Memory data;
 };
 
-// A method with the memory that it computes in.
+// A method, ready to run. It computes in `arena`.
 class LoadedMethod {
  public:
-  LoadedMethod(const executorch::runtime::Program& program, const std::string& name);
+  LoadedMethod(const executorch::runtime::Program& program, const std::string& name, uint8_t* arena);
   std::vector<Output> run(const std::vector<Input>& inputs);
 
  private:
-  std::vector<Memory> memory_;
   std::vector<executorch::runtime::Span<uint8_t>> spans_;
   executorch::extension::MallocMemoryAllocator allocator_;
   std::unique_ptr<executorch::runtime::HierarchicalAllocator> planned_;
@@ -60,6 +59,9 @@ class LoadedMethod {
 
 // A program whose methods are loaded when they are asked for. Every function raises `Failure` with ExecuTorch's
 // words, and may be called from any thread: calls of one program wait for one another.
+//
+// The methods compute in one arena, which is as large as the largest of them wants. They can, since a method of ours
+// keeps nothing from one call to the next: its state is an input and an output.
 class LoadedProgram {
  public:
   LoadedProgram(const std::string& path, uint32_t threads);
@@ -75,6 +77,7 @@ class LoadedProgram {
   Threads threads_;
   std::optional<executorch::extension::MmapDataLoader> loader_;
   std::optional<executorch::runtime::Program> program_;
+  Memory arena_;
   std::map<std::string, std::unique_ptr<LoadedMethod>> methods_;
 };
 

@@ -37,7 +37,7 @@ def checkpoint() -> Checkpoint:
 
 
 def test_an_unknown_family_is_told() -> None:
-    with pytest.raises(CheckpointError, match="Wanted a network of whisper, found the family 'parrot'"):
+    with pytest.raises(CheckpointError, match="Wanted a network of whisper or moonshine, found the family 'parrot'"):
         family_named("parrot")
 
 

@@ -11,7 +11,6 @@ import pytest
 from device_asr.runtime.choice import EXECUTORCH, NAMES, NATIVE, native_module
 from device_asr.runtime.session import Session
 from tests.support.run import made_once
-from tests.support.tiny_programs import export_tiny
 
 Opener = Callable[..., Session]
 
@@ -42,6 +41,25 @@ def opener(name: str) -> Opener:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program of the methods that `tests.support.tiny_programs` describes."""
+    """The program of `METHODS`."""
+    return exported(tmp_path_factory, "tiny")
+
+
+@pytest.fixture(scope="session")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of `SLOW`."""
+    return exported(tmp_path_factory, "slow")
+
+
+@pytest.fixture(scope="session")
+def equal(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of the method `equal`."""
+    return exported(tmp_path_factory, "equal")
+
+
+def exported(factory: pytest.TempPathFactory, name: str) -> Path:
+    """What `export_NAME` of `tests.support.tiny_programs` makes, once a run."""
     pytest.importorskip("torchao", reason="exports a program: wants the offline stage")
-    return made_once(tmp_path_factory, "tiny.pte", lambda out: out.write_bytes(export_tiny()))
+    from tests.support import tiny_programs
+
+    return made_once(factory, f"{name}.pte", lambda out: out.write_bytes(getattr(tiny_programs, f"export_{name}")()))

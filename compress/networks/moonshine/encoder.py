@@ -1,0 +1,195 @@
+"""Moonshine's encoder (Jeffries et al. 2024) in plain PyTorch, for whole clips and for chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from compress.networks.chunking import Chunking, attended, with_left_context
+from compress.networks.dims import LayerDims
+from compress.networks.layers import Attention, FeedForward, LayerNorm
+from compress.networks.masks import MASKED, position_count
+from compress.networks.moonshine import frontend
+from compress.networks.moonshine.dims import MoonshineDims
+from compress.networks.moonshine.frontend import HOP, OVERHANG, SAMPLES_PER_POSITION
+from compress.networks.moonshine.rotary import turned, turns
+
+# Scores a head up to which training keeps what the backward pass of an encoder layer needs; of more it is computed
+# again.
+REMEMBERED = 8 * 1250**2
+Turns = tuple[Tensor, Tensor]  # cosines and sines, see `rotary.turns`
+
+
+class RotaryAttention(Attention):
+    """Self-attention without biases whose queries and keys are turned by their positions."""
+
+    def __init__(self, dims: MoonshineDims, heads: int) -> None:
+        super().__init__(dims.state, heads, dims.head_dim, bias=False)
+
+    def turned_queries(self, x: Tensor, at: Turns) -> Tensor:
+        """(batch, n, state) -> scaled and turned queries (batch * heads, n, head_dim)."""
+        return turned(self.queries(x), *at)
+
+    @staticmethod
+    def turned_keys(keys: Tensor, at: Turns) -> Tensor:
+        """Keys (batch * heads, head_dim, n), turned."""
+        return turned(keys.transpose(1, 2), *at).transpose(1, 2)
+
+
+class EncoderLayer(nn.Module):
+    def __init__(self, dims: MoonshineDims, layer: LayerDims) -> None:
+        super().__init__()
+        self.attention_norm = LayerNorm(dims.state, bias=False)
+        self.attention = RotaryAttention(dims, layer.heads)
+        self.ffn_norm = LayerNorm(dims.state, bias=False)
+        self.ffn = FeedForward(dims.state, layer.ffn)
+
+    def forward(self, x: Tensor, at: Turns, mask: Tensor | None = None) -> Tensor:
+        normed = self.attention_norm(x)
+        keys, values = self.attention.keys_values(normed)
+        queries = self.attention.turned_queries(normed, at)
+        x = x + self.attention.attend(queries, self.attention.turned_keys(keys, at), values, mask)[0]
+        return x + self.ffn(self.ffn_norm(x))
+
+    def forward_chunks(self, x: Tensor, at: Turns, mask: Tensor, chunking: Chunking) -> Tensor:
+        """`forward` of every chunk's block with its left context.
+
+        Args:
+            x: (batch, chunks, block, state). at: of left_context + block positions.
+            mask: (batch, chunks, left_context + block), over the positions that a chunk attends to.
+        """
+        batch, chunks, block, state = x.shape
+        own = tuple(part[chunking.left_context :] for part in at)
+        normed = self.attention_norm(x).reshape(batch * chunks, block, state)
+        keys, values = self.attention.keys_values(normed)
+        keys = self._with_left_context(keys.transpose(1, 2), batch, chunking).transpose(1, 2)
+        mixed, _ = self.attention.attend(
+            self.attention.turned_queries(normed, cast(Turns, own)),
+            self.attention.turned_keys(keys, at),
+            self._with_left_context(values, batch, chunking),
+            mask.flatten(0, 1)[:, None],
+        )
+        x = x + mixed.view(x.shape)
+        return x + self.ffn(self.ffn_norm(x))
+
+    def _with_left_context(self, parts: Tensor, batch: int, chunking: Chunking) -> Tensor:
+        """(batch * chunks * heads, block, head_dim) -> (batch * chunks * heads, left_context + block, head_dim)."""
+        heads, head_dim = self.attention.heads, self.attention.head_dim
+        by_chunk = parts.view(batch, -1, heads, chunking.block, head_dim).permute(0, 2, 4, 1, 3)
+        return with_left_context(by_chunk, chunking).permute(0, 3, 1, 4, 2).reshape(parts.shape[0], -1, head_dim)
+
+
+class Encoder(nn.Module):
+    """Hops of 64 samples to hidden states, one every 384 samples."""
+
+    constants: Turns | None  # what `responses` gives; a program keeps it, in training it changes
+
+    def __init__(self, dims: MoonshineDims) -> None:
+        super().__init__()
+        self.dims, self.constants = dims, None
+        self.conv1 = nn.Linear(2 * HOP, dims.conv1, bias=False)
+        self.groupnorm = nn.GroupNorm(1, dims.conv1)
+        self.conv2 = nn.Linear(7 * dims.conv1, dims.conv2)
+        self.conv3 = nn.Linear(3 * dims.conv2, dims.state)
+        layers = nn.ModuleList(EncoderLayer(dims, layer) for layer in dims.encoder)
+        self.layers = cast(Sequence[EncoderLayer], layers)
+        self.norm = LayerNorm(dims.state, bias=False)
+
+    def first(self, hops: Tensor) -> Tensor:
+        """The first convolution and tanh: (batch, n + 1, 64) -> (batch, n, conv1).
+
+        In float32 whatever the rest computes in: bfloat16 has 8 bits, too few for samples.
+        """
+        lowered = torch.is_autocast_enabled(hops.device.type)
+        with torch.autocast(hops.device.type, enabled=False) if lowered else nullcontext():
+            return torch.tanh(self.conv1(torch.cat([hops[:, :-1], hops[:, 1:]], dim=2)))
+
+    def second(self, first: Tensor) -> Tensor:
+        """The second convolution before normalization and without its bias: (batch, 3 n + 4 to 6, conv1) to
+        (batch, n, conv2).
+
+        Normalization by one mean and one deviation and a convolution may change places, see `third`. So frames are
+        convolved once, when they come, and are normalized by what is known later.
+        """
+        return self.conv2(frontend.triples(first * self.groupnorm.weight)) - self.conv2_bias
+
+    def responses(self) -> Turns:
+        """The second convolution of the normalization's weights without its bias, and of the biases: (conv2,) each."""
+        if self.constants is not None:
+            return self.constants
+        weight, bias = self.groupnorm.weight.repeat(7), self.groupnorm.bias.repeat(7)
+        scale, shift = self.conv2(torch.stack([weight, bias]))
+        return scale - self.conv2_bias, shift
+
+    def third(self, second: Tensor, mean: Tensor, square: Tensor) -> Tensor:
+        """Normalization, GELU and the third convolution with GELU, (batch, n, state).
+
+        Args:
+            second: (batch, 2 n + 1 or 2, conv2), see `second`. mean, square: (batch, the same or 1, 1), moments.
+        """
+        scale, shift = self.responses()
+        deviation = torch.rsqrt(square - mean * mean + frontend.EPS)
+        normalized = (second - mean * scale) * deviation + shift
+        return F.gelu(self.conv3(frontend.pairs(F.gelu(normalized))))
+
+    @property
+    def conv2_bias(self) -> Tensor:
+        """The bias of the second convolution, which belongs behind the normalization."""
+        last = self.conv2 if isinstance(self.conv2, nn.Linear) else self.conv2.get_submodule("up")
+        return cast(Tensor, last.bias)
+
+    def forward(self, hops: Tensor, mask: Tensor | None = None, counts: Tensor | None = None) -> Tensor:
+        """Args:
+            hops: (batch, 6 n, 64) float32.
+            mask: added to the scores, (batch, n - 2 or 1, n - 2).
+            counts: (batch,) int64, frames of the first convolution in each clip; None: all.
+
+        Returns:
+            (batch, n - 2, state).
+        """
+        first = self.first(hops)
+        x = self.third(self.second(first), *frontend.whole_moments(first, counts))
+        at = turns(torch.arange(x.shape[1], device=x.device), self.dims.rotary)
+        for layer in self.layers:
+            x = _remembering(x.shape[0] * x.shape[1] ** 2, layer, x, at, mask)
+        return self.norm(x)
+
+    def forward_chunks(self, hops: Tensor, chunking: Chunking, samples: Tensor) -> Tensor:
+        """Hops to hidden states, encoded in chunks.
+
+        Args:
+            samples: (batch or 1,) int64, of each clip's audio; positions behind it are not attended to.
+
+        Returns:
+            (batch, chunks, block, state): each chunk's own states, then its provisional ones of the look-ahead.
+        """
+        first = self.first(hops)
+        counts = frontend.first_frames(samples).expand(hops.shape[0])
+        x = self.third(self.second(first), *frontend.running_moments(first, counts, chunking))
+        read = attended(x.shape[1], chunking, x.device)
+        block = read[:, chunking.left_context :]
+        x = F.pad(x, (0, 0, 0, int(block[-1, -1]) + 1 - x.shape[1]))[:, block]
+        nothing = (read < 0) | (read >= positions(samples)[:, None, None])
+        mask = (nothing.to(x.dtype) * MASKED).expand(x.shape[0], -1, -1)
+        at = turns(torch.arange(read.shape[1], device=x.device), self.dims.rotary)  # only distances count
+        for layer in self.layers:
+            x = _remembering(x.shape[0] * read.numel() * chunking.block, layer.forward_chunks, x, at, mask, chunking)
+        return self.norm(x)
+
+
+def positions(samples: Tensor) -> Tensor:
+    """Positions of recordings of so many samples, int64: those that read audio alone."""
+    return position_count(samples - OVERHANG, SAMPLES_PER_POSITION).clamp(min=0)
+
+
+def _remembering(scores: int, layer: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """The output of a layer that computes so many scores a head, see `REMEMBERED`."""
+    if torch.is_grad_enabled() and scores > REMEMBERED:
+        return checkpoint(layer, *arguments, use_reentrant=False)
+    return layer(*arguments)
