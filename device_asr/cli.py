@@ -27,6 +27,8 @@ VERBS = {
     "soak": "Run the interface for long; measure memory, CPU and drawing.",
 }
 
+RUN_PROGRAMS = {"live", "demo", "transcribe", "listen", "replay", "doctor", "bench", "soak"}
+
 
 class LazyGroup(click.Group):
     """Finds a verb's module by its name; the others stay unloaded."""
@@ -53,7 +55,10 @@ class LazyGroup(click.Group):
             near = difflib.get_close_matches(args[0], VERBS, 1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
             raise click.UsageError(f"Wanted one of {', '.join(VERBS)}, found {args[0]!r}.{hint}", ctx)
-        return super().resolve_command(ctx, args)
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in RUN_PROGRAMS and not {"-h", "--help"} & set(rest):
+            _say_fallback()
+        return name, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -107,6 +112,17 @@ def _run(arguments: list[str]) -> int:
             f"`device-asr --debug {shlex.join(arguments)}`."
         )
         return 1
+
+
+def _say_fallback() -> None:
+    """Says which runtime is missing. Only the command says it: its processes would say it again."""
+    from device_asr.runtime.session import runtime
+
+    if (chosen := runtime()).fallback:
+        _say(
+            f"Slow: {chosen.name} runs the model, {chosen.reason}; it takes three times the memory and the processor "
+            "time. Install device-asr again to get the module."
+        )
 
 
 def _say(message: str) -> None:

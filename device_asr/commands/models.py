@@ -47,9 +47,10 @@ def list_models(as_json: bool) -> None:
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="The whole manifest.")
 def show(name: str, as_json: bool) -> None:
-    """Show a model: sizes, methods, features that it lacks, provenance, licenses."""
+    """Show a model: sizes, methods, what runs it, features that it lacks, provenance, licenses."""
     from device_asr.bundle.bundle import load
     from device_asr.bundle.features import absent
+    from device_asr.runtime.session import runtime
 
     bundle = load(name, verify=False)
     manifest = bundle.manifest
@@ -61,6 +62,7 @@ def show(name: str, as_json: bool) -> None:
     for program, entry in manifest["programs"].items():
         for method, signature in entry["methods"].items():
             click.echo(f"  {program}.{method}: {len(signature['inputs'])} inputs, {len(signature['outputs'])} outputs")
+    click.echo(f"  runtime: {runtime()}")
     for sentence in absent(manifest):
         click.echo(f"  {sentence}")
     for step in manifest.get("provenance", ()):
@@ -74,8 +76,9 @@ def show(name: str, as_json: bool) -> None:
 def verify(name: str) -> None:
     """Check every file's size and sha256, and that the programs load."""
     from device_asr.bundle.bundle import load
+    from device_asr.commands.parts.loading import check_program
 
     bundle = load(name)
     for program in bundle.manifest["programs"]:
-        bundle.session(program, 1)
+        check_program(bundle.path, program)
     click.echo(f"{bundle.name}: {len(bundle.manifest['files'])} files are whole, the programs load.")
