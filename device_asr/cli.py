@@ -21,7 +21,7 @@ VERBS = {
     "replay": "Recognize a recorded session again and show what changed.",
     "devices": "List microphones, test their level.",
     "doctor": "Whether live dictation will keep up on this machine, and with which settings.",
-    "models": "List, show and verify models.",
+    "models": "List, show, verify and add models.",
     "config": "Show the settings and where each came from.",
     "bench": "Measure accuracy, speed and latency.",
     "soak": "Run the interface for long; measure memory, CPU and drawing.",

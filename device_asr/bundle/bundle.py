@@ -21,6 +21,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,13 +85,22 @@ class Bundle:
         return open_program(self.path / entry["file"], entry["methods"], entry.get("constants"), threads)
 
 
-def search_path() -> list[Path]:
-    """Folders that hold bundles: `DEVICE_ASR_MODELS`, the repository's models/, the user data folder."""
+def user_models() -> Path:
+    """The folder of the models that a person added, for all environments."""
     import platformdirs
 
+    return Path(platformdirs.user_data_dir("device_asr")) / "models"
+
+
+def search_path() -> list[Path]:
+    """Folders that hold bundles, first to last.
+
+    `DEVICE_ASR_MODELS`, the repository's models/, the user's models, and share/device_asr/models of the environment.
+    """
     folders = [Path(p) for p in os.environ.get(MODELS_VARIABLE, "").split(os.pathsep) if p]
     folders.append(Path(__file__).resolve().parents[2] / "models")
-    folders.append(Path(platformdirs.user_data_dir("device_asr")) / "models")
+    folders.append(user_models())
+    folders.append(Path(sys.prefix) / "share" / "device_asr" / "models")
     return folders
 
 
@@ -121,7 +131,13 @@ def locate(name_or_path: str) -> Path:
     by_name = {p.name: p for p in find_bundles()}
     if name_or_path in by_name:
         return by_name[name_or_path]
-    known = ", ".join(sorted(by_name)) or "none"
+    if not by_name:
+        raise BundleError(
+            f"No model {name_or_path!r}: this install has none. Get the folder models/{name_or_path} of device_asr's "
+            f"repository or an archive of it, and run `device-asr models add PATH`, or set {MODELS_VARIABLE} to the "
+            "folder that holds it."
+        )
+    known = ", ".join(sorted(by_name))
     raise BundleError(
         f"No model {name_or_path!r}: wanted a folder with manifest.json or one of the models found "
         f"({known}); `device-asr models list` shows where they are looked for."

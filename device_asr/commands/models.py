@@ -1,15 +1,16 @@
-"""`device-asr models`: lists, shows and verifies models."""
+"""`device-asr models`: lists, shows, verifies and adds models."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import click
 
 
 @click.group(name="models")
 def command() -> None:
-    """List, show and verify models."""
+    """List, show, verify and add models."""
 
 
 @command.command("list")
@@ -82,3 +83,14 @@ def verify(name: str) -> None:
     for program in bundle.manifest["programs"]:
         check_program(bundle.path, program)
     click.echo(f"{bundle.name}: {len(bundle.manifest['files'])} files are whole, the programs load.")
+
+
+@command.command()
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--replace", is_flag=True, help="Put it in the place of a model of the same name.")
+def add(path: Path, replace: bool) -> None:
+    """Copy a model into your own models: its folder, or a .tar.gz archive of the folder."""
+    from device_asr.bundle.adding import add_bundle
+
+    added = add_bundle(path, replace)
+    click.echo(f"{added.name} was added: {added}. `device-asr --model {added.name}` uses it.")
