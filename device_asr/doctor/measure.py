@@ -10,25 +10,35 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import Protocol
 
 import numpy as np
 
 from device_asr.audio.format import SAMPLE_RATE, STEP
 from device_asr.config import Config
 from device_asr.dictation.pace import BEHIND, Pace
-from device_asr.events import Seconds
+from device_asr.events import Event, Seconds
 from device_asr.metrics.latency import LatencyMeter
-from device_asr.recognition.protocol import Recognizer
 
 MOST_RTF = 0.8  # a fifth of the time is left for the interface, the capture and everything else that runs
-HOPELESS: Seconds = 10.0  # of lag: the answer is clear
+HELD_BACK = 0.25  # share of the time in which live dictation may give up partials: once in a minute, after a long final
+MOST_LAG: Seconds = 2 * BEHIND  # with partials
+HOPELESS: Seconds = 20.0  # of lag: the answer is clear; the ring keeps 30 s of audio
+
+
+class Feedable(Protocol):
+    """What is needed of a `Recognizer`."""
+
+    partial_interval: Seconds | None
+
+    def feed(self, pcm: np.ndarray, *, backlog: Seconds = 0.0) -> list[Event]: ...
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Settings that are tried; their names are those of the config file.
+    """Settings that are tried; `settings` has their names in the config file.
 
-    partials: partial.enabled.
+    The beam is without effect where there are partials.
     """
 
     threads: int
@@ -36,6 +46,7 @@ class Candidate:
     mode: str = "stream"
     interval_ms: int = 480
     final: str = "full"
+    beam: int = 2
 
     def settings(self) -> dict[str, int | str | bool]:
         """Key of the config file -> value."""
@@ -45,6 +56,7 @@ class Candidate:
             "partial.mode": self.mode,
             "partial.interval_ms": self.interval_ms,
             "final.mode": self.final,
+            "final.beam": self.beam,
         }
 
     def applied(self, config: Config) -> Config:
@@ -53,7 +65,7 @@ class Candidate:
             config,
             model=replace(config.model, threads=self.threads),
             partial=replace(config.partial, enabled=self.partials, mode=self.mode, interval_ms=self.interval_ms),
-            final=replace(config.final, mode=self.final),
+            final=replace(config.final, mode=self.final, beam=self.beam),
         )
 
 
@@ -62,8 +74,8 @@ class Run:
     """What one candidate took.
 
     audio: seconds of the clip that were computed; whole: that was all of it. costs: seconds of each 32 ms.
-    lag: the most that the computation was behind the speech. gave_up: partials came less often or not at all, as in
-    live dictation on a machine that is too slow.
+    lag: the most that the computation was behind the speech. held_back: share of the time in which partials came less
+    often or not at all, as in live dictation on a machine that is too slow.
     load: seconds to load the model. memory: peak bytes of the recognizer's process; None: not known.
     """
 
@@ -73,7 +85,7 @@ class Run:
     audio: Seconds
     whole: bool
     lag: Seconds
-    gave_up: bool
+    held_back: float
     load: Seconds = 0.0
     memory: int | None = None
 
@@ -87,14 +99,15 @@ class Run:
     def keeps_up(self) -> bool:
         """Whether live dictation holds these settings; a final must have been among what was computed."""
         rtf = self.rtf()
-        if rtf is None or rtf > MOST_RTF or self.gave_up or not self.meter.finals:
+        if rtf is None or rtf > MOST_RTF or not self.meter.finals:
             return False
-        # without partials the lag behind a final is made up for in the pauses
-        return self.lag <= BEHIND or not self.candidate.partials
+        if not self.candidate.partials:  # the lag behind a final is made up for in the pauses
+            return self.lag <= HOPELESS
+        return self.lag <= MOST_LAG and self.held_back <= HELD_BACK
 
 
 def run(
-    recognizer: Recognizer,
+    recognizer: Feedable,
     candidate: Candidate,
     pcm: np.ndarray,
     limit: Seconds,
@@ -110,14 +123,14 @@ def run(
     meter = LatencyMeter(wall=lambda audio: audio)  # the moment when a sample was spoken is its place in the audio
     costs: list[Seconds] = []
     free = lag = spent = 0.0  # free: when the recognizer is done with all chunks so far
-    gave_up = False
+    held_back = 0  # chunks
     chunks = [pcm[at : at + STEP] for at in range(0, len(pcm), STEP)]
     for number, chunk in enumerate(chunks, 1):
         spoken = number * STEP / SAMPLE_RATE
         start = max(spoken, free)
         if pace.update(start, start - spoken):
             recognizer.partial_interval = pace.partial_interval()
-        gave_up |= pace.step > 0
+        held_back += pace.step > 0
         began = clock()
         events = recognizer.feed(chunk, backlog=start - spoken)
         costs.append(clock() - began)
@@ -130,7 +143,7 @@ def run(
         if spent > limit or lag > HOPELESS:
             break
     audio = len(costs) * STEP / SAMPLE_RATE
-    return Run(candidate, costs, meter, audio, len(costs) == len(chunks), lag, gave_up)
+    return Run(candidate, costs, meter, audio, len(costs) == len(chunks), lag, held_back / len(costs))
 
 
 def common(runs: Sequence[Run]) -> Seconds:

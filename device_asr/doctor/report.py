@@ -84,7 +84,7 @@ def run_record(run: Run) -> dict[str, Any]:
         "load_s": round(run.load, 2),
         "peak_memory_bytes": run.memory,
         "max_lag_s": round(run.lag, 3),
-        "gave_up_partials": run.gave_up,
+        "partials_held_back": round(run.held_back, 3),
         "utterances": run.meter.utterances,
         "finals": run.meter.finals,
         "first_partial_s": _series(run.meter.first_partial),

@@ -47,7 +47,7 @@ def lighter(best: Candidate, streams: bool) -> list[Candidate]:
     if streams:
         found.append(replace(best, final="stream"))
     found.append(replace(found[-1] if found else best, interval_ms=2 * best.interval_ms))
-    found.append(replace(best, partials=False))
+    found.append(replace(best, partials=False, beam=1))
     return found
 
 
@@ -127,6 +127,7 @@ def _why_defaults(best: Run) -> dict[str, str]:
         "partial.mode": mode,
         "partial.interval_ms": "the default keeps up",
         "final.mode": "full context is the most accurate, and finals come in time",
+        "final.beam": "without effect, as there are partials",
     }
 
 
@@ -144,4 +145,5 @@ def _why_lighter(first: Run, chosen: Run) -> dict[str, str]:
     if not chosen.candidate.partials:
         found["partial.enabled"] = f"{was}; finals alone keep up"
         found["partial.interval_ms"] = found["partial.mode"] = "without effect, as there are no partials"
+        found["final.beam"] = "greedy search, as two hypotheses take longer"
     return found

@@ -40,6 +40,7 @@ class Sleepy(Scripted):
 
     def __init__(self) -> None:
         super().__init__([], cost=0.001)
+        self.memory = None
 
     def close(self) -> None:
         """There is no process to end."""
@@ -73,7 +74,7 @@ def test_the_real_recognizer_is_measured_and_the_settings_are_written(config: Pa
 def test_a_machine_that_is_too_slow_has_exit_code_1_and_nothing_is_written(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker.remote, "load", lambda settings: Sleepy())
+    monkeypatch.setattr(worker, "Isolated", lambda settings: Sleepy())
     before = config.read_text()
     result = doctor("--threads", "1", "--slowdown", "1000")
     assert result.return_value == 1 and "Live dictation will not keep up on this machine" in result.stdout

@@ -54,7 +54,7 @@ def measured(cost: float, seconds: float = 6.0, limit: float = 100.0, partial_co
 
 def test_a_fast_machine_has_the_latency_of_the_policy_and_no_lag() -> None:
     recognizer, found = measured(0.001)
-    assert found.whole and found.keeps_up and not found.gave_up  # type: ignore[attr-defined]
+    assert found.whole and found.keeps_up and not found.held_back  # type: ignore[attr-defined]
     assert found.rtf() == pytest.approx(0.001 / STEP_S)  # type: ignore[attr-defined]
     assert found.lag == pytest.approx(0.001)  # type: ignore[attr-defined]
     assert found.meter.first_partial.p50 == pytest.approx(0.5 + 0.001, abs=STEP_S)  # type: ignore[attr-defined]
@@ -64,7 +64,7 @@ def test_a_fast_machine_has_the_latency_of_the_policy_and_no_lag() -> None:
 
 def test_computation_that_takes_longer_than_speech_piles_up_as_a_lag_that_the_recognizer_is_told_of() -> None:
     recognizer, found = measured(2 * STEP_S, seconds=4.0)
-    assert not found.keeps_up and found.gave_up  # type: ignore[attr-defined]
+    assert not found.keeps_up and found.held_back  # type: ignore[attr-defined]
     assert found.lag == pytest.approx(4.0, abs=0.2)  # type: ignore[attr-defined]
     assert recognizer.backlogs[1] == pytest.approx(STEP_S)
     assert found.meter.finalization.p50 == pytest.approx(0.6 + 1.8, abs=0.2)  # type: ignore[attr-defined]
@@ -73,14 +73,14 @@ def test_computation_that_takes_longer_than_speech_piles_up_as_a_lag_that_the_re
 def test_partials_are_given_up_as_in_live_dictation_and_that_does_not_count_as_keeping_up() -> None:
     recognizer, found = measured(0.5 * STEP_S, seconds=12.0, partial_cost=STEP_S)
     assert recognizer.partial_interval is None, "the last step: no partials"
-    assert found.gave_up and not found.keeps_up  # type: ignore[attr-defined]
+    assert found.held_back > 0.25 and not found.keeps_up  # type: ignore[attr-defined]
 
 
 def test_a_lag_behind_a_final_is_allowed_where_there_are_no_partials() -> None:
     class LongFinal(Slow):
         def feed(self, pcm: np.ndarray, *, backlog: float = 0.0) -> list[Event]:
             events = super().feed(pcm, backlog=backlog)
-            self._clock.now += 2.0 if events and len(events) > 1 else 0.0
+            self._clock.now += 4.0 if events and len(events) > 1 else 0.0
             return events
 
     clock = Clock()
@@ -88,7 +88,7 @@ def test_a_lag_behind_a_final_is_allowed_where_there_are_no_partials() -> None:
         recognizer = LongFinal(clock, 0.001, script())
         recognizer.partial_interval = 0.48 if partials else None
         found = run(recognizer, Candidate(1, partials=partials), speech(6.0), 100.0, clock)
-        assert found.keeps_up is keeps_up and found.lag > 1.5
+        assert found.keeps_up is keeps_up and found.lag > 3
 
 
 @pytest.mark.parametrize(("cost", "limit", "audio"), [(STEP_S, 2.0, 2.0), (4 * STEP_S, 100.0, HOPELESS / 3)])
@@ -109,7 +109,7 @@ def test_the_cost_over_a_shorter_beginning_is_told_too() -> None:
 
 
 def test_a_candidate_changes_the_settings_it_names_and_no_other() -> None:
-    candidate = Candidate(3, False, "reencode", 960, "stream")
+    candidate = Candidate(3, False, "reencode", 960, "stream", 1)
     config = candidate.applied(Config())
     settings = {key: getattr(getattr(config, key.split(".")[0]), key.split(".")[1]) for key in candidate.settings()}
     assert settings == candidate.settings()

@@ -29,7 +29,7 @@ def test_the_schema_for_programs_is_stable() -> None:
     (measured,) = found["measured"]
     assert set(measured) == {
         *("settings", "keeps_up", "rtf", "audio_s", "whole", "load_s", "peak_memory_bytes", "max_lag_s"),
-        *("gave_up_partials", "utterances", "finals", "first_partial_s", "word_emission_s", "finalization_s"),
+        *("partials_held_back", "utterances", "finals", "first_partial_s", "word_emission_s", "finalization_s"),
         "finalization_without_hangover_s",
     }
     assert measured["rtf"] == 0.25 and measured["finalization_s"] == {"p50": 0.8, "p95": 0.8, "n": 1}

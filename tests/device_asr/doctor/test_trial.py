@@ -19,7 +19,9 @@ def ran(candidate: Candidate, rtf: float, final: float = 0.2, audio: float = 8.0
     meter.add(Final(0, "hi", 1.0, 2.0, 2.6, (Word("hi", 1.0, 2.0, 0.9),), 0.9), 2.6 + final)
     lag = final if rtf < 1 else 5.0
     steps = int(audio / STEP_S)
-    return Run(candidate, [rtf * STEP_S] * steps, meter, audio, False, lag, gave_up=candidate.partials and rtf > 1)
+    return Run(
+        candidate, [rtf * STEP_S] * steps, meter, audio, False, lag, held_back=float(candidate.partials and rtf > 1)
+    )
 
 
 class Machine:
@@ -63,8 +65,8 @@ def test_a_thread_more_must_be_worth_it() -> None:
 
 
 def test_threads_are_compared_over_the_audio_that_all_computed() -> None:
-    quick_start = Run(Candidate(1), [0.01] * 100 + [0.1] * 100, LatencyMeter(), 6.4, False, 0.0, False)
-    cut_short = Run(Candidate(2), [0.02] * 100, LatencyMeter(), 3.2, False, 0.0, False)
+    quick_start = Run(Candidate(1), [0.01] * 100 + [0.1] * 100, LatencyMeter(), 6.4, False, 0.0, 0.0)
+    cut_short = Run(Candidate(2), [0.02] * 100, LatencyMeter(), 3.2, False, 0.0, 0.0)
     assert fewest_threads([quick_start, cut_short]).candidate.threads == 1
 
 
@@ -90,7 +92,7 @@ def test_a_fast_machine_keeps_the_defaults_and_every_number_of_threads_is_measur
     [
         (partial_cost(0.4, 0.2, 0.4), Candidate(1, final="stream")),
         (partial_cost(0.4, 0.6), Candidate(1, final="stream", interval_ms=960)),
-        (partial_cost(0.7, 1.0), Candidate(1, partials=False)),
+        (partial_cost(0.7, 1.0), Candidate(1, partials=False, beam=1)),
     ],
 )
 def test_a_slow_machine_gets_the_first_lighter_settings_that_keep_up(
