@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -98,6 +97,8 @@ def list_afresh() -> list[Device]:
         "import json, dataclasses; from device_asr.audio.devices import list_devices; "
         "print(json.dumps([dataclasses.asdict(d) for d in list_devices()]))"
     )
+    import subprocess
+
     result = subprocess.run(
         [sys.executable, "-c", program],
         stdin=subprocess.DEVNULL,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -130,6 +129,8 @@ def _check_known(key: str, known: set[str], where: str) -> None:
         raise UsageError(
             f"{where}: the setting {key!r} is called {new!r} now; change the name (environment: {_variable(new)})."
         )
+    import difflib
+
     near = difflib.get_close_matches(key, sorted(known), 1, cutoff=0.0)
     hint = f"; the nearest valid name is {near[0]!r}" if near else ""
     raise UsageError(f"{where}: unknown setting {key!r}{hint}.")

@@ -8,13 +8,15 @@ import threading
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from device_asr.audio.recording import Recording
 from device_asr.errors import OutputError
 from device_asr.events import Final, Seconds, shifted, to_record
+
+if TYPE_CHECKING:  # reading sessions needs neither NumPy nor a recording
+    import numpy as np
+
+    from device_asr.audio.recording import Recording
 
 VERSION = 1
 
@@ -43,6 +45,8 @@ class SessionWriter:
             directory.mkdir(parents=True, exist_ok=True)
             self.path, self._descriptor = _create(directory, began.strftime("%Y-%m-%d_%H-%M-%S"))
             if record:
+                from device_asr.audio.recording import Recording
+
                 self._recording = Recording(self.path.with_suffix(".wav"))
         except OSError as error:
             raise OutputError(
