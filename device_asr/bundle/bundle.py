@@ -10,7 +10,9 @@ The manifest's format 2 tells the runtime what it needs, and nothing about the n
             of each output that the next call returns again). start: what a state is filled with before any audio.
         constants: name of an input -> {offset, shape, dtype}, bytes of the program file
     speech: samples_per_position, positions (most of an utterance), cache (token slots), tokens_per_call, prompt (ids),
-        end (id), no_speech (id or null), word_start (how the text of a token begins that starts a word)
+        end (id), no_speech (id or null), word_start (how the text of a token begins that starts a word; with U+2581
+        the tokens are SentencePiece's); and, where they differ from Whisper's, tokens_per_second, retry_silence and
+        end_first, see `device_asr.bundle.speech`
     vocabulary: {file, suppress, suppress_first}
     quantization, parity, base: what the offline stage did
 `device_asr.bundle.schema` checks it; `device_asr.bundle.format1` upgrades format 1 in memory.
@@ -30,8 +32,9 @@ from typing import Any
 from device_asr.bundle import format1, schema
 from device_asr.bundle.features import gives
 from device_asr.bundle.method import Method, open_program
-from device_asr.bundle.roles import CTC
-from device_asr.bundle.vocabulary import Vocabulary, read_tokens
+from device_asr.bundle.roles import ALIGNMENT
+from device_asr.bundle.speech import Speech, read_speech
+from device_asr.bundle.vocabulary import SENTENCEPIECE_SPACE, Vocabulary, plain_tokens, read_tokens
 from device_asr.errors import BundleError
 from device_asr.runtime.session import Session
 
@@ -56,17 +59,25 @@ class Bundle:
         """Bytes of all files that the manifest lists."""
         return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
 
+    @property
+    def speech(self) -> Speech:
+        """The limits and habits of the speech program."""
+        return read_speech(self.manifest)
+
     def vocabulary(self) -> Vocabulary:
         """Reads the tokens, with their special ids."""
         entry, speech = self.manifest["vocabulary"], self.manifest["speech"]
+        tokens, word_start = read_tokens(self.path / entry["file"]), str(speech["word_start"])
+        if word_start.startswith(SENTENCEPIECE_SPACE):
+            tokens, word_start = plain_tokens(tokens), word_start.replace(SENTENCEPIECE_SPACE, " ")
         return Vocabulary(
-            read_tokens(self.path / entry["file"]),
+            tokens,
             tuple(speech["prompt"]),
             speech["end"],
             speech["no_speech"],
             tuple(entry["suppress"]),
             tuple(entry["suppress_first"]),
-            speech["word_start"],
+            word_start,
         )
 
     def method(self, session: Session, program: str, name: str) -> Method:
@@ -77,7 +88,12 @@ class Bundle:
     def stream(self) -> Mapping[str, Any] | None:
         """The description of the method `stream`; None: the model cannot stream."""
         method: Mapping[str, Any] | None = self.manifest["programs"]["speech"]["methods"].get("stream")
-        return method if method is not None and gives(method, CTC) else None
+        return method
+
+    @property
+    def aligns(self) -> bool:
+        """Whether `decode` tells which audio each token attends to."""
+        return gives(self.manifest["programs"]["speech"]["methods"]["decode"], ALIGNMENT)
 
     def session(self, program: str, threads: int) -> Session:
         """Loads the program "speech" or "vad"."""

@@ -18,14 +18,18 @@ def absent(manifest: Mapping[str, Any]) -> Iterator[str]:
     methods = manifest["programs"]["speech"]["methods"]
     if not gives(methods["decode"], ALIGNMENT):
         yield (
-            "No word times: the program has no alignment output; words are spread evenly over their utterance, and "
-            "the stream's partials commit none."
+            "No word times and no custom words: the program has no alignment output; partials commit the words on "
+            "which successive ones agree."
         )
-    if "stream" not in methods or not gives(methods["stream"], CTC):
-        missing = "method stream" if "stream" not in methods else "ctc output of the method stream"
+    if "stream" not in methods:
         yield (
-            f"No streaming and no custom words: the program has no {missing}; partials encode the utterance so far "
+            "No streaming and no custom words: the program has no method stream; partials encode the utterance so far "
             "again."
+        )
+    elif not gives(methods["stream"], CTC):
+        yield (
+            "No custom words: the program has no ctc output of the method stream; partials are sought with every "
+            "chunk, and silence is found by the voice activity detector alone."
         )
     if manifest["speech"]["no_speech"] is None:
         yield "No check for silence: the vocabulary has no no-speech token; text is judged by its probability alone."

@@ -11,6 +11,7 @@ COUNT, SIZE = "a whole number of 0 or more", f"a whole number of 1 to {LARGEST}"
 ID, EXTENT = f"a whole number of 0 to {LARGEST}", f"a whole number of 0 to {LARGEST} or a named length"
 NO_ID = f"{ID} or null"
 START = f"a number of -{LARGEST} to {LARGEST}, or a list of such numbers"
+RATE = f"a number of 0 to {LARGEST}"
 TEXT, DTYPE, FILE = "a text", "one of " + ", ".join(DTYPES), "the name of a file in the bundle"
 
 
@@ -49,6 +50,8 @@ def mismatches(value: Any, wanted: Any, where: str, files: Collection[str]) -> I
 def _fits(value: Any, wanted: str, files: Collection[str]) -> bool:
     if wanted in (SIZE, ID, COUNT):
         return _whole(value) and (wanted == SIZE) <= value <= (float("inf") if wanted == COUNT else LARGEST)
+    if wanted == RATE:
+        return _small(value) and value >= 0
     if wanted == EXTENT:
         return isinstance(value, str) or _fits(value, ID, files)
     if wanted == NO_ID:

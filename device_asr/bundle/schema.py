@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from device_asr.audio.format import SAMPLE_RATE, STEP
-from device_asr.bundle.forms import COUNT, DTYPE, DTYPES, EXTENT, FILE, ID, NO_ID, SIZE, START, TEXT, mismatches
+from device_asr.bundle.forms import COUNT, DTYPE, DTYPES, EXTENT, FILE, ID, NO_ID, RATE, SIZE, START, TEXT, mismatches
 from device_asr.bundle.roles import (
     CONSTANT,
     CROSS_KEYS,
@@ -26,6 +26,7 @@ from device_asr.bundle.roles import (
     nth,
     numbered,
 )
+from device_asr.bundle.speech import END_FIRST
 
 LARGEST_TENSOR = 100_000_000  # elements; the largest of a Whisper tiny, its embedding, has 7 million
 _TENSOR = {"name": TEXT, "role": TEXT, "shape": [EXTENT], "dtype": DTYPE, "start?": START}
@@ -55,6 +56,9 @@ SCHEMA: dict[str, Any] = {
         "end": ID,
         "no_speech": NO_ID,
         "word_start": TEXT,
+        "tokens_per_second?": RATE,
+        "retry_silence?": RATE,
+        "end_first?": TEXT,
     },
     "vocabulary": {"file": FILE, "suppress": [ID], "suppress_first": [ID]},
 }
@@ -185,8 +189,12 @@ def _constant_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _vocabulary_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
-    """Ids that the logits do not have, and a prompt that no call takes."""
+    """Ids that the logits do not have, a prompt that no call takes, and habits that no program has."""
     speech = manifest["speech"]
+    if speech.get("end_first", END_FIRST[0]) not in END_FIRST:
+        yield f"wanted one of {', '.join(END_FIRST)} at speech.end_first, found {speech['end_first']!r}"
+    if speech.get("tokens_per_second", 1) <= 0:
+        yield f"wanted speech.tokens_per_second to be above 0, found {speech['tokens_per_second']}"
     ids = _by_role(manifest["programs"]["speech"]["methods"]["decode"]["outputs"])[LOGITS]["shape"][-1]
     if not isinstance(ids, int):
         yield f"wanted a number of ids as the last size of the logits, found {ids!r}"

@@ -5,12 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from device_asr.errors import BundleError
+
+SENTENCEPIECE_SPACE = "\u2581"
+_BYTE = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,15 @@ class Vocabulary:
                 groups.append([])
             groups[-1].append(position)
         return groups
+
+
+def plain_tokens(pieces: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The bytes that SentencePiece's pieces write: U+2581 is a space, and <0x0A> the byte 10."""
+    space = SENTENCEPIECE_SPACE.encode()
+    return tuple(
+        bytes([int(byte[1], 16)]) if (byte := _BYTE.fullmatch(piece)) else piece.replace(space, b" ")
+        for piece in pieces
+    )
 
 
 def write_tokens(path: Path, tokens: Sequence[bytes]) -> None:

@@ -60,8 +60,18 @@ class DecodingConfig(Section):
 
     title = "decoding"
     guards: bool = setting(True, "stop loops and drop text that was never spoken")
-    tokens_per_second: float = setting(
-        12.0, "more tokens than this per second of speech are a loop", unit="1/s", low=2, high=50
+    tokens_per_second: float | None = setting(
+        None,
+        "more tokens than this per second of speech are a loop; empty: the model's own limit",
+        unit="1/s",
+        low=2,
+        high=50,
+    )
+    empty_text: str = setting(
+        "model",
+        "where an utterance may get no text: model: as the model says; silence: only where the voice activity "
+        "detector found no speech; free: wherever its vocabulary allows it",
+        choices=("model", "silence", "free"),
     )
     repeat_ngram: int = setting(4, "a sequence of tokens that repeats this often in a row is a loop", low=2, high=20)
     compression_ratio: float = setting(

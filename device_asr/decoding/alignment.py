@@ -30,10 +30,10 @@ def attended_position(attention: np.ndarray) -> Any:
 def token_starts(attention: np.ndarray) -> np.ndarray:
     """First position of each token: int (tokens,) from attention (heads, tokens, positions).
 
-    Without heads, or with fewer positions than tokens, the tokens are spread evenly.
+    With fewer positions than tokens, the tokens are spread evenly.
     """
-    heads, tokens, positions = attention.shape
-    if heads == 0 or positions < tokens:
+    _, tokens, positions = attention.shape
+    if positions < tokens:
         return np.linspace(0, positions, tokens, endpoint=False).astype(int)
     spread = attention.std(axis=1, keepdims=True)
     weights = (attention - attention.mean(axis=1, keepdims=True)) / np.maximum(spread, 1e-6)
@@ -59,7 +59,7 @@ def token_starts(attention: np.ndarray) -> np.ndarray:
 def align_words(
     hypothesis: Hypothesis, vocabulary: Vocabulary, position_s: float, origin: float, active: Sequence[bool]
 ) -> tuple[Word, ...]:
-    """Words with start, end and confidence.
+    """Words with start, end and confidence; none where the program has no alignment heads.
 
     Args:
         position_s: seconds of audio of one encoder position.
@@ -68,7 +68,7 @@ def align_words(
             are drawn in to such steps, because attention assigns pauses to the word before.
     """
     groups = vocabulary.words(hypothesis.tokens)
-    if not groups:
+    if not groups or not len(hypothesis.alignment):
         return ()
     starts = token_starts(hypothesis.alignment) * position_s
     words = []

@@ -70,7 +70,7 @@ def _ended(
     ended: list[Hypothesis] = []
     while texts and len(ended) < width:
         further: list[Continuation] = []
-        for one in _continuations(program, texts, width):
+        for one in _continuations(program, texts, width, encoded.spoken):
             if one.token == program.vocabulary.end:
                 ended.append(_end(one, greedy))
             else:
@@ -81,11 +81,11 @@ def _ended(
     return ended
 
 
-def _continuations(program: DecodeProgram, texts: Sequence[Text], width: int) -> list[Continuation]:
+def _continuations(program: DecodeProgram, texts: Sequence[Text], width: int, spoken: bool) -> list[Continuation]:
     """The `width` + 1 likeliest continuations of each text, the likeliest of all first; one may be a text's end."""
     found = []
     for text in texts:
-        choices = program.choices(text.row, first=not text.tokens)
+        choices = program.choices(text.row, not text.tokens, spoken)
         for _ in range(width + 1):
             token = int(choices.argmax())
             found.append(Continuation(text, token, float(choices[token])))

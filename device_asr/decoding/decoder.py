@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,15 +18,13 @@ from device_asr.decoding.hypothesis import Encoded, Hypothesis
 from device_asr.decoding.program import DecodeProgram
 from device_asr.runtime.session import Session
 
-RETRY_PADDING_S = 4.0  # silence added behind an utterance that looped: the network stops where the audio ends
-
 
 class Decoder:
     """Greedy and beam search over a bundle's `encode` and `decode`, with the guards that the settings ask for."""
 
     def __init__(self, bundle: Bundle, session: Session, config: DecodingConfig) -> None:
-        self.program = DecodeProgram(bundle, session)
-        self.guards = Guards(config, self.program.vocabulary)
+        self.program = DecodeProgram(bundle, session, config.empty_text)
+        self.guards = Guards(config, self.program.vocabulary, self.program.speech.tokens_per_second)
 
     @property
     def vocabulary(self) -> Vocabulary:
@@ -58,6 +57,8 @@ class Decoder:
     ) -> tuple[Encoded, Hypothesis]:
         """Decodes a finished utterance; where a guard cut a loop, once more with silence behind it.
 
+        Whisper stops where the audio ends; other networks do not, see `Speech.retry_silence`.
+
         Args:
             pcm: the utterance, (n,) float32 at 16 kHz. draft, bias: see `greedy_search`.
             beam: number of texts that a beam search follows, see `beam.py`; 1: only the greedy one.
@@ -68,9 +69,10 @@ class Decoder:
         hypothesis = self.decode(encoded, draft, bias=bias)
         if beam > 1 and not hypothesis.looped and self.is_speech(hypothesis):
             return encoded, beam_search(self.program, self.guards, encoded, hypothesis, beam)
-        if not hypothesis.looped or not self.guards.config.guards:
+        silence = int(self.program.speech.retry_silence * SAMPLE_RATE)
+        if not hypothesis.looped or not self.guards.config.guards or not silence:
             return encoded, hypothesis
-        longer = self.encode(np.concatenate([pcm, np.zeros(int(RETRY_PADDING_S * SAMPLE_RATE), np.float32)]))
+        longer = replace(self.encode(np.concatenate([pcm, np.zeros(silence, np.float32)])), spoken=encoded.spoken)
         again = self.decode(longer)
         if again.looped and again.mean_logprob <= hypothesis.mean_logprob:
             return encoded, hypothesis

@@ -43,7 +43,7 @@ def greedy_search(
     logprobs: list[float] = []
     row, looped, ending = rows[-1], False, 0.0
     while True:
-        choices = program.choices(row, first=not tokens)
+        choices = program.choices(row, not tokens, encoded.spoken)
         token = forced[len(tokens)] if len(tokens) < len(forced) else _choose(choices, expected, bias)
         if token == program.vocabulary.end:
             ending = float(choices[token])

@@ -18,16 +18,21 @@ SHORTEST_LOOP = 40  # bytes; a shorter text may well repeat itself
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """The rules with the limits of `config`; where `config.guards` is off, they let everything pass."""
+    """The rules with the limits of `config`; where `config.guards` is off, they let everything pass.
+
+    tokens_per_second: the model's own limit, where `config` has none.
+    """
 
     config: DecodingConfig
     vocabulary: Vocabulary
+    tokens_per_second: float
 
     def token_limit(self, seconds: float, capacity: int) -> int:
         """Largest number of tokens of a text: the caches' `capacity`, or what can be said in `seconds`, if fewer."""
         if not self.config.guards:
             return capacity
-        return min(capacity, math.ceil(self.config.tokens_per_second * seconds) + SPARE_TOKENS)
+        rate = self.config.tokens_per_second or self.tokens_per_second
+        return min(capacity, math.ceil(rate * seconds) + SPARE_TOKENS)
 
     def repeats(self, tokens: Sequence[int]) -> int:
         """Number of surplus repeated tokens at the end; 0: none."""
@@ -46,9 +51,13 @@ class Guards:
         return long and len(text) / len(zlib.compress(text)) > self.config.compression_ratio
 
     def is_speech(self, hypothesis: Hypothesis) -> bool:
-        """Whether to believe the text: it is not empty, and not doubtful where the network reports no speech."""
+        """Whether to believe the text: it is not empty, and not doubtful where the network reports no speech.
+
+        Where the vocabulary has no token for no speech, a doubtful text is not believed either.
+        """
         if not hypothesis.tokens or not self.vocabulary.decode(hypothesis.tokens).strip():
             return False
         if not self.config.guards:
             return True
-        return not (hypothesis.no_speech > self.config.no_speech and hypothesis.mean_logprob < self.config.min_logprob)
+        silent = self.vocabulary.no_speech is None or hypothesis.no_speech > self.config.no_speech
+        return not (silent and hypothesis.mean_logprob < self.config.min_logprob)

@@ -14,12 +14,14 @@ class Encoded:
     """An encoded utterance.
 
     cross: keys (heads, head_dim, positions) and values (heads, positions, head_dim) of the decoder's cross-attention.
-    positions: their number. seconds: the audio's duration.
+    positions: their number. seconds: the audio's duration. spoken: whether the voice activity detector found speech
+    in it, so that its text should not be empty.
     """
 
     cross: Caches
     positions: int
     seconds: float
+    spoken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,18 +30,19 @@ FEWEST_POSITIONS = 2  # `encode` and `decode` take no fewer
 class DecodeProgram:
     """Runs `encode` and `decode`.
 
-    vocabulary: the tokens. slots: tokens that a cache holds. batch: most tokens of one call of `decode`.
-    position_s: seconds of audio of one encoder position. caches: the main text's, which each utterance overwrites.
+    vocabulary: the tokens. speech: the program's limits and habits. slots: tokens that a cache holds. batch: most
+    tokens of one call of `decode`. position_s: seconds of audio of one encoder position. caches: the main text's, which
+    each utterance overwrites.
+
+    Args:
+        empty_text: the setting of that name, see `DecodingConfig`.
     """
 
-    def __init__(self, bundle: Bundle, session: Session) -> None:
-        self.vocabulary = bundle.vocabulary()
-        speech = bundle.manifest["speech"]
-        self._granule = int(speech["samples_per_position"])
-        self._positions = int(speech["positions"])
-        self.position_s = self._granule / SAMPLE_RATE
-        self.slots = int(speech["cache"])
-        self.batch = int(speech["tokens_per_call"])
+    def __init__(self, bundle: Bundle, session: Session, empty_text: str = "model") -> None:
+        self.vocabulary, self.speech = bundle.vocabulary(), bundle.speech
+        self._granule, self._positions = self.speech.samples_per_position, self.speech.positions
+        self.position_s = self.speech.position_s
+        self.slots, self.batch = self.speech.cache, self.speech.tokens_per_call
         self._encode = bundle.method(session, "speech", "encode")
         self._decode = bundle.method(session, "speech", "decode")
         shapes = {role: tensor["shape"] for role, tensor in self._decode.inputs.items()}
@@ -56,6 +57,9 @@ class DecodeProgram:
         self._penalty[list(self.vocabulary.suppress)] = -np.inf
         self._first_penalty = self._penalty.copy()
         self._first_penalty[list(self.vocabulary.suppress_first)] = -np.inf
+        self._spoken_penalty = self._first_penalty.copy()
+        if (self.speech.end_first if empty_text == "model" else empty_text) == "silence":
+            self._spoken_penalty[self.vocabulary.end] = -np.inf
 
     @property
     def capacity(self) -> int:
@@ -93,13 +97,15 @@ class DecodeProgram:
             alignment = np.zeros((0, len(tokens), encoded.positions), np.float32)
         return outputs[LOGITS], alignment
 
-    def choices(self, row: np.ndarray, first: bool) -> np.ndarray:
+    def choices(self, row: np.ndarray, first: bool, spoken: bool) -> np.ndarray:
         """Log-probabilities (vocab,) of the next token; -inf for tokens that dictation never writes.
 
         Args:
-            row: logits. first: whether the next token is the text's first one.
+            row: logits. first: whether the next token is the text's first one. spoken: see `Encoded`.
         """
-        return _log_softmax(row + (self._first_penalty if first else self._penalty))
+        if not first:
+            return _log_softmax(row + self._penalty)
+        return _log_softmax(row + (self._spoken_penalty if spoken else self._first_penalty))
 
     def no_speech(self, row: np.ndarray) -> float:
         """Probability in [0, 1] that nobody speaks, by the logits behind the prompt's first token.

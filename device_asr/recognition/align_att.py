@@ -24,14 +24,15 @@ from device_asr.recognition.stream_encoder import StreamEncoder
 MORE_TOKENS = 24  # an update may bring as many, 6 s of speech
 # chunks after the last CTC symbol that still bring updates: the last partials' WER falls by 0.4 to 1.0 %
 TRAILING_CHUNKS = 2
-# positions (1 s) with CTC symbols behind the last word; word emission p95 1216 -> 1140 ms (librispeech-other-dev)
-STALLED = 50
-# positions: of an utterance longer than 10 s, an update decodes the last 5 s and what is not committed before
-LONGEST_DECODED, KEPT = 500, 250
+# seconds with CTC symbols behind the last word; word emission p95 1216 -> 1140 ms (librispeech-other-dev)
+STALLED_S: Seconds = 1.0
+# of an utterance longer than this an update decodes the last 5 s, and what is not committed before
+LONGEST_DECODED_S: Seconds = 10.0
+KEPT_S: Seconds = 5.0
 
 
 class AlignAtt:
-    """The `PartialPolicy` of models with a stream: shows and commits by attention.
+    """The `PartialPolicy` of models with a stream and alignment: shows and commits by attention.
 
     Args:
         encoder: encodes the utterance; whoever owns it begins, feeds and ends it.
@@ -43,6 +44,9 @@ class AlignAtt:
         self._decoder, self._encoder = decoder, encoder
         self._holdback = self._positions_of(config.holdback_ms)
         self._first_holdback = self._positions_of(config.first_holdback_ms)
+        self._stalled_after, self._longest_decoded, self._kept = (
+            self._positions_of(round(1000 * seconds)) for seconds in (STALLED_S, LONGEST_DECODED_S, KEPT_S)
+        )
         self.begin()
 
     def _positions_of(self, ms: int) -> int:
@@ -54,7 +58,7 @@ class AlignAtt:
         self._last: Hypothesis | None = None
         self._skipped = 0  # first tokens of the utterance that are not decoded again
         self._first = 0  # the position from which the others are decoded
-        self._read: tuple[CtcSymbol, int] | None = None  # the evidence at the last update
+        self._read: tuple[CtcSymbol | None, int] | None = None  # the evidence at the last update
         self._showing = False
 
     @property
@@ -69,9 +73,9 @@ class AlignAtt:
             self._encoder.preview()
             fresh = True
         if self._evidence() == self._read:
-            return False  # the CTC head found nothing new, so the decoder is not asked
+            return False  # there is nothing new, so the decoder is not asked
         if self._read is None:
-            return True  # the first update comes with the first symbol
+            return True  # the first update comes with the first evidence
         nearest = interval - self._encoder.chunk_samples / SAMPLE_RATE / 2
         return fresh and (not self._showing or since >= nearest)
 
@@ -79,27 +83,28 @@ class AlignAtt:
         """Whether half a chunk waits that was not encoded: the first word need not wait for the whole chunk."""
         return not self._encoder.previewed and self._encoder.waiting >= self._encoder.chunk_samples // 2
 
-    def _evidence(self) -> tuple[CtcSymbol, int] | None:
-        """The last CTC symbol, and the number of chunks after it, `TRAILING_CHUNKS` at most.
+    def _evidence(self) -> tuple[CtcSymbol | None, int] | None:
+        """The last CTC symbol, and the number of chunks after it, `TRAILING_CHUNKS` at most; None: no symbol.
 
-        With more chunks after the symbol the decoder may write another text.
+        With more chunks after the symbol the decoder may write another text. Without a CTC head, the number of
+        positions: every chunk may bring words.
         """
+        if not self._encoder.emits:
+            return (None, self._encoder.positions) if self._encoder.positions else None
         symbol = self._encoder.last_symbol
         if symbol is None:
             return None
         chunks = (self._encoder.positions - 1 - symbol.frame) // self._encoder.chunk_positions
         return symbol, min(chunks, TRAILING_CHUNKS)
 
-    def update(self, audio: Callable[[], np.ndarray], pause: Seconds) -> Shown | None:
+    def update(self, audio: Callable[[], np.ndarray], pause: Seconds, spoken: bool) -> Shown | None:
         """See `PartialPolicy.update`."""
         self._read = self._evidence()
         holdback = self._holdback_after(pause)
-        hypothesis = self._decode(holdback)
+        hypothesis = self._decode(holdback, spoken)
         if hypothesis is None:
             return None
         self._last = hypothesis
-        if hypothesis.alignment.shape[0] == 0:
-            return Shown(hypothesis, self._committed)  # without alignment heads nothing is committed
         ends = attended_until(hypothesis)
         if self._stalled(ends):
             hypothesis = self._decode_behind(hypothesis, int(ends.max()) + 1, holdback)
@@ -107,7 +112,7 @@ class AlignAtt:
         self._commit(hypothesis, ends)
         shown = self._shown_tokens(hypothesis, ends, holdback)
         self._showing |= shown > 0
-        if self._encoder.positions - self._first > LONGEST_DECODED:
+        if self._encoder.positions - self._first > self._longest_decoded:
             self._skip_committed(ends)
         return Shown(hypothesis.first(shown), self._committed) if shown else None
 
@@ -115,13 +120,13 @@ class AlignAtt:
         """Positions to hold back: as many fewer as the pause has, because the last word before it is whole."""
         return max(0, self._holdback - round(pause * SAMPLE_RATE / self._encoder.samples_per_position))
 
-    def _decode(self, holdback: int) -> Hypothesis | None:
+    def _decode(self, holdback: int, spoken: bool) -> Hypothesis | None:
         """The text of the utterance so far, skipped tokens included; None: too short, no speech, or a loop.
 
         It ends with the first token that attends to the last `holdback` positions: no word behind that one is shown,
         and many loops begin there.
         """
-        encoded = self._encoder.encoded(first=self._first)
+        encoded = self._encoder.encoded(first=self._first, spoken=spoken and not self._first)
         if encoded is None:
             return None
         before = encoded.positions - (holdback if self._showing else min(holdback, self._first_holdback))
@@ -141,12 +146,12 @@ class AlignAtt:
     def _stalled(self, ends: np.ndarray) -> bool:
         """Whether CTC symbols came so long after the last word that the decoder has taken that one for the end."""
         symbol = self._encoder.last_symbol
-        return symbol is not None and symbol.frame - int(ends.max()) >= STALLED
+        return symbol is not None and symbol.frame - int(ends.max()) >= self._stalled_after
 
     def _decode_behind(self, hypothesis: Hypothesis, position: int, holdback: int) -> Hypothesis:
         """Commits the whole hypothesis and decodes from `position` on; the hypothesis itself where that brings none."""
         self._committed, self._skipped, self._first = hypothesis.tokens, len(hypothesis.tokens), position
-        further = self._decode(holdback)
+        further = self._decode(holdback, spoken=False)
         if further is None:
             return hypothesis
         self._last = further
@@ -173,11 +178,11 @@ class AlignAtt:
         return shown
 
     def _skip_committed(self, ends: np.ndarray) -> None:
-        """Committed words whose attention ends before the last `KEPT` positions are not decoded again.
+        """Committed words whose attention ends before the last `KEPT_S` are not decoded again.
 
         So the cost of an update does not grow with the utterance.
         """
-        latest = self._encoder.positions - KEPT
+        latest = self._encoder.positions - self._kept
         for group in self._decoder.vocabulary.words(self._committed):
             if group[0] >= self._skipped and ends[group[-1]] < latest:
                 self._skipped, self._first = group[-1] + 1, max(self._first, int(ends[group[-1]]) + 1)

@@ -1,4 +1,4 @@
-"""LocalAgreement: the utterance so far is encoded again, and words on which successive hypotheses agree are committed.
+"""LocalAgreement: the utterance so far is decoded again, and words on which successive hypotheses agree are committed.
 
 After Liu et al. 2020 and Machacek et al. 2023 (LocalAgreement-2). The last word of a hypothesis is held
 back: it may be cut in the middle, and the full stop behind it is a guess.
@@ -7,6 +7,7 @@ back: it may be cut in the middle, and the full stop behind it is a guess.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,32 +15,41 @@ from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.config import PartialConfig
 from device_asr.decoding.decoder import Decoder
 from device_asr.events import Seconds
-from device_asr.recognition.protocol import Shown
+from device_asr.recognition.protocol import Shown, UtteranceEncoder
 
 
 class LocalAgreement:
-    """The `PartialPolicy` of models without a stream: each update encodes the whole utterance so far."""
+    """The `PartialPolicy` of models without a stream or without alignment: an update decodes the utterance so far.
+
+    Args:
+        encoder: encodes the utterance as it goes on; where it keeps nothing, each update encodes the audio again.
+    """
 
     # its last words were often decoded at the cut end of the audio: a bias toward them costs the first bundle 11 words
     # of 1050, and a network without short-context distillation 51
     biased = False
 
-    def __init__(self, decoder: Decoder, config: PartialConfig) -> None:
-        self._decoder, self._config = decoder, config
+    def __init__(self, decoder: Decoder, encoder: UtteranceEncoder, config: PartialConfig) -> None:
+        self._decoder, self._encoder, self._config = decoder, encoder, config
         self.begin()
 
     def begin(self) -> None:
         """See `PartialPolicy.begin`."""
         self._agreement = Agreement(self._decoder.vocabulary, self._config.agreement)
         self.draft: tuple[int, ...] = ()
+        self._positions = 0  # at the last update
 
     def due(self, since: Seconds, interval: Seconds) -> bool:
         """See `PartialPolicy.due`."""
         return since >= interval
 
-    def update(self, audio: Callable[[], np.ndarray], pause: Seconds) -> Shown | None:
+    def update(self, audio: Callable[[], np.ndarray], pause: Seconds, spoken: bool) -> Shown | None:
         """See `PartialPolicy.update`."""
-        encoded = self._decoder.encode(audio())
+        pcm = audio()
+        encoded = replace(self._encoder.encoded(len(pcm)) or self._decoder.encode(pcm), spoken=spoken)
+        if encoded.positions == self._positions:
+            return None  # a hypothesis agrees with itself, which is no evidence
+        self._positions = encoded.positions
         hypothesis = self._decoder.decode(encoded, self.draft, self._agreement.committed)
         if hypothesis.looped or not self._decoder.is_speech(hypothesis):
             return None

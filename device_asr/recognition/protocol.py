@@ -113,11 +113,12 @@ class PartialPolicy(Protocol):
         """
         ...
 
-    def update(self, audio: Callable[[], np.ndarray], pause: Seconds) -> Shown | None:
+    def update(self, audio: Callable[[], np.ndarray], pause: Seconds, spoken: bool) -> Shown | None:
         """What to show now; None: nothing new.
 
         Args:
             audio: gives the whole utterance so far, (n,) float32.
             pause: seconds since the last speech.
+            spoken: whether the voice activity detector found speech in the utterance.
         """
         ...

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from time import perf_counter
 
 import numpy as np
 
-from device_asr.audio.format import SAMPLE_RATE, STEP, STEP_S
+from device_asr.audio.format import SAMPLE_RATE, STEP, STEP_MS, STEP_S
 from device_asr.config import Config
 from device_asr.decoding.alignment import align_words
 from device_asr.decoding.decoder import Decoder
@@ -226,6 +227,7 @@ class StreamingRecognizer:
             return self._policy.update(
                 lambda: self._window.audio(self._start, end),
                 self._endpointer.pause * STEP_S,
+                self._spoken(end),
             )
 
     def _text(self, update: Shown, end: int) -> tuple[str, str]:
@@ -245,7 +247,7 @@ class StreamingRecognizer:
         if self._encoder.no_voice():
             return [ended]
         audio = self._window.audio(self._start, closed.end)
-        hypothesis = self._decode(audio)
+        hypothesis = self._decode(audio, self._spoken(closed.end))
         if not self._decoder.is_speech(hypothesis):
             return [ended]
         text, words = self._written(hypothesis, audio, closed.end)
@@ -261,7 +263,14 @@ class StreamingRecognizer:
         )
         return [final, ended]
 
-    def _decode(self, audio: np.ndarray) -> Hypothesis:
+    def _spoken(self, end: int) -> bool:
+        """Whether the detector found speech between the utterance's beginning and the frame `end`.
+
+        It did where it opened the utterance, but not always where a cut of a long one did.
+        """
+        return sum(self._window.activity(self._start, end)) * STEP_MS >= self._config.endpoint.min_speech_ms
+
+    def _decode(self, audio: np.ndarray, spoken: bool) -> Hypothesis:
         """Decodes the finished utterance.
 
         Its positions come from the stream, or it is encoded again with full context. The text stays near the partials,
@@ -273,7 +282,7 @@ class StreamingRecognizer:
         # with partials a beam wins 3 words of 1050 and changes 4 % of those that were shown
         beam = 1 if self._config.partial.enabled else final.beam
         _, hypothesis = self._decoder.decode_final(
-            audio, encoded or self._decoder.encode(audio), self._policy.draft, bias, beam
+            audio, replace(encoded or self._decoder.encode(audio), spoken=spoken), self._policy.draft, bias, beam
         )
         return hypothesis
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.method import Method
-from device_asr.bundle.roles import CROSS_KEYS, CROSS_VALUES, CTC, PCM, numbered
+from device_asr.bundle.roles import CROSS_KEYS, CROSS_VALUES, CTC, PCM, nth, numbered
 from device_asr.decoding.cache import Caches
 from device_asr.decoding.ctc import CtcSymbol, GreedyCtc
 from device_asr.decoding.hypothesis import Encoded
@@ -28,6 +28,7 @@ FEWEST = 2  # positions; `decode` takes no fewer
 class StreamEncoder:
     """An `UtteranceEncoder` that runs `stream`, keeps its state, and gathers cross-attention inputs and CTC scores.
 
+    emits: whether there is a CTC head; without one there are no scores and no symbols.
     scores: (capacity, symbols) float32; the first `positions` rows belong to this utterance, and the first `settled`
         of them will not change.
     samples: of the utterance so far, without the silence that `end` adds.
@@ -49,7 +50,7 @@ class StreamEncoder:
         self.chunk_samples = int(self._stream.inputs[PCM]["shape"][1])
         shapes = {role: tensor["shape"] for role, tensor in self._stream.outputs.items()}
         self._ahead = int(method["look_ahead"])
-        self.chunk_positions = int(shapes[CTC][0]) - self._ahead
+        self.chunk_positions = int(shapes[nth(CROSS_KEYS, 0)][2]) - self._ahead
         self.samples_per_position = self.chunk_samples // self.chunk_positions
         self.position_s: Seconds = self.samples_per_position / SAMPLE_RATE
         keys = [shapes[role] for role in numbered(CROSS_KEYS, shapes)]
@@ -61,7 +62,8 @@ class StreamEncoder:
         self._capacity = capacity
         self._delay = int(method["delay"])
         self.delay: Seconds = self._delay / SAMPLE_RATE
-        self.scores = np.zeros((capacity, int(shapes[CTC][1])), np.float32)
+        self.emits = CTC in shapes
+        self.scores = np.zeros((capacity, int(shapes[CTC][1]) if self.emits else 0), np.float32)
         self._clear()
 
     def _clear(self) -> None:
@@ -107,12 +109,13 @@ class StreamEncoder:
         """Encodes the waiting samples provisionally, with silence behind them; their whole chunk comes later."""
         chunk = np.pad(self._pending, (0, self.chunk_samples - self.waiting))[None]
         scores = self._gather(self._stream({PCM: chunk, **self._state}), self.waiting)
-        self.last_symbol = _last(copy(self._ctc).feed(scores)) or self._settled_symbol
+        if self.emits:
+            self.last_symbol = _last(copy(self._ctc).feed(scores)) or self._settled_symbol
         self.previewed = True
 
     def no_voice(self) -> bool:
-        """Whether chunks were encoded and the CTC head emitted no symbol."""
-        return self.chunks > 0 and self.last_symbol is None
+        """Whether chunks were encoded and there is a CTC head, which emitted no symbol."""
+        return self.emits and self.chunks > 0 and self.last_symbol is None
 
     def last_voice(self) -> Seconds | None:
         """Seconds from the utterance's beginning to the last symbol of the CTC head; None: there is none."""
@@ -125,6 +128,8 @@ class StreamEncoder:
         scores = self._gather(outputs, self.chunk_samples)
         self.chunks += 1
         self.settled = min(max(0, self.chunks * self.chunk_positions - self._ahead), self._capacity)
+        if not self.emits:
+            return
         count = max(0, len(scores) - self._ahead)
         self._settled_symbol = _last(self._ctc.feed(scores[:count])) or self._settled_symbol
         self.last_symbol = _last(copy(self._ctc).feed(scores[count:])) or self._settled_symbol
@@ -138,16 +143,18 @@ class StreamEncoder:
         last = self.chunks * self.chunk_positions + samples * self.chunk_positions // self.chunk_samples
         at, end = min(max(0, first), self._capacity), min(last, self._capacity)
         rows = slice(at - first, end - first)
-        self.scores[at:end] = outputs[CTC][rows]
         self._cross.store(at, Caches.of(outputs, CROSS_KEYS, CROSS_VALUES).part(at - first, end - first))
         self.positions, self._encoded_samples = end, self.chunks * self.chunk_samples + samples
+        if not self.emits:
+            return self.scores[:0]
+        self.scores[at:end] = outputs[CTC][rows]
         return outputs[CTC][max(0, -first) : last - first]
 
-    def encoded(self, samples: int | None = None, first: int = 0) -> Encoded | None:
+    def encoded(self, samples: int | None = None, first: int = 0, spoken: bool = False) -> Encoded | None:
         """The utterance so far, or its first `samples`, for the decoder; None: fewer positions than it takes.
 
         Args:
-            first: positions before this one are left out.
+            first: positions before this one are left out. spoken: see `Encoded`.
         """
         within = max(0, self._encoded_samples - self._delay)
         within = within if samples is None else min(within, samples)
@@ -156,7 +163,7 @@ class StreamEncoder:
             return None
         cross = self._cross.part(first, n).contiguous()
         skipped = first * self.samples_per_position / SAMPLE_RATE
-        return Encoded(cross, n - first, within / SAMPLE_RATE - skipped)
+        return Encoded(cross, n - first, within / SAMPLE_RATE - skipped, spoken)
 
 
 def _last(symbols: list[CtcSymbol]) -> CtcSymbol | None:

@@ -22,7 +22,8 @@ Costs = Mapping[int | None, Mapping[int | None, float]]  # last -> next -> nats;
 class TokenChain:
     """A session whose `decode` gives the log-probabilities of a chain.
 
-    calls: the number of tokens of each call. places: last -> the position that the next token attends to.
+    calls: the number of tokens of each call. encoded: samples of each call of `encode`.
+    places: last -> the position that the next token attends to.
     """
 
     def __init__(self, bundle: Path, costs: Costs, places: Mapping[int | None, int]) -> None:
@@ -32,6 +33,7 @@ class TokenChain:
         self._costs, self._places = costs, places
         self._methods = opened.manifest["programs"]["speech"]["methods"]
         self.calls: list[int] = []
+        self.encoded: list[int] = []
 
     def run(self, method: str, *arrays: np.ndarray) -> list[np.ndarray]:
         tokens = arrays[0]
@@ -41,6 +43,7 @@ class TokenChain:
             for output in self._methods[method]["outputs"]
         }
         if method == "encode":
+            self.encoded.append(tokens.size)
             return list(outputs.values())
         self.calls.append(len(tokens))
         outputs["logits"] -= NEVER

@@ -16,9 +16,10 @@ from device_asr.bundle.method import Method
 from device_asr.bundle.roles import nth, numbered
 from device_asr.commands.models import show
 from device_asr.config import DecodingConfig
-from device_asr.decoding.alignment import token_starts
+from device_asr.decoding.alignment import align_words
 from device_asr.decoding.decoder import Decoder
 from device_asr.recognition.stream_encoder import StreamEncoder
+from tests.support.changed_bundle import Lacking, changed, drop
 
 
 class Shuffled:
@@ -31,39 +32,12 @@ class Shuffled:
         return self._session.run(method, *arrays[::-1])[::-1]
 
 
-class Without:
-    """A session whose `decode` lacks the output at `index`."""
-
-    def __init__(self, bundle: Bundle, index: int) -> None:
-        self._session, self._index = bundle.session("speech", 1), index
-
-    def run(self, method: str, *arrays: np.ndarray) -> list[np.ndarray]:
-        outputs = self._session.run(method, *arrays)
-        return [array for k, array in enumerate(outputs) if method != "decode" or k != self._index]
-
-
-def changed(bundle: Path, change: Any) -> Bundle:
-    """The bundle with a changed manifest, in memory."""
-    opened = load(str(bundle), verify=False)
-    manifest = json.loads(json.dumps(opened.manifest))
-    change(manifest)
-    return Bundle(opened.path, manifest)
-
-
 def shuffle(manifest: dict[str, Any]) -> None:
     for method in manifest["programs"]["speech"]["methods"].values():
         for kind in ("inputs", "outputs"):
             method[kind].reverse()
             for k, tensor in enumerate(method[kind]):
                 tensor["name"] = tensor["name"] if tensor["role"] == "constant" else f"x{k}"
-
-
-def drop(role: str, method: str) -> Any:
-    def change(manifest: dict[str, Any]) -> None:
-        described = manifest["programs"]["speech"]["methods"][method]
-        described["outputs"] = [tensor for tensor in described["outputs"] if tensor["role"] != role]
-
-    return change
 
 
 @pytest.fixture
@@ -88,14 +62,14 @@ def test_neither_order_nor_names_matter(bundle: Path, audio: np.ndarray) -> None
         np.testing.assert_array_equal(one, two)
 
 
-def test_without_alignment_words_are_spread_evenly(bundle: Path, audio: np.ndarray) -> None:
-    plain, other = load(str(bundle), verify=False), changed(bundle, drop("alignment", "decode"))
-    decoder = Decoder(other, Without(plain, 1), DecodingConfig())
+def test_without_alignment_the_text_is_the_same_and_has_no_word_times(bundle: Path, audio: np.ndarray) -> None:
+    plain, other = load(str(bundle), verify=False), Lacking.of(bundle, drop("alignment", "decode"))
+    decoder = Decoder(other, other.session("speech", 1), DecodingConfig())
     found = decoder.decode(decoder.encode(audio))
     whole = Decoder(plain, plain.session("speech", 1), DecodingConfig())
     assert found.tokens and found.tokens == whole.decode(whole.encode(audio)).tokens
     assert found.alignment.shape == (0, len(found.tokens) + 1, 100)
-    assert np.ptp(np.diff(token_starts(found.alignment))) <= 1
+    assert align_words(found, other.vocabulary(), 0.02, 0.0, [True] * 62) == ()
 
 
 def test_without_a_no_speech_token_its_probability_is_0(bundle: Path, audio: np.ndarray) -> None:
@@ -104,16 +78,26 @@ def test_without_a_no_speech_token_its_probability_is_0(bundle: Path, audio: np.
     assert decoder.decode(decoder.encode(audio)).no_speech == 0.0
 
 
-def test_without_ctc_the_model_does_not_stream(bundle: Path) -> None:
-    assert load(str(bundle), verify=False).stream is not None
-    assert changed(bundle, drop("ctc", "stream")).stream is None
+def test_without_ctc_the_stream_encodes_the_same_and_has_no_evidence(bundle: Path, audio: np.ndarray) -> None:
+    whole, silent = (
+        StreamEncoder(one.stream, one.session("speech", 1), 200)
+        for one in (load(str(bundle), verify=False), Lacking.of(bundle, drop("ctc", "stream")))
+    )
+    for encoder in (whole, silent):
+        encoder.begin(audio)
+        encoder.preview()
+        encoder.end()
+    for one, two in zip(whole.encoded().cross.keys, silent.encoded().cross.keys, strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert whole.emits and not silent.emits
+    assert not silent.no_voice() and silent.last_voice() is None and silent.scores.size == 0
 
 
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (drop("alignment", "decode"), "No word times: the program has no alignment output"),
-        (drop("ctc", "stream"), "No streaming and no custom words: the program has no ctc output of the method stream"),
+        (drop("alignment", "decode"), "No word times and no custom words: the program has no alignment output"),
+        (drop("ctc", "stream"), "No custom words: the program has no ctc output of the method stream"),
         (
             lambda manifest: manifest["programs"]["speech"]["methods"].pop("stream"),
             "No streaming and no custom words: the program has no method stream",

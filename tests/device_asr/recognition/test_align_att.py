@@ -12,7 +12,7 @@ from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.config import PartialConfig
 from device_asr.decoding.ctc import CtcSymbol
 from device_asr.decoding.hypothesis import Hypothesis
-from device_asr.recognition.align_att import LONGEST_DECODED, AlignAtt, attended_tokens, attended_until
+from device_asr.recognition.align_att import LONGEST_DECODED_S, AlignAtt, attended_tokens, attended_until
 
 PIECES = (b" the", b" lett", b"er", b".", b" ar", b"rived", b"!")
 VOCABULARY = Vocabulary(PIECES, (8, 10), 7, 9)
@@ -59,19 +59,6 @@ def test_the_first_tokens_keep_the_row_behind_them() -> None:
     assert attended_tokens(said.first(0), VOCABULARY, attended_until(said.first(0)), 50) == 0
 
 
-def test_without_alignment_heads_all_is_shown_and_nothing_committed() -> None:
-    said = Hypothesis((0, 1, 2), (-0.1,) * 3, 0.0, np.zeros((0, 4, 50), np.float32), False)
-    encoder = SimpleNamespace(
-        samples_per_position=320,
-        last_symbol=None,
-        settled=50,
-        encoded=lambda first: SimpleNamespace(positions=50),
-    )
-    decoder = SimpleNamespace(vocabulary=VOCABULARY, decode=lambda *given, **more: said, is_speech=lambda found: True)
-    shown = AlignAtt(decoder, encoder, PartialConfig()).update(lambda: np.zeros(0, np.float32), 0.0)
-    assert shown.hypothesis.tokens == (0, 1, 2) and shown.committed == ()
-
-
 class Speech:
     """An encoder and a decoder of a speech without end: word i lies in the 20 positions up to 20 (i + 1).
 
@@ -86,11 +73,13 @@ class Speech:
             302,
         )
         self.positions = self.settled = 0
+        self.emits = True
         self.last_symbol: CtcSymbol | None = None
         self.chunk_positions, self.samples_per_position = 16, 320
         self.asked: list[tuple[int, int]] = []  # the first position and how many
 
-    def encoded(self, first: int = 0) -> SimpleNamespace:
+    def encoded(self, first: int = 0, spoken: bool = False) -> SimpleNamespace:
+        self.spoken = spoken
         self.asked.append((first, self.positions - first))
         return SimpleNamespace(first=first, positions=self.positions - first)
 
@@ -120,18 +109,18 @@ def test_what_is_decoded_does_not_grow_with_the_utterance() -> None:
     partials = AlignAtt(speech, speech, PartialConfig())
     for speech.positions in range(16, 3000, 16):  # a minute
         speech.settled = max(0, speech.positions - 32)
-        shown = partials.update(lambda: np.zeros(0, np.float32), 0.0)
+        shown = partials.update(lambda: np.zeros(0, np.float32), 0.0, True)
         if shown is not None:
             said = max(1, (speech.positions - PartialConfig().holdback_ms // 20) // 20)
             assert shown.hypothesis.tokens == tuple(range(said)), "nothing that was shown is lost"
             assert shown.committed == shown.hypothesis.tokens[: len(shown.committed)]
             until = attended_until(shown.hypothesis).tolist()
             assert all(at in (0, 20 * i + 18) for i, at in enumerate(until)) and until[-3:].count(0) == 0
-    assert max(count for _, count in speech.asked) <= LONGEST_DECODED + 16
+    assert max(count for _, count in speech.asked) <= LONGEST_DECODED_S / 0.02 + 16
     assert partials.draft == tuple(range(said + 1)), "the first word that is held back is the last that is sought"
     partials.begin()
     speech.positions = 64
-    partials.update(lambda: np.zeros(0, np.float32), 0.0)
+    partials.update(lambda: np.zeros(0, np.float32), 0.0, True)
     assert speech.asked[-1] == (0, 64), "a new utterance is decoded from its beginning"
 
 
@@ -140,7 +129,7 @@ def test_in_a_pause_the_last_word_is_shown() -> None:
     speech = Speech()
     partials = AlignAtt(speech, speech, PartialConfig())
     speech.positions, speech.settled = 64, 32
-    shown = [partials.update(lambda: np.zeros(0, np.float32), pause) for pause in (0.0, 0.2, 0.4)]
+    shown = [partials.update(lambda: np.zeros(0, np.float32), pause, True) for pause in (0.0, 0.2, 0.4)]
     assert [one and len(one.hypothesis.tokens) for one in shown] == [2, 2, 3]
 
 
@@ -159,7 +148,52 @@ def test_where_the_decoder_ends_too_soon_it_goes_on_behind_the_last_word() -> No
     for speech.positions in range(16, 320, 16):
         speech.settled = max(0, speech.positions - 32)
         speech.last_symbol = CtcSymbol("a", speech.positions - 1)
-        shown.append(partials.update(lambda: np.zeros(0, np.float32), 0.0))
+        shown.append(partials.update(lambda: np.zeros(0, np.float32), 0.0, True))
     counts = [len(one.hypothesis.tokens) for one in shown if one]
     assert counts == sorted(counts) and counts[-1] == (304 - PartialConfig().holdback_ms // 20) // 20
     assert {first for first, _ in speech.asked if first} == {59}, "once, right behind word 2"
+
+
+class Mute(Speech):
+    """A stream without a CTC head, whose positions are of 24 ms."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emits, self.samples_per_position, self.chunk_samples = False, 384, 16 * 384
+        self.completed, self.waiting, self.previewed = 1, 0, False
+
+
+def test_without_a_ctc_head_every_chunk_may_bring_words() -> None:
+    speech = Mute()
+    partials = AlignAtt(speech, speech, PartialConfig())
+    assert not partials.due(0.1, 0.48), "nothing was encoded"
+    asked, shown = [], []
+    for speech.positions in range(16, 320, 16):
+        speech.settled = max(0, speech.positions - 32)
+        asked.append(partials.due(1.0, 0.48))
+        shown.append(partials.update(lambda: np.zeros(0, np.float32), 0.0, True))
+        assert not partials.due(1.0, 0.48), "the same positions bring nothing new"
+    assert all(asked)
+    assert shown[-1] is not None and len(shown[-1].hypothesis.tokens) == (304 - 460 * 16 // 384) // 20
+    assert shown[-1].committed == shown[-1].hypothesis.tokens[: len(shown[-1].committed)] != ()
+
+
+def test_lengths_are_seconds_whatever_a_position_is() -> None:
+    speech = Mute()
+    partials = AlignAtt(speech, speech, PartialConfig())
+    for speech.positions in range(16, 3000, 16):
+        speech.settled = max(0, speech.positions - 32)
+        partials.update(lambda: np.zeros(0, np.float32), 0.0, True)
+    most = max(count for _, count in speech.asked) * 0.024
+    assert LONGEST_DECODED_S - 0.5 <= most <= LONGEST_DECODED_S + 0.5
+
+
+def test_a_later_part_of_an_utterance_may_be_without_words() -> None:
+    speech = Speech()
+    partials = AlignAtt(speech, speech, PartialConfig())
+    spoken = {}
+    for speech.positions in range(16, 1200, 16):
+        speech.settled = max(0, speech.positions - 32)
+        partials.update(lambda: np.zeros(0, np.float32), 0.0, True)
+        spoken[speech.asked[-1][0] == 0] = speech.spoken
+    assert spoken == {True: True, False: False}

@@ -10,13 +10,16 @@ import pytest
 from device_asr.bundle.bundle import Bundle, load
 from device_asr.config import Config
 from device_asr.config import load as load_config
+from device_asr.errors import UsageError
 from device_asr.recognition.align_att import AlignAtt
 from device_asr.recognition.assemble import StreamProgram, assemble
 from device_asr.recognition.local_agreement import LocalAgreement
 from device_asr.recognition.stream_encoder import StreamEncoder
 from device_asr.recognition.whole_utterance import WholeUtterance
 from device_asr.runtime.session import Session
+from tests.support.changed_bundle import Change, changed, drop, says
 
+AGREED = (StreamEncoder, LocalAgreement)
 STREAMED, WHOLE = (StreamEncoder, AlignAtt), (WholeUtterance, LocalAgreement)
 
 
@@ -73,3 +76,40 @@ def test_a_stream_that_is_passed_in_takes_the_place_of_the_bundles_own(bundle: P
     made = assemble(settings(bundle), bundle=without_stream(bundle), stream=stream, wrap_stream=wrap)
     assert isinstance(made._encoder, StreamEncoder) and wrapped == [stream.session]
     assert isinstance(made._policy, AlignAtt)
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        ([drop("ctc", "stream")], STREAMED),
+        ([drop("alignment", "decode")], AGREED),
+        ([drop("alignment", "decode"), drop("ctc", "stream")], AGREED),
+    ],
+)
+def test_a_stream_is_used_without_its_ctc_head_and_without_alignment(
+    bundle: Path, changes: list[Change], parts: tuple[type, type]
+) -> None:
+    made = assemble(settings(bundle), bundle=changed(bundle, *changes))
+    assert (type(made._encoder), type(made._policy)) == parts
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (drop("ctc", "stream"), "a ctc output of the method stream, found none in tiny"),
+        (drop("alignment", "decode"), "an alignment output of the method decode, found none in tiny"),
+    ],
+)
+def test_custom_words_want_a_ctc_head_and_alignment(bundle: Path, tmp_path: Path, change: Change, words: str) -> None:
+    (tmp_path / "words").write_text("stone\n")
+    wanted = settings(bundle, decoding__hotwords=str(tmp_path / "words"))
+    with pytest.raises(UsageError, match=f"Hotwords want a model with {words}; choose another --model"):
+        assemble(wanted, bundle=changed(bundle, change))
+
+
+def test_an_utterance_is_cut_where_the_model_takes_no_more(bundle: Path) -> None:
+    wanted = settings(bundle, endpoint__preroll_ms=300)
+    short = assemble(wanted, bundle=changed(bundle, says(positions=500)))  # 10 s, of which 1.3 s are beside
+    assert short._config.endpoint.longest_utterance_s == pytest.approx(8.7)
+    with pytest.raises(UsageError, match=r"takes utterances of 4\.0 s at most; wanted 6\.3 s or more"):
+        assemble(wanted, bundle=changed(bundle, says(positions=200)))
