@@ -23,6 +23,7 @@ VERBS = {
     "cost-by-length": "Cost of partials by utterance length, as a figure.",
     "search": "Find the best model that a device holds.",
     "profile": "List the device profiles, or measure this machine into a new one.",
+    "deploy": "Make an archive that installs the program and a model on a device.",
     "report": "Write one HTML file about a search or build.",
 }
 FORMER = {"compare": "ablate", "chunks": "chunk-sweep", "growth": "cost-by-length"}

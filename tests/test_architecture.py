@@ -33,6 +33,7 @@ ROOMS = {
     ],
     "compress": [
         "cli commands",
+        "deploy",
         "report",
         "search",
         "recipe",

@@ -1,0 +1,1 @@
+"""Archives that install device_asr on a device without network, and their check under emulation."""
