@@ -157,7 +157,7 @@ class LiveSession:
             lost=self._lost,
             backlog=backlog,
             queue=int(backlog / STEP_S),
-            behind=backlog if recognizer and backlog > BEHIND else 0.0,
+            behind=backlog if phase != "loading" and backlog > BEHIND else 0.0,
             step=self._pace.step,
             partial_interval=self._pace.partial_interval(),
             elapsed=self._fed / SAMPLE_RATE,

@@ -53,7 +53,7 @@ class LiveState:
     speech_probability: the voice activity detector's last value in [0, 1].
     overflows: pieces of audio lost (overflow, unplugged). lost: seconds of all audio that became no text (AudioGap).
     backlog, queue: audio captured and not yet fed to the recognizer, in seconds and in steps of 32 ms.
-    behind: the backlog when it exceeds the slow-machine threshold, else 0 ("behind by N s").
+    behind: the backlog when it exceeds the slow-machine threshold, else 0 ("behind by N s"); 0 while loading.
     step, partial_interval: the slow-machine step in force and its interval (None: finals only).
     elapsed: seconds of audio fed to the recognizer.
     wall_elapsed: seconds since `start`, pauses included.

@@ -79,8 +79,9 @@ def test_lost_audio_and_a_lost_device_are_reported_in_a_pipe_too() -> None:
     printer.show(Delivery(AudioGap(1.0, 0.25), 0.0))
     printer.show(Delivery(Notice("device_lost", "The microphone is gone."), 0.0))
     printer.show(Delivery(Notice("device_opened", "Listening."), 0.0))
+    printer.show(Delivery(Notice("recognizer_died", "It starts again."), 0.0))
     printer.show(Delivery(Partial(0, "a", "", 0, 1, 1), 0.0))
-    assert err.getvalue() == "250 ms of audio were lost (overflow).\nThe microphone is gone.\n"
+    assert err.getvalue() == "250 ms of audio were lost (overflow).\nThe microphone is gone.\nIt starts again.\n"
     assert from_record(json.loads(out.getvalue())) == AudioGap(1.0, 0.25)
 
 
