@@ -1,4 +1,4 @@
-"""A program of a few kilobytes whose methods have what the product's methods have."""
+"""Programs of a few kilobytes whose methods have what the product's methods have; see `tiny_methods`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,9 @@ from torch import Tensor, nn
 
 from compress.export.delegation import lower
 from compress.quantize.apply import quantize_linears
+from tests.support.tiny_methods import WIDTH
 
-WIDTH, LONGEST = 8, 64
-
-# method -> the names of its inputs, as `open_session` takes them
-METHODS = {"affine": ("x",), "scaled": ("x", "scale", "times"), "look_up": ("ids", "table")}
-SLOW = {"slow": ("x",)}  # of a program of its own
+LONGEST = 64  # rows of affine's x
 
 
 class Affine(nn.Module):

@@ -8,6 +8,8 @@
 #include <executorch/runtime/backend/backend_options_map.h>
 #include <executorch/runtime/core/exec_aten/exec_aten.h>
 
+#include "verify.h"
+
 namespace device_asr {
 namespace {
 
@@ -15,8 +17,10 @@ using executorch::aten::Tensor;
 using executorch::aten::TensorImpl;
 using executorch::extension::MmapDataLoader;
 using executorch::runtime::BackendOptions;
+using executorch::runtime::DataLoader;
 using executorch::runtime::Error;
 using executorch::runtime::EValue;
+using executorch::runtime::FreeableBuffer;
 using executorch::runtime::HierarchicalAllocator;
 using executorch::runtime::LoadBackendOptionsMap;
 using executorch::runtime::MemoryManager;
@@ -162,6 +166,10 @@ LoadedProgram::LoadedProgram(const std::string& path, uint32_t threads) : path_(
   loader_.emplace(std::move(checked(loader, log)));
   Result<Program> program = Program::load(&*loader_, Program::Verification::InternalConsistency);
   program_.emplace(std::move(checked(program, log)));
+  const size_t size = loader_->size().get();
+  const DataLoader::SegmentInfo whole(DataLoader::SegmentInfo::Type::Program);
+  Result<FreeableBuffer> file = loader_->load(0, size, whole);
+  verify_program({static_cast<const uint8_t*>(checked(file, log).data()), size});
   size_t largest = 0;
   for (const std::string& name : method_names()) {
     size_t bytes = 0;

@@ -14,7 +14,7 @@ import pytest
 
 from device_asr.errors import BundleError
 from tests.device_asr.runtime.conftest import Opener, opener
-from tests.support.tiny_programs import METHODS, SLOW, WIDTH
+from tests.support.tiny_methods import METHODS, SLOW, WIDTH
 
 LARGE = np.random.default_rng(2).standard_normal((2048, 256)).astype(np.float32)
 HEADER = f"""

@@ -10,7 +10,7 @@ import pytest
 
 from device_asr.errors import BundleError
 from tests.device_asr.runtime.conftest import Opener, opener
-from tests.support.tiny_programs import METHODS, WIDTH
+from tests.support.tiny_methods import EQUAL, METHODS, WIDTH
 
 RANDOM = np.random.default_rng(1)
 
@@ -89,7 +89,7 @@ def test_a_refused_input_is_one_sentence(open_with: Opener, tiny: Path, given: n
 
 def test_layers_with_equal_integers_keep_their_scales(open_with: Opener, equal: Path) -> None:
     """XNNPACK's cache of packed weights gives the second layer the first one's: it must be off."""
-    one, two = open_with(equal, {"equal": ("x",)}).run("equal", RANDOM.standard_normal((4, 64)).astype(np.float32))
+    one, two = open_with(equal, EQUAL).run("equal", RANDOM.standard_normal((4, 64)).astype(np.float32))
     np.testing.assert_allclose(two, 2 * one, rtol=1e-6)
 
 
