@@ -34,7 +34,7 @@ def page(inputs: Inputs) -> str:
     if found is not None:
         parts.append(
             f"<p><strong>{html.escape(found.sentence)}</strong></p><p>Times are this machine's times "
-            f"{found.device.speed_factor:g}: {html.escape(found.device.source)}</p>"
+            f"{found.device.factor}: {html.escape(found.device.source)}</p>"
         )
     parts += [
         _pareto(inputs),

@@ -33,7 +33,7 @@ def measured_card(row: Measurement, device: DeviceProfile, test_set: str, comman
     lines = [
         MEASURED,
         f"On {test_set}, streaming path, {device.threads} threads of this machine; `{command}`. "
-        f"{device.name} is taken to need {device.speed_factor:g} times as long.",
+        f"{device.name} is taken to need {device.factor} times as long.",
         "",
         *(f"* {name}: {value}" for name, value in zip(NAMES, cells(row), strict=True)),
     ]

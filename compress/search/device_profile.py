@@ -28,7 +28,8 @@ class DeviceProfile:
     """One device.
 
     threads: of the recognizer, on the device and where it is measured. speed_factor: the device's time /
-    the time of the same work on the measuring machine. source: where that factor comes from.
+    the time of the same work on the measuring machine. fastest, slowest: between which that factor lies, as far as
+    its sources tell; 0: not known. source: where the factor comes from.
     machine: the device's architecture, as `uname -m` prints it; empty: not known, so nothing is deployed to it.
     processor: what QEMU calls its processor (`qemu-aarch64 -cpu help`); empty: it is not emulated.
 
@@ -46,6 +47,8 @@ class DeviceProfile:
     source: str
     machine: str = ""
     processor: str = ""
+    fastest: float = 0.0
+    slowest: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -53,10 +56,23 @@ class DeviceProfile:
             if field.type == "str":
                 if not isinstance(value, str) or (field.default is MISSING and not value.strip()):
                     raise UsageError(f"{where}: wanted a text, found {value!r}.")
+            elif value == field.default and not isinstance(value, bool):
+                continue  # not known
             elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise UsageError(f"{where}: wanted a number above 0, found {value!r}.")
             elif field.type == "int" and value != int(value):
                 raise UsageError(f"{where}: wanted a whole number, found {value!r}.")
+        if self.fastest > self.speed_factor or (self.slowest and self.slowest < self.speed_factor):
+            raise UsageError(
+                f"Device {self.name!r}: wanted fastest <= speed_factor <= slowest, found {self.fastest:g}, "
+                f"{self.speed_factor:g} and {self.slowest:g}."
+            )
+
+    @property
+    def factor(self) -> str:
+        """The speed factor for a person, with its range where that is known: `16 (12 to 22)`."""
+        span = f" ({self.fastest:g} to {self.slowest:g})" if self.fastest and self.slowest else ""
+        return f"{self.speed_factor:g}{span}"
 
 
 @dataclass(frozen=True)
@@ -151,6 +167,8 @@ def to_toml(device: DeviceProfile) -> str:
         "finalization_ms": "p95 of the computation, without the hang-over",
         "rtf": "all computation",
         "speed_factor": "the device's time / the measuring machine's",
+        "fastest": "of the factor; 0: not known",
+        "slowest": "of the factor; 0: not known",
     }
     lines = []
     for field in fields(device):

@@ -37,7 +37,7 @@ class Outcome:
         what += "" if row.wer is None else f", WER {100 * row.wer:.1f} %"
         what += "" if row.rtf is None else f", RTF {row.rtf * scaled:.2f}"
         what += "" if row.compute_p95 is None else f", finalization {1000 * row.compute_p95 * scaled:.0f} ms"
-        what += f" on {self.device.name})"
+        what += f", expected on {self.device.name})"
         if self.holds:
             return f"Best within the budgets of {self.device.name}: {what}; {tried}."
         return (

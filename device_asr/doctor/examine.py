@@ -88,9 +88,10 @@ def _measure(config: Config, bundle: Bundle, facts: Facts, wanted: Wanted, progr
 
     def tried(candidate: Candidate, limit: Seconds) -> Run:
         with progress(_title(candidate)) as move:
-            return attempt(config, candidate, pcm, limit, wanted.clock, move)
+            # the time that it may take is real, so that the whole minute is foreseen
+            return attempt(config, candidate, pcm, limit * wanted.slowdown, wanted.clock, move)
 
-    return try_all(thread_counts(facts.usable, wanted.threads), bundle.stream is not None, tried, clock=wanted.clock)
+    return try_all(thread_counts(facts.usable, wanted.threads), bundle.stream is not None, tried)
 
 
 def _after(config: Config, facts: Facts, trials: Trials | None, microphone: bool) -> Iterator[Check]:

@@ -34,6 +34,21 @@ def test_slower_devices_have_larger_factors() -> None:
     assert load("laptop").speed_factor < load("rpi5").speed_factor < load("rpi4").speed_factor
 
 
+@pytest.mark.parametrize("name", ["laptop", "rpi4", "rpi5"])
+def test_the_factor_of_a_shipped_profile_is_told_with_its_range_and_is_never_called_measured(name: str) -> None:
+    device = load(name)
+    assert 0 < device.fastest < device.speed_factor < device.slowest
+    assert device.factor == f"{device.speed_factor:g} ({device.fastest:g} to {device.slowest:g})"
+    assert "expected; nothing was measured" in shipped()[name].read_text(encoding="utf-8")
+
+
+def test_a_factor_outside_its_own_range_is_refused() -> None:
+    assert DEVICE.factor == "4" and replace(DEVICE, fastest=4.0, slowest=4.0).factor == "4 (4 to 4)"
+    for change in ({"fastest": 5.0}, {"slowest": 3.0}, {"fastest": -1.0}):
+        with pytest.raises(UsageError, match="wanted"):
+            replace(DEVICE, **change)
+
+
 def test_a_bundle_exactly_at_its_budgets_misses_none() -> None:
     assert misses(WITHIN, DEVICE) == ()
 
