@@ -89,7 +89,7 @@ def recommendation(report: Report, width: int) -> str:
 
 def wrapped(text: str, width: int) -> str:
     """`text` in lines of at most `width` columns; 0: in one line."""
-    return textwrap.fill(text, width) if width else text
+    return textwrap.fill(text, width, break_on_hyphens=False) if width else text
 
 
 def explanation() -> str:
@@ -104,7 +104,10 @@ def _labeled(label: str, text: str, width: int, column: int = LABEL) -> str:
     head = f"{label:<{column}} "
     if not width:
         return (head + text).rstrip()
-    return textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head)) or head.rstrip()
+    return (
+        textwrap.fill(text, width, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
+        or head.rstrip()
+    )
 
 
 def _series(series: Series) -> str:
