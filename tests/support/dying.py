@@ -51,7 +51,7 @@ class CountingPolicy:
     def due(self, since: float, interval: float) -> bool:
         return since >= interval
 
-    def update(self, audio: Callable[[], np.ndarray], pause: float) -> Shown:
+    def update(self, audio: Callable[[], np.ndarray], pause: float, spoken: bool) -> Shown:
         self.updates += 1
         return Shown(Hypothesis((self.updates, zlib.crc32(audio().tobytes())), (), 0.0, np.zeros(0), False), ())
 
@@ -72,8 +72,8 @@ class Digest(StreamingRecognizer):
     def _text(self, update: Shown, end: int) -> tuple[str, str]:
         return "{}:{:08x}".format(*update.hypothesis.tokens), ""
 
-    def _decode(self, audio: np.ndarray) -> Hypothesis:
-        tokens = (self._policy.updates, zlib.crc32(audio.tobytes()))
+    def _decode(self, audio: np.ndarray, spoken: bool) -> Hypothesis:
+        tokens = (self._policy.updates + 1000 * spoken, zlib.crc32(audio.tobytes()))
         return Hypothesis(tokens, (0.0,), 0.0, np.zeros(0), False)
 
     def _written(self, hypothesis: Hypothesis, audio: np.ndarray, end: int) -> tuple[str, tuple[Word, ...]]:
