@@ -5,7 +5,6 @@ The checks are pure functions of `Facts`, so that tests give them what other mac
 
 from __future__ import annotations
 
-import grp
 import os
 import platform
 import shutil
@@ -130,21 +129,31 @@ def _sound(nodes: Path, environ: Mapping[str, str]) -> SoundFacts:
     return SoundFacts(
         tuple(captures),
         tuple(node for node in captures if os.access(node, os.R_OK | os.W_OK)),
-        tuple(sorted(_group(number) for number in {os.getegid(), *os.getgroups()})),
+        _groups(),
         tuple(name for name, path in _sockets(environ) if _answers(path)),
     )
 
 
-def _group(number: int) -> str:
-    try:
-        return grp.getgrgid(number).gr_name
-    except KeyError:
-        return str(number)
+def _groups() -> tuple[str, ...]:
+    """Names of this process's groups; a group without a name by its number; none where the system has no groups."""
+    if sys.platform == "win32":
+        return ()
+    import grp
+
+    names = []
+    for number in {os.getegid(), *os.getgroups()}:
+        try:
+            names.append(grp.getgrgid(number).gr_name)
+        except KeyError:
+            names.append(str(number))
+    return tuple(sorted(names))
 
 
 def _sockets(environ: Mapping[str, str]) -> list[tuple[str, Path]]:
     """(name, socket) of each sound server that may run for this user."""
-    found = []
+    found: list[tuple[str, Path]] = []
+    if not hasattr(socket, "AF_UNIX"):
+        return found
     server = environ.get("PULSE_SERVER", "")
     if server.startswith(("unix:", "/")):
         found.append(("PulseAudio", Path(server.removeprefix("unix:"))))
