@@ -41,8 +41,8 @@ def command(
 ) -> int:
     """Examine this machine: runtime, speed, microphone, temperature, memory; recommend settings.
 
-    It takes a minute at most. The exit code is 0 if live dictation will keep up with the recommended settings, else
-    1. A microphone that is missing is reported, and does not change the exit code.
+    It takes about a minute at most. The exit code is 0 if live dictation will keep up with the recommended settings,
+    else 1. A microphone that is missing is reported, and does not change the exit code.
     """
     from device_asr.audio.devices import silenced_libraries
     from device_asr.config import config_path

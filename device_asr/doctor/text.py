@@ -68,9 +68,9 @@ def _verdict(report: Report) -> str:
         (run.meter.word_emission, "a word is settled after {}"),
         (run.meter.finalization, "the final text stands {} after the last word"),
     ):
-        if series.p50 is not None:
-            said.append(words.format(f"{series.p50:.1f} s"))
-    return f"Live dictation will keep up: {', '.join(said)} (medians)."
+        if series.p50 is not None and series.p95 is not None:
+            said.append(words.format(f"{series.p50:.1f} s (p95 {series.p95:.1f} s)"))
+    return f"Live dictation will keep up: {', '.join(said)}."
 
 
 def recommendation(report: Report, width: int) -> str:

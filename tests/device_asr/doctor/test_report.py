@@ -36,6 +36,12 @@ def test_the_schema_for_programs_is_stable() -> None:
     assert measured["first_partial_s"] == {"p50": None, "p95": None, "n": 0}
 
 
+def test_a_machine_that_keeps_up_is_told_its_latencies_and_not_those_that_were_not_measured() -> None:
+    said = verdict(Report(CHECKS, KEEPS_UP, None, {}))
+    assert said.startswith("Live dictation will keep up: a second of speech takes 0.25 s, ")
+    assert "the final text stands 0.8 s (p95 0.8 s) after the last word." in said and "text appears" not in said
+
+
 def test_a_machine_that_is_too_slow_is_told_what_it_takes_and_what_may_be_used() -> None:
     report = Report(CHECKS, TOO_SLOW, None, {})
     assert not report.keeps_up and record(report, "c", False)["recommended"] is None
