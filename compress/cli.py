@@ -38,7 +38,15 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = importlib.import_module(f"compress.commands.{cmd_name.replace('-', '_')}").command
+        try:
+            command = importlib.import_module(f"compress.commands.{cmd_name.replace('-', '_')}").command
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] in ("compress", "device_asr"):
+                raise
+            raise DeviceAsrError(
+                f"{cmd_name} wants the packages of the extra `compress` ({error}); run: "
+                "pip install 'device-asr[compress]'"
+            ) from None
         assert isinstance(command, click.Command)
         return command
 

@@ -131,3 +131,10 @@ def test_a_forbidden_import_would_be_seen(env: dict[str, str]) -> None:
     assert done.returncode == 1 and "torch is forbidden" in done.stderr
     assert "pip install 'device-asr[executorch]'" in done.stderr and "Traceback" not in done.stderr
     assert forbidden(env) == "torch "
+
+
+def test_the_offline_stage_names_its_extra(env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')\n")
+    done = subprocess.run([sys.executable, "-m", "compress.cli", "build", "x"], env=env, capture_output=True, text=True)
+    assert done.returncode == 1 and "pip install 'device-asr[compress]'" in done.stderr
+    assert "Traceback" not in done.stderr
