@@ -32,7 +32,7 @@ NAMES = ("", "_threadpool", "_backend_xnnpack", "_kernels_optimized")
 THEIRS, OURS = b"libexecutorch", b"libdevice_asr"
 
 FLAGS = (
-    *("-std=c++17", "-O2", "-Wall", "-Wextra", "-fPIC", "-fvisibility=hidden", "-shared"),
+    *("-std=c++17", "-Os", "-Wall", "-Wextra", "-fPIC", "-fvisibility=hidden", "-shared"),
     *("-DPy_LIMITED_API=0x030B0000", "-DC10_USING_CUSTOM_GENERATED_MACROS"),
     *("-DET_EVENT_TRACER_ENABLED", "-DET_USE_THREADPOOL", f'-DDEVICE_ASR_EXECUTORCH="{EXECUTORCH}"'),
 )

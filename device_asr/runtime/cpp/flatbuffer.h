@@ -13,6 +13,9 @@
 
 namespace device_asr {
 
+// Raises Failure; `what` goes on from "the program is damaged: ". Not inline: there are many calls.
+[[noreturn]] void damaged(const char* what);
+
 // Bytes of a file. Every read is checked.
 struct Bytes {
   const uint8_t* data;
@@ -21,7 +24,7 @@ struct Bytes {
   template <typename T>
   T read(size_t at) const {
     if (at > size || sizeof(T) > size - at) {
-      throw Failure("the program is damaged: an offset points out of it");
+      damaged("an offset points out of it");
     }
     T value;
     std::memcpy(&value, data + at, sizeof(T));
@@ -31,7 +34,7 @@ struct Bytes {
   // Raises Failure where the part is not inside.
   Bytes part(uint64_t at, uint64_t length) const {
     if (at > size || length > size - at) {
-      throw Failure("the program is damaged: a part of it is said to lie outside");
+      damaged("a part of it is said to lie outside");
     }
     return {data + at, static_cast<size_t>(length)};
   }
@@ -45,7 +48,7 @@ class Table {
   Table(Bytes bytes, size_t at) : bytes_(bytes), at_(at) {
     const auto vtable = static_cast<int64_t>(at) - bytes.read<int32_t>(at);
     if (vtable < 0) {
-      throw Failure("the program is damaged: an offset points out of it");
+      damaged("an offset points out of it");
     }
     vtable_ = static_cast<size_t>(vtable);
     vtable_size_ = bytes.read<uint16_t>(vtable_);
@@ -101,7 +104,7 @@ class Table {
   size_t target(unsigned field) const {
     const size_t at = position(field);
     if (at == 0) {
-      throw Failure("the program is damaged: a part of it is missing");
+      damaged("a part of it is missing");
     }
     return at + bytes_.read<uint32_t>(at);
   }
@@ -131,7 +134,7 @@ class Vector {
   // Raises Failure where there is no such element.
   T operator[](size_t index) const {
     if (index >= size_) {
-      throw Failure("the program is damaged: it names a part that it does not have");
+      damaged("it names a part that it does not have");
     }
     const size_t at = at_ + index * kWidth;
     if constexpr (std::is_same_v<T, Table>) {

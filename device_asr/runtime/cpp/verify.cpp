@@ -59,7 +59,7 @@ struct File {
 void check_memory(const Table& value) {
   const Table found = value.table(1);
   if (!found.has(tensor::allocation) && found.number<uint32_t>(tensor::constant) == 0 && !found.has(tensor::extra)) {
-    throw Failure("the program is damaged: a tensor of it has no memory");
+    damaged("a tensor of it has no memory");
   }
 }
 
@@ -90,11 +90,11 @@ void check_calls(const Table& method, const std::vector<std::set<uint32_t>>& ext
       if (kind == kDelegateCall) {
         const auto index = call.number<uint32_t>(0);
         if (index >= externals.size()) {
-          throw Failure("the program is damaged: it calls a delegate that it does not have");
+          damaged("it calls a delegate that it does not have");
         }
         for (const uint32_t external : externals[index]) {
           if (values[static_cast<uint32_t>(arguments[external])].number<uint8_t>(0) != kTensor) {
-            throw Failure("the program is damaged: a delegate is not given a tensor");
+            damaged("a delegate is not given a tensor");
           }
         }
       }
@@ -103,6 +103,10 @@ void check_calls(const Table& method, const std::vector<std::set<uint32_t>>& ext
 }
 
 }  // namespace
+
+void damaged(const char* what) {
+  throw Failure(std::string("the program is damaged: ") + what);
+}
 
 void verify_program(Bytes bytes) {
   const File file(bytes);

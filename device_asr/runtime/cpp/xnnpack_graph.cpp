@@ -1,5 +1,6 @@
 #include "xnnpack_graph.h"
 
+#include <array>
 #include <iterator>
 #include <vector>
 
@@ -22,13 +23,9 @@ constexpr uint32_t kInput = 1;          // XNN_VALUE_FLAG_EXTERNAL_INPUT
 constexpr size_t kHighestRank = 6;      // XNN_MAX_TENSOR_DIMS
 constexpr uint64_t kMostElements = uint64_t{1} << 32;
 
-[[noreturn]] void damaged(const char* what) {
-  throw Failure(std::string("the program is damaged: a graph of XNNPACK has ") + what);
-}
-
 void demand(bool holds, const char* what) {
   if (!holds) {
-    damaged(what);
+    damaged((std::string("a graph of XNNPACK has ") + what).c_str());
   }
 }
 
@@ -39,51 +36,61 @@ unsigned bits(int16_t datatype) {
   return kBits[datatype];
 }
 
+constexpr uint8_t kX = UINT8_MAX;  // no field
+
 // The fields of a node that name values, by XNodeUnion.
 struct NodeKind {
-  std::vector<unsigned> inputs;
-  std::vector<unsigned> outputs;
-  std::vector<unsigned> optional = {};  // inputs that may be none
-  std::vector<unsigned> vectors = {};   // lists of as many numbers as field 0 says
+  std::array<uint8_t, 5> inputs = {kX, kX, kX, kX, kX};
+  std::array<uint8_t, 2> outputs = {kX, kX};
+  uint8_t optional = kX;               // an input that may be none
+  std::array<uint8_t, 2> lists = {kX, kX};  // of as many numbers as field 0 says
 };
+
+constexpr NodeKind kOneInput = {{0, kX, kX, kX, kX}, {1, kX}};
+constexpr NodeKind kTwoInputs = {{0, 1, kX, kX, kX}, {2, kX}};
+constexpr NodeKind kConvolution = {{15, 16, kX, kX, kX}, {18, kX}, 17};
+constexpr NodeKind kPooling = {{10, kX, kX, kX, kX}, {11, kX}};
+constexpr NodeKind kResize = {{2, kX, kX, kX, kX}, {3, kX}};
+constexpr NodeKind kShape = {{2, kX, kX, kX, kX}, {3, kX}, kX, {1, kX}};  // reshape, transpose
+constexpr NodeKind kCurve = {{1, kX, kX, kX, kX}, {2, kX}};  // leaky ReLU, ELU
 
 NodeKind node_kind(uint8_t type) {
   switch (type) {
-    case 1: case 8: case 12: case 15: case 16: case 26: case 31: case 37:  // two inputs
-      return {{0, 1}, {2}};
+    case 1: case 8: case 12: case 15: case 16: case 26: case 31: case 37:
+      return kTwoInputs;
     case 2:  // fully connected
-      return {{0, 1}, {3}, {2}};
+      return {{0, 1, kX, kX, kX}, {3, kX}, 2};
     case 3: case 4: case 6: case 17: case 18: case 19: case 22: case 23: case 24: case 27: case 28: case 30:
-    case 40: case 41: case 42: case 43: case 44: case 45: case 46: case 47:  // one input
-      return {{0}, {1}};
-    case 5: case 20:  // transpose, reshape
-      return {{2}, {3}, {}, {1}};
-    case 7: case 13: case 39:  // convolutions
-      return {{15, 16}, {18}, {17}};
-    case 9:  // resize
-      return {{2}, {3}};
+    case 40: case 41: case 42: case 43: case 44: case 45: case 46: case 47:
+      return kOneInput;
+    case 5: case 20:
+      return kShape;
+    case 7: case 13: case 39:
+      return kConvolution;
+    case 9:
+      return kResize;
     case 10:  // pad
-      return {{3}, {4}};
-    case 11: case 14:  // pooling
-      return {{10}, {11}};
+      return {{3, kX, kX, kX, kX}, {4, kX}};
+    case 11: case 14:
+      return kPooling;
     case 21:  // arg max
-      return {{6}, {7, 8}};
-    case 25: case 29:  // leaky ReLU, ELU
-      return {{1}, {2}};
+      return {{6, kX, kX, kX, kX}, {7, 8}};
+    case 25: case 29:
+      return kCurve;
     case 32:  // concatenations of two, three, four and five
-      return {{1, 2}, {5}};
+      return {{1, 2, kX, kX, kX}, {5, kX}};
     case 33:
-      return {{1, 2, 3}, {5}};
+      return {{1, 2, 3, kX, kX}, {5, kX}};
     case 34:
-      return {{1, 2, 3, 4}, {5}};
+      return {{1, 2, 3, 4, kX}, {5, kX}};
     case 38:
-      return {{1, 2, 3, 4, 7}, {5}};
+      return {{1, 2, 3, 4, 7}, {5, kX}};
     case 35:  // slice
-      return {{3}, {4}, {}, {1, 2}};
+      return {{3, kX, kX, kX, kX}, {4, kX}, kX, {1, 2}};
     case 36:  // attention
-      return {{0, 1, 2, 3}, {5}, {4}};
+      return {{0, 1, 2, 3, kX}, {5, kX}, 4};
     default:
-      damaged("a node of an unknown kind");
+      damaged("a graph of XNNPACK has a node of an unknown kind");
   }
 }
 
@@ -161,21 +168,25 @@ struct Graph {
   void check_node(const Table& holder, Ids& ids) const {
     const NodeKind kind = node_kind(holder.number<uint8_t>(0));
     const Table node = holder.table(1);
-    for (const unsigned field : kind.inputs) {
-      demand(ids.ready.count(node.number<uint32_t>(field)) == 1, "a node of a value that is not there");
+    for (const uint8_t field : kind.inputs) {
+      demand(field == kX || ids.ready.count(node.number<uint32_t>(field)) == 1, "a node of a value that is not there");
     }
-    for (const unsigned field : kind.optional) {
-      const auto id = node.number<uint32_t>(field);
+    if (kind.optional != kX) {
+      const auto id = node.number<uint32_t>(kind.optional);
       demand(id == kNone || ids.ready.count(id) == 1, "a node of a value that is not there");
     }
-    for (const unsigned field : kind.outputs) {
-      const auto id = node.number<uint32_t>(field);
-      demand(ids.all.count(id) == 1, "a node of a value that is not there");
-      ids.ready.insert(id);
+    for (const uint8_t field : kind.lists) {
+      if (field != kX) {
+        const size_t size = node.vector<uint32_t>(field).size();
+        demand(size == node.number<uint32_t>(0) && size <= kHighestRank, "a node of a wrong rank");
+      }
     }
-    for (const unsigned field : kind.vectors) {
-      const size_t size = node.vector<uint32_t>(field).size();
-      demand(size == node.number<uint32_t>(0) && size <= kHighestRank, "a node of a wrong rank");
+    for (const uint8_t field : kind.outputs) {
+      if (field != kX) {
+        const auto id = node.number<uint32_t>(field);
+        demand(ids.all.count(id) == 1, "a node of a value that is not there");
+        ids.ready.insert(id);
+      }
     }
   }
 };
