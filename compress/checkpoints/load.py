@@ -37,7 +37,7 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
     if path.is_file():
         return load_openai(path)
     raise CheckpointError(
-        f"{path}: wanted {' or '.join(TEACHERS)}, a CTranslate2 folder (model.bin), a Hugging Face folder (config.json "
-        f"and model.safetensors), a folder of ONNX Runtime ({ENCODER}), an OpenAI .pt file or a bundle's base "
-        f"(*.base{base.SUFFIX}), found none of them."
+        f"{path}: wanted a CTranslate2 folder (model.bin), a Hugging Face folder (config.json and "
+        f"model.safetensors), a folder of ONNX Runtime ({ENCODER}), an OpenAI .pt file, a bundle's base "
+        f"(*.base{base.SUFFIX}) or one of {', '.join(TEACHERS)}, found none of them."
     )

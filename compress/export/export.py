@@ -194,7 +194,7 @@ def _describe(checkpoint: Checkpoint, table: list[Tensor]) -> dict[str, Any]:
             ],
             "outputs": [
                 tensor("logits", LOGITS, ["tokens", dims.vocab]),
-                tensor("alignment", ALIGNMENT, [heads, "tokens", "positions"]),
+                *([tensor("alignment", ALIGNMENT, [heads, "tokens", "positions"])] if heads else []),
                 *new,
             ],
         },

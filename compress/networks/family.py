@@ -80,6 +80,14 @@ class Family(Protocol):
         """Whether a teacher's clips are padded with silence to `context_samples`."""
 
     @property
+    def license(self) -> Mapping[str, str]:
+        """The license of the published weights, and whose they are (`from`), for the manifest."""
+
+    @property
+    def habits(self) -> Mapping[str, Any]:
+        """What the manifest says of `speech` besides sizes, see `device_asr.bundle.speech.Speech`."""
+
+    @property
     def embedding(self) -> str:
         """The name of the token embedding, which is also the table of the logits."""
 

@@ -23,10 +23,7 @@ from device_asr.bundle.vocabulary import write_tokens
 from device_asr.errors import OutputError, UsageError
 
 VOCABULARY = "vocabulary.txt.gz"  # 0.23 MB of 50 256 tokens, 0.55 unpacked
-LICENSES = [
-    {"part": "speech model", "license": "MIT", "from": "OpenAI Whisper tiny.en"},
-    {"part": "voice activity detector", "license": "MIT", "from": "Silero VAD"},
-]
+VAD_LICENSE = {"part": "voice activity detector", "license": "MIT", "from": "Silero VAD"}
 
 
 def check_out(out: Path) -> None:
@@ -90,7 +87,8 @@ def _manifest(
     recipe: Recipe, checkpoint: Checkpoint, speech: SpeechProgram, files: Mapping[str, Any]
 ) -> dict[str, Any]:
     dims, tokens = checkpoint.dims, checkpoint.vocabulary
-    plan = recipe.plan
+    plan, family = recipe.plan, checkpoint.family_of()
+    banned = [i for i in tokens.suppress_first if i != tokens.end or "end_first" not in family.habits]
     counts = report(checkpoint.network(), plan)
     return {
         "format": FORMAT,
@@ -100,7 +98,7 @@ def _manifest(
         "description": recipe.description,
         "sample_rate": SAMPLE_RATE,
         "parameters": checkpoint.parameters,
-        "licenses": LICENSES,
+        "licenses": [{"part": "speech model", **family.license}, VAD_LICENSE],
         "provenance": list(checkpoint.provenance),
         "files": dict(files),
         "programs": {
@@ -108,7 +106,7 @@ def _manifest(
             "vad": {"file": "vad.pte", "methods": describe_vad()},
         },
         "speech": {
-            "samples_per_position": checkpoint.family_of().samples_per_position,
+            "samples_per_position": family.samples_per_position,
             "positions": dims.audio_ctx,
             "cache": CACHE,
             "tokens_per_call": TOKENS_PER_CALL,
@@ -116,11 +114,12 @@ def _manifest(
             "end": tokens.end,
             "no_speech": tokens.no_speech,
             "word_start": tokens.word_start,
+            **family.habits,
         },
         "vocabulary": {
             "file": VOCABULARY,
             "suppress": list(tokens.suppress),
-            "suppress_first": list(tokens.suppress_first),
+            "suppress_first": banned,
         },
         "quantization": {"plan": plan.to_table(), "layers": counts.layers, "bytes": counts.bytes},
         "parity": speech.parity,

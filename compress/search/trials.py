@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from compress.checkpoints.load import load_checkpoint
 from compress.data.corpus import CorpusError, read_clip
+from compress.data.labels import in_full_context
 from compress.data.training_data import Progress, TrainingData, choose_clips
 from compress.evaluate.measurement import Measurement
 from compress.networks.checkpoint import Checkpoint
@@ -50,11 +51,10 @@ def text_loss(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
         if not clip.text:
             continue
         ids = [*tokens_of(" " + clip.text.strip()), vocabulary.end][: checkpoint.dims.text_ctx - len(vocabulary.prompt)]
-        pcm = torch.zeros(1, checkpoint.dims.audio_ctx * family.samples_per_position)
-        audio = torch.from_numpy(read_clip(clip))[: pcm.shape[1]]
-        pcm[0, : len(audio)] = audio
+        pcm, lengths = in_full_context([read_clip(clip)], family)
+        tokens = torch.tensor([[*vocabulary.prompt, *ids[:-1]]])
         with torch.no_grad():
-            logits = network(pcm, torch.tensor([[*vocabulary.prompt, *ids[:-1]]]))[0, len(vocabulary.prompt) - 1 :]
+            logits = network(pcm, tokens, lengths)[0, len(vocabulary.prompt) - 1 :]
         nats += float(F.cross_entropy(logits, torch.tensor(ids), reduction="sum"))
         characters += len(clip.text)
     if not characters:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ BASE_HEADS, BASE_ROTARY, BASE_TEXT_CTX = 8, 32, 194  # of Moonshine base, whose 
 # (layer, head) of Moonshine base whose cross-attention follows the words; correlation with their order above 0.985
 BASE_ALIGNMENT_HEADS = ((4, 6), (5, 6), (5, 5), (6, 0), (2, 6))
 BASE_SIZES = (416, 8, 8)  # state, layers of encoder and decoder
-_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
 def convert(foreign: Foreign) -> Converted:
@@ -52,12 +50,7 @@ def _onnxruntime(foreign: Foreign) -> Converted:
     weights = _renamed(foreign.tensors, their_names(layers, ONNXRUNTIME), foreign.source)
     pieces = dict(enumerate(foreign.config["pieces"]))
     special = {"start": foreign.config["start"], "end": foreign.config["end"]}
-    text = {
-        i: piece.replace(tokens.SPACE.encode(), b" ")
-        for i, piece in pieces.items()
-        if piece and i > max(special.values())
-    }
-    vocabulary, rows = tokens.ordered(text, special)
+    vocabulary, rows = tokens.ordered({i: p for i, p in pieces.items() if p and i > max(special.values())}, special)
     sizes = (weights["encoder.norm.weight"].shape[0], layers["encoder"], layers["decoder"])
     heads = {"encoder": BASE_HEADS, "decoder": BASE_HEADS}
     alignment = BASE_ALIGNMENT_HEADS if sizes == BASE_SIZES else ()
@@ -93,12 +86,7 @@ def _pieces(folder: Path) -> dict[int, bytes]:
         ids = {int(i): str(piece) for piece, i in stored["model"]["vocab"].items() if i not in added}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: wanted a tokenizer of byte-pair encoding, found {error!r}.") from None
-    return {i: _bytes(piece) for i, piece in ids.items()}
-
-
-def _bytes(piece: str) -> bytes:
-    byte = _BYTE.fullmatch(piece)
-    return bytes([int(byte[1], 16)]) if byte else piece.replace(tokens.SPACE, " ").encode()
+    return {i: piece.encode() for i, piece in ids.items()}
 
 
 def _layers(tensors: Mapping[str, Tensor], prefix: str) -> int:
@@ -163,6 +151,10 @@ def _assembled(
         for linear in ("attention.query.weight", "attention.key.weight"):
             if name.endswith(linear):
                 count = heads[name.split(".")[0]]
+                if weights[name].shape[0] != count * head_dim:
+                    raise CheckpointError(
+                        f"{where}: {name}: wanted {count * head_dim} rows, found {weights[name].shape[0]}."
+                    )
                 weights[name] = weights[name][halves_first(count, head_dim, rotary)].contiguous()
 
     def layers(side: str) -> tuple[LayerDims, ...]:

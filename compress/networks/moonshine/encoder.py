@@ -89,10 +89,11 @@ class Encoder(nn.Module):
     """Hops of 64 samples to hidden states, one every 384 samples."""
 
     constants: Turns | None  # what `responses` gives; a program keeps it, in training it changes
+    bias: Tensor | None  # a program's own copy of the second convolution's
 
     def __init__(self, dims: MoonshineDims) -> None:
         super().__init__()
-        self.dims, self.constants = dims, None
+        self.dims, self.constants, self.bias = dims, None, None
         self.conv1 = nn.Linear(2 * HOP, dims.conv1, bias=False)
         self.groupnorm = nn.GroupNorm(1, dims.conv1)
         self.conv2 = nn.Linear(7 * dims.conv1, dims.conv2)
@@ -138,9 +139,21 @@ class Encoder(nn.Module):
         normalized = (second - mean * scale) * deviation + shift
         return F.gelu(self.conv3(frontend.pairs(F.gelu(normalized))))
 
+    def keep_constants(self) -> None:
+        """Keeps what `third` needs of the second convolution, in place, for a program: 2 rows fewer a call.
+
+        The bias is copied, since XNNPACK ends the process where the bias of a linear layer is subtracted too.
+        """
+        with torch.no_grad():
+            scale, shift = self.responses()
+            self.constants = scale.detach().clone(), shift.detach().clone()
+            self.bias = self.conv2_bias.detach().clone()
+
     @property
     def conv2_bias(self) -> Tensor:
         """The bias of the second convolution, which belongs behind the normalization."""
+        if self.bias is not None:
+            return self.bias
         last = self.conv2 if isinstance(self.conv2, nn.Linear) else self.conv2.get_submodule("up")
         return cast(Tensor, last.bias)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -30,6 +30,13 @@ class MoonshineFamily:
     overhang = OVERHANG
     context_samples = 30 * SAMPLE_RATE
     padded_context = False  # it was trained on clips as they are; half a second of silence costs 1 % WER
+    license: ClassVar = {"license": "MIT", "from": "Moonshine AI, Moonshine base"}
+    # silence behind an utterance makes its text worse, and clear ones have none now and then, see `tokens`
+    habits: ClassVar[dict[str, Any]] = {
+        "tokens_per_second": greedy.TOKENS_PER_SECOND,
+        "retry_silence": 0.0,
+        "end_first": "silence",
+    }
     embedding = "decoder.embedding"
     streams = axes.STREAMS
 
@@ -43,7 +50,7 @@ class MoonshineFamily:
         return {}
 
     def program_floats(self, dims: Dims) -> int:
-        return 2 * moonshine_dims(dims).conv2  # see `programs.keep_responses`
+        return 3 * moonshine_dims(dims).conv2  # see `Encoder.keep_constants`
 
     def axes(self, dims: Dims) -> dict[str, tuple[Axis | None, ...]]:
         return axes.axes(dims)

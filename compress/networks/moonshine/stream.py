@@ -23,7 +23,6 @@ from compress.networks.masks import MASKED
 from compress.networks.moonshine.dims import MoonshineDims
 from compress.networks.moonshine.frontend import FRAMES_BEFORE, HOP, SAMPLES_PER_POSITION
 from compress.networks.moonshine.network import Moonshine
-from compress.networks.moonshine.programs import keep_responses
 from compress.networks.moonshine.rotary import frequencies
 from compress.networks.network import StreamModule
 from device_asr.bundle.roles import CROSS_KEYS, CROSS_VALUES, CTC, PCM, STATE, nth, tensor
@@ -45,7 +44,7 @@ class StreamProgram(StreamModule):
         if network.ctc is None:
             raise ValueError("wanted a network with a CTC head")
         self.encoder, self.ctc = network.chunk_encoder(), network.ctc
-        keep_responses(self.encoder)
+        self.encoder.keep_constants()
         self.cross = cast(Sequence[Attention], nn.ModuleList(layer.cross for layer in network.decoder.layers))
         self.chunking, self.dims = chunking, network.dims
         self.register_buffer("order", torch.arange(chunking.block), persistent=False)

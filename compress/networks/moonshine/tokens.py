@@ -11,9 +11,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from compress.networks.weights import CheckpointError
-from device_asr.bundle.vocabulary import Vocabulary
+from device_asr.bundle.vocabulary import Vocabulary, plain_tokens
 
-SPACE = "\u2581"  # how SentencePiece writes a space
 BYTES = 256
 SPECIAL = ("end", "start")
 MOST_WORDS = 100_000  # words whose encoding is kept
@@ -36,13 +35,13 @@ def moonshine_vocabulary(
 
 
 def ordered(pieces: Mapping[int, bytes], special: Mapping[str, int]) -> tuple[Vocabulary, list[int]]:
-    """The vocabulary of text pieces by their ids in a checkpoint, and the old id of each of its rows.
+    """The vocabulary of SentencePiece's text pieces by their ids in a checkpoint, and the old id of each of its rows.
 
     Raises:
         CheckpointError: the first pieces are not the 256 bytes.
     """
     kept = sorted(set(pieces) - set(special.values()))
-    tokens = tuple(pieces[i] for i in kept)
+    tokens = plain_tokens(pieces[i] for i in kept)
     if tokens[:BYTES] != tuple(bytes([byte]) for byte in range(BYTES)):
         raise CheckpointError("Wanted a vocabulary whose first text pieces are the 256 bytes, found others.")
     rows = [*kept, *(special[name] for name in SPECIAL)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -33,6 +33,8 @@ class WhisperFamily:
     overhang = 0  # the spectrogram and the convolutions see zeros behind the audio
     context_samples = 30 * SAMPLE_RATE  # the length that Whisper was trained on
     padded_context = True
+    license: ClassVar = {"license": "MIT", "from": "OpenAI Whisper tiny.en"}
+    habits: ClassVar[dict[str, Any]] = {}
     embedding = "decoder.embedding"
     streams = axes.STREAMS
 

@@ -15,11 +15,12 @@ from compress.data.corpus import CorpusError, pad
 from compress.data.targets import distillation_loss, targets
 from compress.networks.checkpoint import Checkpoint, add_adapters, add_ctc
 from compress.networks.chunking import Chunking
-from compress.networks.dims import LayerDims
+from compress.networks.dims import Dims, LayerDims
+from compress.networks.family import family_of
 from compress.networks.label import Label
+from compress.networks.moonshine.dims import MoonshineDims
 from compress.networks.patterns import choose as choose_names
 from compress.networks.whisper.dims import WhisperDims
-from compress.networks.whisper.network import Whisper
 from compress.prune.importance import Batch
 from compress.prune.magnitude import MagnitudeSettings, apply_masks, magnitude, masks
 from compress.prune.reduction import choose, evenly
@@ -49,24 +50,40 @@ DIMS = WhisperDims(
     encoder=(LayerDims(4, 32),) * 3,
     decoder=(LayerDims(4, 32, 4),) * 3,
 )
+MOONSHINE = MoonshineDims(
+    conv1=8,
+    conv2=12,
+    rotary=2,
+    state=16,
+    head_dim=HEAD,
+    audio_ctx=100,
+    text_ctx=20,
+    vocab=12,
+    encoder=DIMS.encoder,
+    decoder=DIMS.decoder,
+)
+OF_FAMILY: dict[str, Dims] = {"whisper": DIMS, "moonshine": MOONSHINE}
 ALIGNMENT = ((1, 0), (1, 3), (2, 2))
+SAMPLES = 3840  # a multiple of both families' positions
+POSITIONS = {"whisper": 12, "moonshine": 8}  # of so many samples: Moonshine's read 895
 
 
-def random_checkpoint(dims: WhisperDims = DIMS, seed: int = 0) -> Checkpoint:
+def random_checkpoint(dims: Dims = DIMS, seed: int = 0) -> Checkpoint:
     torch.manual_seed(seed)
-    weights = {name: value + 0.1 * torch.randn_like(value) for name, value in Whisper(dims).state_dict().items()}
+    state = family_of(dims).network(dims).state_dict()
+    weights = {name: value + 0.1 * torch.randn_like(value) for name, value in state.items()}
     return Checkpoint(dims, weights, VOCABULARY, ALIGNMENT, ("random",))
 
 
-@pytest.fixture
-def whole() -> Checkpoint:
-    return random_checkpoint()
+@pytest.fixture(params=OF_FAMILY)
+def whole(request: pytest.FixtureRequest) -> Checkpoint:
+    return random_checkpoint(OF_FAMILY[request.param])
 
 
 @torch.no_grad()
 def logits(checkpoint: Checkpoint) -> Tensor:
-    pcm = torch.from_numpy(np.random.default_rng(1).normal(0, 0.1, (2, 3200)).astype(np.float32))
-    return checkpoint.network()(pcm, torch.tensor([[9, 11, 1, 2], [9, 11, 3, 0]]), torch.tensor([3200, 2500]))
+    pcm = torch.from_numpy(np.random.default_rng(1).normal(0, 0.1, (2, SAMPLES)).astype(np.float32))
+    return checkpoint.network()(pcm, torch.tensor([[9, 11, 1, 2], [9, 11, 3, 0]]), torch.tensor([SAMPLES, 2500]))
 
 
 def batches() -> list[Batch]:
@@ -74,7 +91,7 @@ def batches() -> list[Batch]:
     for seed, ids in enumerate(([0, 1, 2], [4, 5])):
         best = np.array([[token, (token + 1) % 12] for token in [*ids, 8]], np.int32)
         label = Label(np.array(ids, np.int32), best, np.log(np.full(best.shape, 0.5)).astype(np.float16), True)
-        pcm, lengths = pad([np.random.default_rng(seed).normal(0, 0.1, 3200).astype(np.float32)], 320)
+        pcm, lengths = pad([np.random.default_rng(seed).normal(0, 0.1, SAMPLES).astype(np.float32)], 320)
         made.append((torch.from_numpy(pcm), torch.from_numpy(lengths), targets([label], VOCABULARY)))
     return made
 
@@ -206,8 +223,9 @@ def test_a_network_without_heads_does_what_it_did_with_silent_ones(
     assert pruned.weights[f"{module}.query.weight"].shape == (8, 16) and pruned.dims.state == 16
     assert [x.part for x in report.removed] == [module.replace(".1.", f".{i}.") for i in range(3)]
     assert {(x.before, x.after) for x in report.removed} == {(4, 2)}
-    # two heads of 4 go in 3 layers: rows of q, k, v, columns of out, biases of q and v
-    assert report.parameters_before - report.parameters_after == 3 * 8 * (4 * 16 + 2)
+    # two heads of 4 go in 3 layers: rows of q, k, v, columns of out, biases of q and v where there are some
+    rows = 4 * 16 + 2 * (f"{module}.query.bias" in whole.weights)
+    assert report.parameters_before - report.parameters_after == 3 * 8 * rows
     assert report.parameters_after == pruned.parameters
     assert pruned.provenance[:-1] == whole.provenance and module in pruned.provenance[-1]
 
@@ -254,14 +272,16 @@ def test_a_network_without_channels_does_what_it_did_with_silent_ones(
     def silence(weights: dict[str, Tensor]) -> None:
         for i in range(3):
             for side in ("encoder", "decoder"):
-                weights[f"{side}.layers.{i}.ffn.up.weight"][gone] *= 1e-3
+                for half in weights[f"{side}.layers.{i}.ffn.up.weight"].split(32):  # values and SwiGLU's gates
+                    half[gone] *= 1e-3
                 weights[f"{side}.layers.{i}.ffn.down.weight"][:, gone] = 0
 
     silent = edited(whole, silence)
     pruned, report = prune_ffn(silent, FfnSettings(amount=amount, ffn=ffn, importance=importance), batches())
     assert {layer.ffn for layer in (*pruned.dims.encoder, *pruned.dims.decoder)} == {left}
     assert torch.allclose(logits(pruned), logits(silent), atol=1e-5)
-    assert report.parameters_before - report.parameters_after == 6 * (32 - left) * 33
+    halves = len(whole.weights["decoder.layers.0.ffn.up.weight"]) // 32
+    assert report.parameters_before - report.parameters_after == 3 * (32 - left) * (33 + 17 * halves + 16)
 
 
 # -- layers ---------------------------------------------------------------------------------------------------------
@@ -271,6 +291,7 @@ def silence_layer(weights: dict[str, Tensor], at: str) -> None:
     for name in ("attention.out", "cross.out", "ffn.down"):
         if f"{at}.{name}.weight" in weights:
             weights[f"{at}.{name}.weight"].zero_()
+        if f"{at}.{name}.bias" in weights:
             weights[f"{at}.{name}.bias"].zero_()
 
 
@@ -304,6 +325,10 @@ def hidden(small: Checkpoint) -> Checkpoint:
     """A network twice as wide that does the same: every residual channel has a copy that nobody reads."""
 
     def wide(name: str, value: Tensor) -> Tensor:
+        if name.startswith("encoder.conv3"):  # writes channels
+            return torch.cat([value, value])
+        if name.startswith(("encoder.conv", "encoder.groupnorm")) and small.family == "moonshine":
+            return value
         if name == "encoder.conv2.weight":  # reads and writes channels
             blocks = value.view(len(value), 3, -1)
             value = torch.cat([blocks, torch.zeros_like(blocks)], 2).flatten(1)
@@ -339,7 +364,7 @@ def test_a_network_hidden_in_one_twice_as_wide_is_found(whole: Checkpoint, impor
 def test_a_ctc_head_goes_along_with_the_encoder(whole: Checkpoint) -> None:
     small, _ = narrow(add_ctc(whole), NarrowSettings(state=8))
     assert small.weights["ctc.hidden.weight"].shape[1] == 8
-    assert small.network().encode(torch.zeros(1, 3200))[0].shape == (1, 10, 8)
+    assert small.network().encode(torch.zeros(1, SAMPLES))[0].shape == (1, POSITIONS[whole.family], 8)
     assert "ctc.out.weight" not in masks(small), "untrained, not pruned"
 
 
@@ -360,7 +385,8 @@ def test_adapters_go_along_with_the_layers_they_change(whole: Checkpoint, cut: C
         if name.startswith("adapters."):
             weight.normal_(0, 1e-3)  # which units go is for the weights to say
     small, plain = cut(adapted)[0], cut(whole)[0]
-    assert small.network().encode(torch.zeros(1, 3200), chunking=Chunking(2, 4, 1))[0].shape[1] == 10
+    states, _ = small.network().encode(torch.zeros(1, SAMPLES), chunking=Chunking(2, 4, 1))
+    assert states.shape[1] == POSITIONS[whole.family]
     if small.dims.state == whole.dims.state:  # how much a feature of the states matters, its changes have a say in
         assert all(torch.equal(weight, small.weights[name]) for name, weight in plain.weights.items())
 
@@ -368,7 +394,9 @@ def test_adapters_go_along_with_the_layers_they_change(whole: Checkpoint, cut: C
 def test_every_size_can_be_cut_at_once(whole: Checkpoint) -> None:
     settings = NarrowSettings(state=8, heads=2, ffn=16, encoder_layers=2, decoder_layers=1)
     small, report = narrow(whole, settings)
-    assert small.dims == replace(DIMS, state=8, encoder=(LayerDims(2, 16),) * 2, decoder=(LayerDims(2, 16, 2),))
+    assert small.dims == replace(
+        OF_FAMILY[whole.family], state=8, encoder=(LayerDims(2, 16),) * 2, decoder=(LayerDims(2, 16, 2),)
+    )
     assert logits(small).shape == (2, 4, 12) and bool(torch.isfinite(logits(small)).all())
     assert small.parameters == report.parameters_after < 0.5 * whole.parameters
     assert all(layer == 0 and head < 2 for layer, head in small.alignment_heads) and small.alignment_heads
