@@ -12,6 +12,7 @@ import click
 from compress.commands import options
 from compress.commands.terminal import progress
 from compress.search.device_profile import load
+from compress.search.search import Plan
 from compress.search.trials import Trials, run
 
 
@@ -27,6 +28,7 @@ class Options:
     measure: str
     clips: int | None
     work: Path
+    storage: str | None
     trials: int
     seconds: float | None
     seed: int
@@ -49,6 +51,12 @@ class Options:
 @click.option("--clips", type=click.IntRange(min=1), help="Measure on its first so many clips.  [default: all]")
 @options.work("work/search", "of the ledger, stages and bundles; the same command goes on")
 @click.option(
+    "--storage",
+    metavar="FILE|URL",
+    help="Keep the trials in this journal file or database instead, so that several machines work on one search, each "
+    "with a --work of its own.  [default: in --work]",
+)
+@click.option(
     "--trials",
     type=click.IntRange(min=1),
     default=20,
@@ -65,5 +73,5 @@ def command(given: Options) -> None:
     manifest = given.corpus / f"{given.measure}.jsonl"
     made = Trials(base, manifest, given.clips, given.corpus, given.noise, given.work, progress)
     typed = " ".join(["device-asr-compress", *sys.argv[1:]])
-    found = run(made, device, given.trials, given.seconds, given.seed, typed)
+    found = run(made, device, Plan(given.trials, given.seconds, {}, given.seed, given.storage), typed)
     click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1) if given.as_json else found.sentence)

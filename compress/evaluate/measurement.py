@@ -29,7 +29,7 @@ class Measurement:
     Which one:
         name: of the row in its file. title: for a person. key: what was measured and on what, as a digest.
         settings: what distinguishes it from the other rows of its file. test_set: the manifest's name.
-        bundle, folder: where it is kept.
+        bundle, folder: where it is kept. host: the machine that measured it, where several work on one search.
     How it ended:
         state: "complete" (measured), "cut" (over budget, hopeless or a repetition) or "failed"; `reason` is the
         sentence. seconds: spent on it. worked: whether more than an estimate was spent on it.
@@ -56,6 +56,7 @@ class Measurement:
     test_set: str = ""
     bundle: str = ""
     folder: str = ""
+    host: str = ""
     state: State = "complete"
     reason: str = ""
     seconds: Seconds | None = None

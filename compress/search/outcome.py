@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -33,7 +34,8 @@ class Outcome:
             why = next((row.reason for row in reversed(self.rows) if row.state == "failed"), "")
             return f"No bundle for {self.device.name}: {tried}; " + (f"last failure: {why}" if why else "run longer.")
         row, scaled = self.best, self.device.speed_factor
-        what = f"{row.bundle or f'trial {row.name}'} ({(row.bytes or 0) / 1e6:.1f} MB"
+        where = "" if row.host in ("", platform.node()) else f" on {row.host}"
+        what = f"{row.bundle or f'trial {row.name}'}{where} ({(row.bytes or 0) / 1e6:.1f} MB"
         what += "" if row.wer is None else f", WER {100 * row.wer:.1f} %"
         what += "" if row.rtf is None else f", RTF {row.rtf * scaled:.2f}"
         what += "" if row.compute_p95 is None else f", finalization {1000 * row.compute_p95 * scaled:.0f} ms"

@@ -1,13 +1,14 @@
 """The search for the best model that a device holds: trials over recipes, cheap checks first, a ledger that lasts.
 
 The same command goes on after a kill: the trial that was cut short is tried anew, and the stages that were done by then
-are found on disk.
+are found on disk. Several machines work on one search where they share its storage.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +20,10 @@ from compress.evaluate.measurement import Measurement, State, write_rows
 from compress.networks.dims import Dims
 from compress.search.device_profile import DeviceProfile, Miss, misses
 from compress.search.outcome import Outcome, outcome, score
+from compress.search.owner import owned
 from compress.search.space import Candidate, Size, Space, size_of
-from compress.search.study import keep_row, open_study, queue_unfinished, rows_of
+from compress.search.storage import shown, told
+from compress.search.study import given_up, keep_row, open_study, queue_unfinished, rows_of, running_elsewhere
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ Evaluate = Callable[[Candidate, DeviceProfile, CheckLoss], Measurement]  # raise
 class Plan:
     """How long to search: trials that were worked on, and seconds spent on them, both over all runs; None: no limit.
 
+    storage: where the trials are kept, see `compress.search.storage`; None: in the work folder.
     identity: what the trials depend on besides their recipe (teacher, corpus, clips); a ledger of another
     identity is refused.
     """
@@ -58,6 +62,7 @@ class Plan:
     seconds: float | None
     identity: Mapping[str, Any]
     seed: int = 0
+    storage: str | None = None
 
 
 def check_possible(space: Space, teacher: Dims, device: DeviceProfile) -> None:
@@ -98,45 +103,74 @@ def search(
     are estimated; `evaluate` reports its fp32 loss before training, and the worst quarter is cut.
 
     Args:
-        work: folder of the storage, ledger.jsonl and result.json.
+        work: folder of ledger.jsonl, result.json and, unless the plan says otherwise, the storage.
         report: called with each new row.
 
     Raises:
-        UsageError: an impossible budget, or `work` holds a search of something else.
-        OutputError: disk full.
+        UsageError: an impossible budget, or the storage holds a search of something else.
+        OutputError: the disk is full, or the storage cannot be used.
     """
     check_possible(space, teacher, device)
     work.mkdir(parents=True, exist_ok=True)
-    study = open_study(work, {**plan.identity, "space": space.to_json(), "device": asdict(device)}, plan.seed)
-    queue_unfinished(study)
-    if not study.get_trials(deepcopy=False):
-        for candidate in space.whole(teacher, lambda size: not _over(size, device)):
-            study.enqueue_trial(asdict(candidate))
-
-    def objective(trial: Trial) -> float:
-        return _try(trial, study, device, space, teacher, evaluate)
-
-    fruitless = 0
-    rows = rows_of(study)
-    while not _done(rows, plan) and not _exhausted(rows, space) and fruitless < UNSEEN_AFTER:
-        study.optimize(objective, n_trials=1, catch=(_Failed,))
-        rows = rows_of(study)
-        fruitless = 0 if rows[-1].worked else fruitless + 1
-        if rows[-1].worked:
-            write_rows(rows, work / LEDGER)
-        report(rows[-1])
+    identity = {**plan.identity, "space": space.to_json(), "device": asdict(device)}
+    study = open_study(work, plan.storage, identity, plan.seed)
+    with told(shown(plan.storage, work)):
+        rows = _tried(study, device, space, teacher, evaluate, work, plan, report)
     found = outcome(rows, device)
     write_rows(found.rows, work / LEDGER)
     tables.write(work / RESULT, json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n")
     return found
 
 
-def _done(rows: list[Measurement], plan: Plan) -> bool:
-    worked = [row for row in rows if row.worked]
+def _tried(
+    study: Study,
+    device: DeviceProfile,
+    space: Space,
+    teacher: Dims,
+    evaluate: Evaluate,
+    work: Path,
+    plan: Plan,
+    report: Callable[[Measurement], None],
+) -> list[Measurement]:
+    """Runs trials until the plan is done or nothing new is left; the rows of all processes that share the search."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
+    if not study.get_trials(deepcopy=False):
+        for candidate in space.whole(teacher, lambda size: not _over(size, device)):
+            study.enqueue_trial(asdict(candidate))
+
+    own = ""  # name of this process's last trial
+
+    def objective(trial: Trial) -> float:
+        nonlocal own
+        own = str(trial.number)
+        with owned(trial):
+            return _try(trial, study, device, space, teacher, evaluate)
+
+    fruitless = 0
+    rows = rows_of(study)
+    while not _done(rows, plan, study) and not _exhausted(rows, space) and fruitless < UNSEEN_AFTER:
+        queue_unfinished(study)
+        try:
+            study.optimize(objective, n_trials=1, catch=(_Failed,))
+        except (UpdateFinishedTrialError, ValueError):
+            if not given_up(study, int(own)):
+                raise
+            continue  # this process was silent for so long that another one tries the recipe
+        rows = rows_of(study)
+        last = next(row for row in rows if row.name == own)
+        fruitless = 0 if last.worked else fruitless + 1
+        if last.worked:
+            write_rows(rows, work / LEDGER)
+        report(last)
+    return rows
+
+
+def _done(rows: list[Measurement], plan: Plan, study: Study) -> bool:
+    """Whether enough was tried; what other processes work on counts too."""
+    worked = sum(row.worked for row in rows) + len(running_elsewhere(study, -1))
     spent = sum(row.seconds or 0.0 for row in rows)
-    return (plan.trials is not None and len(worked) >= plan.trials) or (
-        plan.seconds is not None and spent >= plan.seconds
-    )
+    return (plan.trials is not None and worked >= plan.trials) or (plan.seconds is not None and spent >= plan.seconds)
 
 
 def _exhausted(rows: list[Measurement], space: Space) -> bool:
@@ -171,6 +205,7 @@ def _try(trial: Trial, study: Study, device: DeviceProfile, space: Space, teache
             state=state,
             reason=reason,
             worked=worked,
+            host=platform.node(),
             seconds=round(time.monotonic() - began, 3),
             loss=losses[-1] if losses else None,
         )
@@ -211,6 +246,9 @@ def _check_cheaply(row: Measurement, study: Study, size: Size, device: DevicePro
     for before in rows_of(study):
         if before.worked and before.settings == row.settings:
             raise Cut(f"the same recipe as trial {before.name}")
+    for other in running_elsewhere(study, int(row.name)):
+        if other.number < int(row.name) and other.params == row.settings:
+            raise Cut(f"the same recipe as trial {other.number}, which another process works on")
     over = _over(size, device)
     if over:
         raise Cut(f"estimated {over[0]}")

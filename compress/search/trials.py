@@ -178,10 +178,11 @@ class Trials:
         return text_loss(checkpoint, [clip for clip in self.clips if clip.text][:LOSS_CLIPS])
 
 
-def run(
-    trials: Trials, device: DeviceProfile, count: int | None, seconds: float | None, seed: int, command: str
-) -> Outcome:
+def run(trials: Trials, device: DeviceProfile, plan: Plan, command: str) -> Outcome:
     """Searches with real trials; the best bundle's card gets its figures and the `command` that made them.
+
+    Args:
+        plan: its identity is that of `trials`, which is added here.
 
     Raises:
         DeviceAsrError: teacher, clips or ledger cannot be used, or no bundle can fit.
@@ -203,7 +204,7 @@ def run(
             sizes = f"{(row.parameters or 0) / 1e6:.1f} M parameters, {(row.bytes or 0) / 1e6:.1f} MB"
             trials.progress(f"trial {row.name}", 1.0, f"{sizes}, {row.seconds:.0f} s, {row.state}{wer}{why}")
 
-    found = search(device, space, trials.first.dims, trials, trials.work, Plan(count, seconds, settings, seed), report)
-    if found.best is not None:
+    found = search(device, space, trials.first.dims, trials, trials.work, replace(plan, identity=settings), report)
+    if found.best is not None and Path(found.best.bundle).is_dir():  # else another machine has it
         measured_card(found.best, device, f"{trials.manifest.stem} ({len(trials.clips)} clips)", command)
     return found

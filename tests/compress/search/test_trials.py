@@ -20,6 +20,7 @@ from compress.networks.whisper.network import Whisper
 from compress.recipe.recipe import Recipe
 from compress.recipe.techniques import settings_of
 from compress.search.device_profile import DeviceProfile
+from compress.search.search import Plan
 from compress.search.space import Candidate, estimate, student_dims
 from compress.search.trials import STRUCTURE, Trials, run, text_loss
 from device_asr.bundle.bundle import load
@@ -124,7 +125,7 @@ def test_what_is_missing_is_said_before_any_work(trials: Trials, tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_search_ends_with_a_bundle_that_loads_and_was_measured(trials: Trials, tmp_path: Path) -> None:
-    found = run(trials, DEVICE, 1, None, 0, "device-asr-compress search --device toy")
+    found = run(trials, DEVICE, Plan(1, None, {}), "device-asr-compress search --device toy")
     row = next(row for row in read_rows(tmp_path / "work" / "ledger.jsonl") if row.worked)
     assert found.best == row and row.state == "complete", row.reason
     bundle = load(row.bundle)
