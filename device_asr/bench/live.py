@@ -133,7 +133,7 @@ class Recorder:
         """Takes the deliveries so far.
 
         Raises:
-            DeviceAsrError: the session failed.
+            DeviceAsrError: the session failed, or the recognizer died and was started again.
         """
         self.sample()
         while not self.deliveries.empty():
@@ -141,7 +141,10 @@ class Recorder:
             event = delivery.event
             if isinstance(event, Failed):
                 raise DeviceAsrError(event.message)
-            if not isinstance(event, Notice):
+            if isinstance(event, Notice):
+                if event.kind == "recognizer_died":  # loading and recognizing again would be measured as speed
+                    raise DeviceAsrError(f"{event.message} What was measured is void; measure again.")
+            else:
                 self.events.append(event)
                 self.meter.add(event, delivery.wall, cut_short=delivery.cut_short)
 

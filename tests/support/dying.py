@@ -34,7 +34,7 @@ class LeakyDetector:
         self.state = {"state[0]": np.zeros(1, np.float64)}
 
     def __call__(self, frame: np.ndarray) -> float:
-        level = 0.3 * self.state["state[0]"] + 0.7 * min(1.0, 10 * float(np.abs(frame).mean()))
+        level = 0.8 * self.state["state[0]"] + 0.2 * min(1.0, 20 * float(np.abs(frame).mean()))
         self.state = {"state[0]": level}
         return float(level[0])
 
@@ -64,7 +64,7 @@ class AllSpeech:
 
 
 class Digest(StreamingRecognizer):
-    """The real recognizer, in which a final's text is a checksum of the utterance's samples and of its partials."""
+    """The real recognizer, in which a final's text tells its samples, partials and voice activity."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(LeakyDetector(), AllSpeech(), WholeUtterance(), CountingPolicy(), config)
@@ -77,7 +77,8 @@ class Digest(StreamingRecognizer):
         return Hypothesis(tokens, (0.0,), 0.0, np.zeros(0), False)
 
     def _written(self, hypothesis: Hypothesis, audio: np.ndarray, end: int) -> tuple[str, tuple[Word, ...]]:
-        text = f"{len(audio) / SAMPLE_RATE:.3f}:{'{}:{:08x}'.format(*hypothesis.tokens)}"
+        active = sum(self._window.activity(self._start, end))
+        text = f"{len(audio) / SAMPLE_RATE:.3f}:{active}:{'{}:{:08x}'.format(*hypothesis.tokens)}"
         return text, (Word(text, self._seconds(self._start), self._seconds(end), 1.0),)
 
 

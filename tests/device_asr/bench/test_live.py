@@ -14,9 +14,11 @@ from device_asr.bench.live import files_live, microphone_live, share_out
 from device_asr.bench.report import corpus_record
 from device_asr.bench.run import Corpus
 from device_asr.config import Config
+from device_asr.dictation.remote import RemoteRecognizer
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Final
 from device_asr.metrics.clips import Clip
+from tests.support.dying import Death, Processes
 from tests.support.paths import ASSETS
 from tests.support.utterance_counter import UtteranceCounter, silence, speech
 from tests.support.virtual_microphone import VirtualMicrophone, missing
@@ -41,6 +43,13 @@ def test_in_real_time_latencies_are_on_the_wall_clock_and_utterances_find_their_
     assert waited.count == 2 and 0.01 <= waited.p50 < 0.5  # the stand-in's own 10 ms a chunk are inside
     assert run.wall >= 2.24 and run.cpu > 0 and run.overflows == 0
     assert found.compute >= 0.01 * 2.24 / STEP_S * 0.9
+
+
+def test_a_measurement_in_which_the_recognizer_was_started_again_is_void(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "0.wav", speech(0.32), SAMPLE_RATE, subtype="FLOAT")
+    recognizer = RemoteRecognizer(UtteranceCounter, start=Processes([Death(3)]))
+    with pytest.raises(DeviceAsrError, match=r"ended by SIGKILL.*; measure again\."):
+        files_live([Clip(tmp_path / "0.wav", "0.320")], recognizer, Config(), Corpus("corpus"), tail=0.1)
 
 
 def test_an_utterance_belongs_to_the_clip_that_was_playing() -> None:

@@ -225,6 +225,13 @@ class TestPace:
         assert self.behind(pace, 0, 100, BEHIND - 0.1) == []
         assert pace.partial_interval() == 0.5
 
+    def test_audio_that_piles_up_while_the_recognizer_is_started_again_is_no_slow_machine(self) -> None:
+        pace = Pace(0.5)
+        pace.update(0, 0)
+        pace.excuse()
+        assert self.behind(pace, 1, PATIENCE, BEHIND + 1) == []
+        assert [turn for _, turn in self.behind(pace, 1 + PATIENCE, 1, BEHIND + 1)] == [1]
+
     def test_each_step_is_given_time_to_work(self) -> None:
         pace = Pace(0.5)
         pace.update(0, 0)

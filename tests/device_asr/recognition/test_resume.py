@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from tests.support.paths import ASSETS
 CONFIG = config.load(environ={}).config
 CHUNK = 800  # 50 ms: no whole number of frames
 SHORT_UTTERANCES = replace(CONFIG, endpoint=replace(CONFIG.endpoint, longest_utterance_s=5.0))
+REENCODED = replace(CONFIG, partial=replace(CONFIG.partial, mode="reencode"))
 FINALS_ONLY = replace(CONFIG, partial=replace(CONFIG.partial, enabled=False))
 
 
@@ -47,13 +49,25 @@ def interrupted(pcm: np.ndarray, settings: Config, every: int) -> tuple[list[Eve
     return events + one.finish(), resumed + other.finish(), open_there
 
 
-@pytest.mark.parametrize("settings", [CONFIG, SHORT_UTTERANCES, FINALS_ONLY])
-def test_another_recognizer_goes_on_with_the_same_events(settings: Config) -> None:
+def agree(settings: Config) -> None:
     events, resumed, open_there = interrupted(read("letter.flac")[: 11 * SAMPLE_RATE], settings, 23)
     assert len([event for event in events if isinstance(event, Final)]) >= 2
     assert any(isinstance(event, Partial) for event in events) == settings.partial.enabled
     assert open_there == {True, False}
     assert resumed == events
+
+
+@pytest.mark.parametrize(
+    "settings", [CONFIG, SHORT_UTTERANCES, FINALS_ONLY, pytest.param(REENCODED, marks=pytest.mark.slow)]
+)
+def test_another_recognizer_goes_on_with_the_same_events(settings: Config) -> None:
+    agree(settings)
+
+
+@pytest.mark.slow
+def test_custom_words_are_found_by_another_recognizer_too(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("Priya\nthe train\n")
+    agree(replace(CONFIG, decoding=replace(CONFIG.decoding, hotwords=str(tmp_path / "names.txt"))))
 
 
 def test_without_a_state_it_begins_anew_at_the_time_of_the_point() -> None:
