@@ -149,8 +149,8 @@ def _make(target: Target, release: str, folder: Path) -> None:
         _tool(["tar", "-x", "--no-same-owner", "--exclude=./dev/*", "-f", str(archive), "-C", str(partial)])
     for place in MOUNTED:
         (partial / place).mkdir(parents=True, exist_ok=True)
-    for place in ("bin", "sbin", "lib"):  # links that the package base-files makes when it is configured
-        if not (partial / place).exists():
+    for place in ("bin", "sbin", "lib", "lib64"):  # links that the package base-files makes when it is configured
+        if (partial / "usr" / place).is_dir() and not (partial / place).exists():
             (partial / place).symlink_to(f"usr/{place}")
     path = emulator(target)
     emulated = [] if path is None else [str(path), "-cpu", target.processor]
