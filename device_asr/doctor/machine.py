@@ -31,8 +31,12 @@ def processor(facts: Facts) -> str | None:
 
 
 def features(facts: Facts) -> set[str] | None:
-    """The instruction sets that every processor has, as Linux names them; None: the system does not tell."""
-    lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", facts.files.get("/proc/cpuinfo", ""), re.MULTILINE)
+    """The instruction sets that every processor has, as Linux names them; None: the system does not tell.
+
+    Under emulation /proc/cpuinfo is that of the machine below, whose architecture calls the line otherwise.
+    """
+    key = "flags" if ARCHITECTURES.get(facts.architecture) is X86 else "Features"
+    lines = re.findall(rf"^{key}\s*:(.*)$", facts.files.get("/proc/cpuinfo", ""), re.MULTILINE)
     return set.intersection(*(set(line.split()) for line in lines)) if lines else None
 
 

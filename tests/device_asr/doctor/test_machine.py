@@ -40,6 +40,11 @@ def test_an_instruction_set_that_only_the_big_cores_have_does_not_count() -> Non
     assert found == {"NEON": True, "dot product": False, "i8mm": False, "SME": False}
 
 
+def test_the_instruction_sets_of_the_machine_below_an_emulated_one_are_not_taken_for_its_own() -> None:
+    emulated = check_kernels(Facts({"/proc/cpuinfo": ZEN}, architecture="aarch64"))
+    assert emulated.state == NOT_KNOWN and emulated.figures["kernels"] is None
+
+
 def test_a_system_of_32_bits_and_a_strange_processor_are_warned_of(tmp_path: Path) -> None:
     facts = replace(facts_of("pi4", tmp_path), bits=32, architecture="armv7l")
     assert check_machine(facts).state == WARNING and "needs a 64-bit system" in check_machine(facts).says
