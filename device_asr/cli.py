@@ -116,9 +116,9 @@ def _run(arguments: list[str]) -> int:
 
 def _say_fallback() -> None:
     """Says which runtime is missing. Only the command says it: its processes would say it again."""
-    from device_asr.runtime.session import runtime
+    from device_asr.runtime.choice import ABSENT, runtime
 
-    if (chosen := runtime()).fallback:
+    if (chosen := runtime()).fallback and chosen.version != ABSENT:  # else a sentence says that nothing can run
         _say(
             f"Slow: {chosen.name} runs the model, {chosen.reason}; it takes three times the memory and the processor "
             "time. Install device-asr again to get the module."

@@ -14,6 +14,7 @@ from device_asr.errors import BundleError
 
 VARIABLE = "DEVICE_ASR_RUNTIME"  # an environment variable: forces one of NAMES
 NATIVE, EXECUTORCH = NAMES = ("native", "executorch")
+ABSENT = "not installed"  # instead of a version
 
 # What XNNPACK's 8-bit and float kernels choose between, as Linux names it in /proc/cpuinfo.
 INSTRUCTIONS = (
@@ -97,7 +98,7 @@ def _version() -> str:
     try:
         return metadata.version("executorch")
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return ABSENT
 
 
 def _instructions() -> tuple[str, ...]:
