@@ -81,6 +81,7 @@ def test_the_emulated_processors_are_those_of_the_devices(checked: list[check.Ch
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # three minutes of CPU, emulated; a busy machine took 20 minutes for them
 @pytest.mark.parametrize("python", SYSTEMS)
 def test_the_letter_is_transcribed_under_both_processors(python: str, archive: Path) -> None:
     with check.installed(target(python), archive, SYSTEMS[python]) as (device, _):
