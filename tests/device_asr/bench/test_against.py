@@ -91,3 +91,10 @@ def test_it_wants_clips_and_no_real_time(bench: Callable[..., Result]) -> None:
         bench(Scripted([]), "--noise", 5, "--against", "final.beam=1")
     with pytest.raises(UsageError, match="leave out --realtime"):
         bench(Scripted([]), "x.jsonl", "--realtime", "--against", "final.beam=1")
+
+
+def test_the_difference_stands_below_the_errors_that_it_is_of(sides: Sides) -> None:
+    found, _ = sides([Scripted(*[HEARD] * 4), Scripted(*[WRONG] * 4)], "--against", "final.beam=1", clips=3)
+    titles = [line.split("  ")[0] or line.strip().split("  ")[0] for line in table(found).splitlines()]
+    first = titles.index("WER")
+    assert titles[first + 1 : first + 4] == ["substituted / deleted / inserted", "less that of --against", "CER"]
