@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_asr.audio.format import SAMPLE_RATE
+from device_asr.audio.format import SAMPLE_RATE, STEP, STEP_S
 from device_asr.config import Config
 from device_asr.dictation import remote, restarts
 from device_asr.dictation.remote import REASON, RemoteRecognizer
@@ -73,13 +73,20 @@ def test_the_events_are_those_of_a_process_that_lives(
         assert events_of(RemoteRecognizer(digest, start=Processes(dying)), pieces, finished) == wanted
 
 
+@pytest.mark.parametrize("silent", range(24, 32))
+def test_no_frame_is_missed_where_speech_is_just_beginning(silent: int) -> None:
+    pieces = split(audio((False, silent * STEP_S), (True, 1.0), (False, 1.0)), [STEP])
+    recognizer = RemoteRecognizer(digest, start=Processes([Death(32)]))  # the first resume point is after 31 frames
+    assert events_of(recognizer, pieces) == events_of(digest(), pieces)
+
+
 def test_audio_waits_while_the_process_loads_and_feeding_does_not() -> None:
     recognizer = RemoteRecognizer(digest, start=Processes([Death(20, polls=30)]))
-    pieces = split(audio((True, 2.0), (False, 1.0)), [512])
+    pieces = split(audio((True, 2.0), (False, 1.0)), [STEP])
     events = [recognizer.feed(piece) for piece in pieces[:45]]
     assert recognizer.loading and events[20:] == [[]] * 25
-    assert recognizer.waiting == pytest.approx(25 * 512 / SAMPLE_RATE)
-    assert recognizer.time == pytest.approx(20 * 512 / SAMPLE_RATE)
+    assert recognizer.waiting == pytest.approx(25 * STEP / SAMPLE_RATE)
+    assert recognizer.time == pytest.approx(20 * STEP / SAMPLE_RATE)
     told = [event for few in events for event in few] + events_of(recognizer, pieces[45:])
     assert not recognizer.loading and recognizer.waiting == 0
     assert told == events_of(digest(), pieces)
@@ -89,7 +96,7 @@ def test_one_line_for_deaths_in_a_row_and_the_first_ones_are_not_missed() -> Non
     recognizer = RemoteRecognizer(digest, start=Processes([Death(0, "loading"), Death(5), Death(3), Death(3)]))
     told: list[str] = []
     recognizer.report_deaths(told.append)
-    for piece in split(audio((True, 1.0)), [512]):
+    for piece in split(audio((True, 1.0)), [STEP]):
         recognizer.feed(piece)
     assert told == ["The recognizer was ended by SIGKILL: it starts again, and the audio is kept."] * 2
 
@@ -102,11 +109,11 @@ def poisoned(at: int) -> np.ndarray:
 
 @pytest.mark.parametrize("at", [0, 12_000, 50_000, 111_999])
 def test_audio_that_kills_becomes_silence_and_the_rest_is_recognized(at: int) -> None:
-    pieces = split(poisoned(at), [512])
+    pieces = split(poisoned(at), [STEP])
     processes = Processes()
     events = events_of(RemoteRecognizer(digest, start=processes), pieces)
     assert processes.started == 4
-    number = at // 512
+    number = at // STEP
     end = sum(map(len, pieces[: number + 1])) / SAMPLE_RATE
     assert [e for e in events if isinstance(e, AudioGap)] == [AudioGap(end, len(pieces[number]) / SAMPLE_RATE, REASON)]
     pieces[number] = np.zeros_like(pieces[number])
@@ -130,7 +137,7 @@ def raise_in_process() -> None:
 
 @pytest.mark.parametrize("at_finish", [False, True])
 def test_an_utterance_that_kills_at_its_end_is_given_up_with_its_seconds(at_finish: bool) -> None:
-    pieces = split(audio((True, 1.0), (False, 1.0), (True, 1.5), *[] if at_finish else [(False, 2.0)]), [512])
+    pieces = split(audio((True, 1.0), (False, 1.0), (True, 1.5), *[] if at_finish else [(False, 2.0)]), [STEP])
     recognizer = RemoteRecognizer(lambda: FatalEnd(CONFIG), start=Processes())
     events = events_of(recognizer, pieces)
     first, *_ = wanted = events_of(digest(), pieces)
@@ -140,7 +147,7 @@ def test_an_utterance_that_kills_at_its_end_is_given_up_with_its_seconds(at_fini
     assert gap.reason == REASON and gap.lost == pytest.approx(1.5 if at_finish else 2.1, abs=0.2)
     *_, ended = (e for e in events if isinstance(e, SpeechEnded))
     assert ended.utterance == 1, "what was shown of it is taken back"
-    later = events_of(recognizer, split(audio((True, 1.0), (False, 1.0)), [512]))
+    later = events_of(recognizer, split(audio((True, 1.0), (False, 1.0)), [STEP]))
     (started,) = (e for e in later if isinstance(e, SpeechStarted))
     assert started.utterance == 2, "and the recognizer goes on, at the time where it was"
     assert started.time == pytest.approx(len(np.concatenate(pieces)) / SAMPLE_RATE, abs=0.1)
@@ -156,18 +163,18 @@ def test_a_process_that_always_dies_is_given_up() -> None:
     processes = Processes()
     recognizer = RemoteRecognizer(lambda: Fatal(CONFIG), start=processes)
     with pytest.raises(DeviceAsrError, match=r"was ended by SIGSEGV, 5 times in a row; .* smaller model"):
-        events_of(recognizer, split(audio((True, 1.0)), [512]))
+        events_of(recognizer, split(audio((True, 1.0)), [STEP]))
     assert processes.started == 5
 
 
 def test_a_process_that_dies_again_and_again_elsewhere_is_given_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
     recognizer = RemoteRecognizer(digest, start=Processes([Death(40)] * 30))
     with pytest.raises(DeviceAsrError, match="20 times in 0 min"):
-        events_of(recognizer, split(audio((False, 60.0)), [512]))
+        events_of(recognizer, split(audio((False, 60.0)), [STEP]))
     clock = iter(range(0, 1_000_000, 100))
     monkeypatch.setattr("device_asr.dictation.remote.time.monotonic", lambda: float(next(clock)))
     recognizer = RemoteRecognizer(digest, start=Processes([Death(40)] * 25))
-    assert events_of(recognizer, split(audio((False, 60.0)), [512])) == []
+    assert events_of(recognizer, split(audio((False, 60.0)), [STEP])) == []
 
 
 def test_a_process_that_never_loads_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
