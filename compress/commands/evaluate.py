@@ -70,9 +70,11 @@ def read_chunking(_context: click.Context, _parameter: click.Parameter, value: s
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N clips.")
 @options.takes(Options)
 def command(given: Options) -> None:
-    """Print the fp32 text that MODEL gives each clip of MANIFEST: greedy, without guards, padded to 30 s.
+    """Print the fp32 text that MODEL gives each clip of MANIFEST: greedy, without guards, in the context
+    of its family's teachers: Whisper's clips are padded to 30 s, Moonshine's are not padded.
 
-    MODEL is tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base.
+    MODEL is tiny.en, moonshine-base, a folder of CTranslate2, Hugging Face or ONNX Runtime, an OpenAI .pt, or a
+    bundle's base.
     """
     checkpoint = load_checkpoint(TEACHER if given.model == FORMER_NAME else given.model)
     clips = read_manifest(given.manifest)[: given.limit]

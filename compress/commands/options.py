@@ -27,7 +27,8 @@ noise = click.option(
 )
 teacher = click.option(
     "--teacher",
-    help="tiny.en, a CTranslate2 or Hugging Face folder, an OpenAI .pt, or a bundle's base; overrides the recipe.",
+    help="tiny.en, moonshine-base, a folder of CTranslate2, Hugging Face or ONNX Runtime, an OpenAI .pt, or a bundle's "
+    "base; overrides the recipe.",
 )
 full_context = functools.partial(
     click.option, "--full-context/--short-context", help="Pad clips to 30 s, or not at all."

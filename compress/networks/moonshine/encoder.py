@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from compress.networks.chunking import Chunking, attended, with_left_context
 from compress.networks.dims import LayerDims
+from compress.networks.factored import Factored
 from compress.networks.layers import Attention, FeedForward, LayerNorm
 from compress.networks.masks import MASKED, position_count
 from compress.networks.moonshine import frontend
@@ -125,7 +126,7 @@ class Encoder(nn.Module):
         if self.constants is not None:
             return self.constants
         weight, bias = self.groupnorm.weight.repeat(7), self.groupnorm.bias.repeat(7)
-        scale, shift = self.conv2(torch.stack([weight, bias]))
+        scale, shift = _unwatched(self.conv2, torch.stack([weight, bias]))
         return scale - self.conv2_bias, shift
 
     def third(self, second: Tensor, mean: Tensor, square: Tensor) -> Tensor:
@@ -194,6 +195,14 @@ class Encoder(nn.Module):
         for layer in self.layers:
             x = _remembering(x.shape[0] * read.numel() * chunking.block, layer.forward_chunks, x, at, mask, chunking)
         return self.norm(x)
+
+
+def _unwatched(layer: nn.Module, x: Tensor) -> Tensor:
+    """A linear layer's output without its hooks, which gather the inputs of audio."""
+    if isinstance(layer, Factored):
+        x, layer = layer.down.forward(x), layer.up
+    out: Tensor = layer.forward(x)
+    return out
 
 
 def positions(samples: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from compress.lowrank.decomposition import Batch
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.whisper.network import Whisper
+from compress.networks.dims import Dims
+from compress.networks.family import family_of
 from compress.quantize.apply import quantize, quantize_linears
 from compress.quantize.gptq import GptqSettings, apply_gptq, compensated, nearest
 from compress.quantize.grid import on_grid
@@ -18,20 +19,25 @@ from compress.quantize.plan import QuantizationPlan, Width
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import UsageError
 from tests.support.dims import DIMS
+from tests.support.moonshine import DIMS as MOONSHINE
 
 VOCABULARY = Vocabulary(tuple(bytes([b]) for b in range(256)), (257, 259), 256, 258)
 PLAN = QuantizationPlan(bits=4, group=32)
 
 
-@pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
+OF_FAMILY: dict[str, Dims] = {"whisper": DIMS, "moonshine": replace(MOONSHINE, conv1=32, conv2=32)}
+
+
+@pytest.fixture(scope="module", params=OF_FAMILY)
+def checkpoint(request: pytest.FixtureRequest) -> Checkpoint:
     torch.manual_seed(0)
-    return Checkpoint(DIMS, Whisper(DIMS).state_dict(), VOCABULARY, ((0, 1),), ("random",))
+    dims = OF_FAMILY[request.param]
+    return Checkpoint(dims, family_of(dims).network(dims).state_dict(), VOCABULARY, ((0, 1),), ("random",))
 
 
 def batches() -> list[Batch]:
     random = torch.Generator().manual_seed(2)
-    pcm = torch.randn(4, 320 * 100, generator=random) * 0.1
+    pcm = torch.randn(4, 1920 * 17, generator=random) * 0.1
     return [(pcm, torch.tensor([32_000, 20_000, 9_000, 30_000]), torch.randint(0, 256, (4, 20), generator=random))]
 
 
