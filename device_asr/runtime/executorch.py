@@ -55,8 +55,8 @@ def _extension(threads: int) -> Any:
         try:
             first = "torch" not in sys.modules
             torch = importlib.import_module("torch")  # the extension links against libtorch
-            if first:  # its OpenMP threads would wait beside ExecuTorch's, spinning: 5.4 s of CPU instead of 3.3
-                torch.set_num_threads(threads)
+            if first:  # it computes nothing here, and its OpenMP threads would wait, spinning: 6.0 s of CPU, not 3.5
+                torch.set_num_threads(1)
             extension = importlib.import_module("executorch.extension.pybindings._C")
         except ImportError as error:
             raise BundleError(
