@@ -6,8 +6,10 @@ It ends when its parent does, because the pipe ends then, and its death is notic
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -41,7 +43,7 @@ class Child:
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(theirs, make), name=name, daemon=True)
         self._answered = False
-        with _polite_signals_blocked():
+        with _polite_signals_blocked(), _safe_path():
             self._process.start()
         theirs.close()  # so that the end of the process is the end of the pipe
 
@@ -114,6 +116,23 @@ class _polite_signals_blocked:
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
             signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Lets a process that is started meanwhile import nothing from the current folder.
+
+    Python is started there with -c, which looks in the current folder first: a file pickle.py in it would be run.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _serve(connection: Connection, make: Callable[[], tuple[object, Answer]]) -> None:

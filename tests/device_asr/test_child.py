@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
@@ -51,6 +52,15 @@ def test_answers_come_in_order_and_an_error_of_the_work_is_its_end() -> None:
     assert gone(child.pid)
     with pytest.raises(Died):
         child.send(1)
+    child.close()
+
+
+def test_nothing_of_the_current_folder_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("re", "runpy", "pickle", "socket"):  # which a process imports while it starts
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    child = Child("doubling", doubling)
+    assert child.receive() == "ready"
     child.close()
 
 

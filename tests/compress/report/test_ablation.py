@@ -92,6 +92,7 @@ class Measurer:
                     "deletions": 1,
                     "insertions": 0,
                     "wer": 0.2,
+                    "wer_interval": [0.1, 0.3],
                     "cer": 0.1,
                     "rtf": 0.05,
                     "finalization": {"n": 2, "p50": 0.6, "p95": 0.8},
