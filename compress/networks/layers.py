@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from compress.networks.chunking import Chunking, with_left_context
 
 CTC_WIDTH = 256  # hidden features of the CTC head
 
@@ -62,6 +68,11 @@ class Attention(nn.Module):
         """(batch * heads, n, head_dim) -> (batch, n, state) through the output projection."""
         mixed = mixed.view(batch, self.heads, -1, self.head_dim).transpose(1, 2)
         return self.out(mixed.reshape(batch, -1, self.heads * self.head_dim))
+
+    def with_left_context(self, parts: Tensor, batch: int, chunking: Chunking) -> Tensor:
+        """(batch * chunks * heads, block, head_dim) -> (batch * chunks * heads, left_context + block, head_dim)."""
+        by_chunk = parts.view(batch, -1, self.heads, chunking.block, self.head_dim).permute(0, 2, 4, 1, 3)
+        return with_left_context(by_chunk, chunking).permute(0, 3, 1, 4, 2).reshape(parts.shape[0], -1, self.head_dim)
 
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Attended values (batch, n, state) and weights (batch * heads, n, keys).
@@ -122,3 +133,13 @@ class CtcHead(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         return self.out(F.gelu(self.hidden(states)))
+
+
+def remembering(most: int, scores: int, layer: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    """The output of a layer that computes `scores` scores a head.
+
+    In training it keeps what the backward pass needs, up to `most` scores; of more that is computed again.
+    """
+    if torch.is_grad_enabled() and scores > most:
+        return checkpoint(layer, *arguments, use_reentrant=False)
+    return layer(*arguments)

@@ -22,11 +22,13 @@ class SpeechNetwork(nn.Module):
     """PCM to encoder states, encoder states and tokens to logits.
 
     frontend: PCM (batch, samples) and the size of a chunk (None: whole) to features (batch, frames, width).
+    decoder: tokens, encoder states and their mask to logits first; it has the token `embedding` and the last `norm`.
     ctc: encoder states to logits of CTC symbols; None: no CTC head.
     """
 
     dims: Dims
     frontend: nn.Module
+    decoder: Any
     ctc: CtcHead | None
 
     def encode(
@@ -61,7 +63,8 @@ class SpeechNetwork(nn.Module):
 
     def decode(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits (batch, n, vocab) of `tokens` (batch, n) int64, given encoder states and their mask."""
-        raise NotImplementedError
+        logits: Tensor = self.decoder(tokens, states, mask)[0]
+        return logits
 
     def forward(self, pcm: Tensor, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Logits (batch, n, vocab) of `tokens` (batch, n) given `pcm` (batch, samples)."""
@@ -71,16 +74,18 @@ class SpeechNetwork(nn.Module):
     @property
     def embedding(self) -> nn.Embedding:
         """The token embedding, which is also the table of the logits."""
-        raise NotImplementedError
+        embedding: nn.Embedding = self.decoder.embedding
+        return embedding
 
     def replace_embedding(self, embedding: nn.Embedding) -> None:
         """Puts another token embedding in place of the network's."""
-        raise NotImplementedError
+        self.decoder.embedding = embedding
 
     @property
     def logits_input(self) -> nn.Module:
-        """The module whose output is multiplied with the token embedding."""
-        raise NotImplementedError
+        """The decoder's last normalization, whose output is multiplied with the token embedding."""
+        norm: nn.Module = self.decoder.norm
+        return norm
 
 
 class DecodeModule(nn.Module):

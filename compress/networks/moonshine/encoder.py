@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
-from compress.networks.chunking import Chunking, attended, with_left_context
+from compress.networks.chunking import Chunking, attended
 from compress.networks.dims import LayerDims
 from compress.networks.factored import Factored
-from compress.networks.layers import Attention, FeedForward, LayerNorm
+from compress.networks.layers import Attention, FeedForward, LayerNorm, remembering
 from compress.networks.masks import MASKED, position_count
 from compress.networks.moonshine import frontend
 from compress.networks.moonshine.dims import MoonshineDims
@@ -69,21 +68,15 @@ class EncoderLayer(nn.Module):
         own = tuple(part[chunking.left_context :] for part in at)
         normed = self.attention_norm(x).reshape(batch * chunks, block, state)
         keys, values = self.attention.keys_values(normed)
-        keys = self._with_left_context(keys.transpose(1, 2), batch, chunking).transpose(1, 2)
+        keys = self.attention.with_left_context(keys.transpose(1, 2), batch, chunking).transpose(1, 2)
         mixed, _ = self.attention.attend(
             self.attention.turned_queries(normed, cast(Turns, own)),
             self.attention.turned_keys(keys, at),
-            self._with_left_context(values, batch, chunking),
+            self.attention.with_left_context(values, batch, chunking),
             mask.flatten(0, 1)[:, None],
         )
         x = x + mixed.view(x.shape)
         return x + self.ffn(self.ffn_norm(x))
-
-    def _with_left_context(self, parts: Tensor, batch: int, chunking: Chunking) -> Tensor:
-        """(batch * chunks * heads, block, head_dim) -> (batch * chunks * heads, left_context + block, head_dim)."""
-        heads, head_dim = self.attention.heads, self.attention.head_dim
-        by_chunk = parts.view(batch, -1, heads, chunking.block, head_dim).permute(0, 2, 4, 1, 3)
-        return with_left_context(by_chunk, chunking).permute(0, 3, 1, 4, 2).reshape(parts.shape[0], -1, head_dim)
 
 
 class Encoder(nn.Module):
@@ -171,7 +164,7 @@ class Encoder(nn.Module):
         x = self.third(self.second(first), *frontend.whole_moments(first, counts))
         at = turns(torch.arange(x.shape[1], device=x.device), self.dims.rotary)
         for layer in self.layers:
-            x = _remembering(x.shape[0] * x.shape[1] ** 2, layer, x, at, mask)
+            x = remembering(REMEMBERED, x.shape[0] * x.shape[1] ** 2, layer, x, at, mask)
         return self.norm(x)
 
     def forward_chunks(self, hops: Tensor, chunking: Chunking, samples: Tensor) -> Tensor:
@@ -193,7 +186,9 @@ class Encoder(nn.Module):
         mask = (nothing.to(x.dtype) * MASKED).expand(x.shape[0], -1, -1)
         at = turns(torch.arange(read.shape[1], device=x.device), self.dims.rotary)  # only distances count
         for layer in self.layers:
-            x = _remembering(x.shape[0] * read.numel() * chunking.block, layer.forward_chunks, x, at, mask, chunking)
+            x = remembering(
+                REMEMBERED, x.shape[0] * read.numel() * chunking.block, layer.forward_chunks, x, at, mask, chunking
+            )
         return self.norm(x)
 
 
@@ -208,10 +203,3 @@ def _unwatched(layer: nn.Module, x: Tensor) -> Tensor:
 def positions(samples: Tensor) -> Tensor:
     """Positions of recordings of so many samples, int64: those that read audio alone."""
     return position_count(samples - OVERHANG, SAMPLES_PER_POSITION).clamp(min=0)
-
-
-def _remembering(scores: int, layer: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """The output of a layer that computes so many scores a head, see `REMEMBERED`."""
-    if torch.is_grad_enabled() and scores > REMEMBERED:
-        return checkpoint(layer, *arguments, use_reentrant=False)
-    return layer(*arguments)

@@ -154,22 +154,3 @@ class Moonshine(SpeechNetwork):
         samples = torch.tensor([pcm.shape[1]], device=pcm.device) if lengths is None else lengths
         states = self.chunk_encoder().forward_chunks(hops, chunking, samples)
         return states, attended(hops.shape[1] // 6 - 2, chunking, pcm.device)[:, chunking.left_context :]
-
-    def decode(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Logits (batch, n, vocab) of `tokens` (batch, n) int64, given encoder states and their mask."""
-        logits: Tensor = self.decoder(tokens, states, mask)[0]
-        return logits
-
-    @property
-    def embedding(self) -> nn.Embedding:
-        """The token embedding, which is also the table of the logits."""
-        return self.decoder.embedding
-
-    def replace_embedding(self, embedding: nn.Embedding) -> None:
-        """Puts another token embedding in place of the network's."""
-        self.decoder.embedding = embedding
-
-    @property
-    def logits_input(self) -> nn.Module:
-        """The decoder's last normalization."""
-        return self.decoder.norm

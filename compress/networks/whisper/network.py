@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from compress.networks.adapters import LayerAdapters, adapted
-from compress.networks.chunking import Chunking, attended, with_left_context, without_look_ahead
+from compress.networks.chunking import Chunking, attended, without_look_ahead
 from compress.networks.dims import Dims, LayerDims
 from compress.networks.factored import factor
-from compress.networks.layers import Attention, CtcHead, FeedForward, LayerNorm
+from compress.networks.layers import Attention, CtcHead, FeedForward, LayerNorm, remembering
 from compress.networks.masks import MASKED, causal, padding, position_count
 from compress.networks.network import SpeechNetwork
 from compress.networks.whisper.dims import WhisperDims
@@ -65,18 +64,12 @@ class EncoderLayer(nn.Module):
         batch, chunks, block, state = x.shape
         normed = self.attention_norm(x).reshape(batch * chunks, block, state)
         keys, values = self.attention.keys_values(normed)
-        keys = self._with_left_context(keys.transpose(1, 2), batch, chunking).transpose(1, 2)
+        keys = self.attention.with_left_context(keys.transpose(1, 2), batch, chunking).transpose(1, 2)
         mixed, _ = self.attention(
-            normed, keys, self._with_left_context(values, batch, chunking), mask.flatten(0, 1)[:, None]
+            normed, keys, self.attention.with_left_context(values, batch, chunking), mask.flatten(0, 1)[:, None]
         )
         x = x + mixed.view(x.shape)
         return x + self.ffn(self.ffn_norm(x))
-
-    def _with_left_context(self, parts: Tensor, batch: int, chunking: Chunking) -> Tensor:
-        """(batch * chunks * heads, block, head_dim) -> (batch * chunks * heads, left_context + block, head_dim)."""
-        heads, head_dim = self.attention.heads, self.attention.head_dim
-        by_chunk = parts.view(batch, -1, heads, chunking.block, head_dim).permute(0, 2, 4, 1, 3)
-        return with_left_context(by_chunk, chunking).permute(0, 3, 1, 4, 2).reshape(parts.shape[0], -1, head_dim)
 
 
 class DecoderLayer(nn.Module):
@@ -151,7 +144,7 @@ class Encoder(nn.Module):
         """
         x = self._located(mel, start)
         for layer in self.layers:
-            x = _remembering(x.shape[0] * x.shape[1] ** 2, layer, x, mask)
+            x = remembering(REMEMBERED, x.shape[0] * x.shape[1] ** 2, layer, x, mask)
         return self.norm(x)
 
     def forward_chunks(self, mel: Tensor, chunking: Chunking, counts: Tensor, start: int = 0) -> Tensor:
@@ -170,15 +163,10 @@ class Encoder(nn.Module):
         nothing = (read < 0) | (read >= counts[:, None, None])
         mask = (nothing.to(x.dtype) * MASKED).expand(x.shape[0], -1, -1)
         for layer in self.layers:
-            x = _remembering(x.shape[0] * read.numel() * chunking.block, layer.forward_chunks, x, mask, chunking)
+            x = remembering(
+                REMEMBERED, x.shape[0] * read.numel() * chunking.block, layer.forward_chunks, x, mask, chunking
+            )
         return self.norm(x)
-
-
-def _remembering(scores: int, layer: Callable[..., Tensor], *arguments: Any) -> Tensor:
-    """The output of a layer that computes so many scores a head, see `REMEMBERED`."""
-    if torch.is_grad_enabled() and scores > REMEMBERED:
-        return checkpoint(layer, *arguments, use_reentrant=False)
-    return layer(*arguments)
 
 
 class Decoder(nn.Module):
@@ -278,22 +266,3 @@ class Whisper(SpeechNetwork):
         counts = position_count(samples, SAMPLES_PER_POSITION)
         states = self.chunk_encoder().forward_chunks(mel, chunking, counts, start)
         return states, attended(mel.shape[1] // 2, chunking, pcm.device)[:, chunking.left_context :]
-
-    def decode(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Logits (batch, n, vocab) of `tokens` (batch, n) int64, given encoder states and their mask."""
-        logits: Tensor = self.decoder(tokens, states, mask)[0]
-        return logits
-
-    @property
-    def embedding(self) -> nn.Embedding:
-        """The token embedding, which is also the table of the logits."""
-        return self.decoder.embedding
-
-    def replace_embedding(self, embedding: nn.Embedding) -> None:
-        """Puts another token embedding in place of the network's."""
-        self.decoder.embedding = embedding
-
-    @property
-    def logits_input(self) -> nn.Module:
-        """The decoder's last normalization."""
-        return self.decoder.norm
