@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from compress.data.torchaudio_shim import load as torchaudio
+from compress.networks.family import family_of
+from compress.networks.network import SpeechNetwork
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.errors import UsageError
 
@@ -166,8 +168,18 @@ class TrainingFrontend(nn.Module):
         return torch.where(torch.rand(len(mel), 1, 1, device=mel.device) < self.masked, spec_augment(mel), mel)
 
 
-def prepare_frontend(network: nn.Module, masked: float = 0.0) -> None:
-    """Puts a `TrainingFrontend` around the network's own frontend, in place."""
+def prepare_frontend(network: SpeechNetwork, masked: float = 0.0) -> None:
+    """Puts a `TrainingFrontend` around the network's own frontend, in place.
+
+    Raises:
+        UsageError: a spectrogram is to be masked, and the network has none.
+    """
+    family = family_of(network.dims)
+    if masked and not family.spectrogram:
+        raise UsageError(
+            f"augment.masked: wanted a network whose frontend makes a spectrogram, found {family.name}, which reads "
+            "samples; leave it at 0."
+        )
     network.set_submodule("frontend", TrainingFrontend(network.get_submodule("frontend"), masked))
 
 

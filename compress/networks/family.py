@@ -72,6 +72,10 @@ class Family(Protocol):
         """Samples that a position needs besides its first one: a clip's last positions are those that have them."""
 
     @property
+    def spectrogram(self) -> bool:
+        """Whether the frontend makes a spectrogram, parts of which can be masked in training."""
+
+    @property
     def context_samples(self) -> int:
         """Samples that a teacher is given at most: longer clips are cut to this length."""
 

@@ -28,6 +28,7 @@ class MoonshineFamily:
     name = "moonshine"
     samples_per_position = SAMPLES_PER_POSITION
     overhang = OVERHANG
+    spectrogram = False  # the frontend cuts samples into hops
     context_samples = 30 * SAMPLE_RATE
     padded_context = False  # it was trained on clips as they are; half a second of silence costs 1 % WER
     license: ClassVar = {"license": "MIT", "from": "Moonshine AI, Moonshine base"}

@@ -31,6 +31,7 @@ class WhisperFamily:
     name = "whisper"
     samples_per_position = SAMPLES_PER_POSITION
     overhang = 0  # the spectrogram and the convolutions see zeros behind the audio
+    spectrogram = True
     context_samples = 30 * SAMPLE_RATE  # the length that Whisper was trained on
     padded_context = True
     license: ClassVar = {"license": "MIT", "from": "OpenAI Whisper tiny.en"}

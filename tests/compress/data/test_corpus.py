@@ -17,6 +17,7 @@ from compress.data.corpus import CorpusError, batches, pad, read_clip, read_corp
 from compress.data.torchaudio_shim import load as torchaudio
 from device_asr.errors import UsageError
 from device_asr.metrics.clips import Clip
+from tests.support import moonshine
 from tests.support.paths import ROOT
 
 RATE = 16_000
@@ -173,6 +174,14 @@ def test_spec_augment_hides_some_and_changes_nothing_else() -> None:
     masked = augment.spec_augment(mel)
     hidden = masked == 0
     assert 0.02 < hidden.float().mean() < 0.6 and torch.equal(masked[~hidden], mel[~hidden])
+
+
+def test_only_a_spectrogram_can_be_masked() -> None:
+    augment.prepare_frontend(moonshine.random_network())
+    with pytest.raises(
+        UsageError, match=r"augment\.masked: wanted .* a spectrogram, found moonshine, which reads samples"
+    ):
+        augment.prepare_frontend(moonshine.random_network(), 0.2)
 
 
 @pytest.mark.parametrize("values", [{"noise": 1.5}, {"reverb": -0.1}, {"tail": 9.0}])
