@@ -98,6 +98,13 @@ def check_count(name: str, value: Any) -> None:
         raise UsageError(f"{name}: wanted a whole number of at least 1, found {value!r}.")
 
 
+def check_corpus(name: str, counts: Mapping[str, Any]) -> None:
+    """Raises UsageError where a table of manifests names no number of clips of one."""
+    for manifest, count in counts.items():
+        if count != "all" and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
+            raise UsageError(f'{name}.{manifest}: wanted a number of clips or "all", found {count!r}.')
+
+
 def _fits(value: Any, hint: Any) -> bool:
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):

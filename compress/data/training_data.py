@@ -53,6 +53,10 @@ class TrainingData:
         """The recipe's clips, see `choose_clips`."""
         return choose_clips(self._corpus, self._counts)
 
+    def clips_of(self, counts: Mapping[str, int | str]) -> list[Clip]:
+        """The clips of a stage that names its own, see `choose_clips`; of none the recipe's."""
+        return choose_clips(self._corpus, counts) if counts else self.clips
+
     @cached_property
     def noises(self) -> list[np.ndarray]:
         """Background recordings, (n,) float32 at 16 kHz each."""

@@ -20,14 +20,15 @@ from compress.data.labels import LabelCache, trusted
 from compress.data.targets import Targets, targets
 from compress.data.translate import translator
 from compress.distill.settings import DistillSettings
+from compress.distill.utterance import Utterance, joined
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
-from compress.networks.label import Label
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.symbols import spell
 from device_asr.metrics.clips import Clip
 
 CUT_FROM = 2.0  # seconds: shorter clips are never cut
+CUT_ENDS = 0.7  # of the cut clips lose their end, the others their beginning
 CUT_EVERY = 3  # one of so many clips has a cut version: each needs a label of its own
 PREFETCHED = 2  # steps whose batches are prepared in advance
 
@@ -36,15 +37,26 @@ PREFETCHED = 2  # steps whose batches are prepared in advance
 class Batch:
     """Clips that are computed together: pcm (batch, samples), lengths (batch,) in samples, and the teacher's labels.
 
-    spoken: symbols of each clip for CTC. chunking, start: see `SpeechNetwork.encode`.
+    wanted: None where nothing is learned from labels. spoken: symbols of each clip for CTC. chunking, start: see
+    `SpeechNetwork.encode`.
     """
 
     pcm: Tensor
     lengths: Tensor
-    wanted: Targets
+    wanted: Targets | None
     spoken: tuple[Sequence[int], ...]
     chunking: Chunking | None
     start: int
+
+    @property
+    def weight(self) -> int:
+        """What the batch counts in a step: its tokens, without labels its samples."""
+        return int(self.lengths.sum()) if self.wanted is None else self.wanted.count
+
+    @property
+    def words(self) -> int:
+        """Words in all labels."""
+        return 0 if self.wanted is None else self.wanted.words
 
 
 class Loader:
@@ -94,44 +106,59 @@ class Loader:
         return [batch for batch in (self._prepare(group, rng) for group in groups) if batch is not None]
 
     def _prepare(self, group: list[int], rng: np.random.Generator) -> Batch | None:
-        """The clips of a group whose labels are trusted."""
+        """The clips of a group, those alone whose labels are trusted where labels are learned from."""
+        settings, family = self.settings, self._family
         recordings, given = [], []
         for index in group:
             audio, text = read_clip(self.clips[index])[: int(LONGEST_CLIP_S * SAMPLE_RATE)], self.clips[index].text
-            if rng.random() < self.settings.cut:
-                audio, text = cut_clip(audio, text, index, self.settings.seed)
+            if rng.random() < settings.cut:
+                audio, text = cut_clip(audio, text, index, settings.seed)
             recordings.append(audio)
             given.append(text)
-        augmented: list[np.ndarray] = []
-        kept: list[Label] = []
-        spoken: list[list[int]] = []
-        for audio, text, label in zip(recordings, given, self._labels.labels(recordings, given), strict=True):
-            if trusted(label, self._teacher_vocabulary, text):
-                augmented.append(self.settings.augment.apply(audio, self.noises, rng, self._family.context_samples))
-                kept.append(self._translate(label))
-                spoken.append(spell(text or self._teacher_vocabulary.decode(label.tokens.tolist())))
-        if not kept:
+        utterances = self._labeled(recordings, given) if self.labeled else [Utterance(one) for one in recordings]
+        if not utterances:
             return None
-        streaming = self.settings.streaming
+        if settings.joined and rng.random() < settings.joined:
+            utterances = joined(utterances, rng)
+        augmented = [settings.augment.apply(one.audio, self.noises, rng, family.context_samples) for one in utterances]
+        labels = [one.label for one in utterances if one.label is not None]
+        streaming = settings.streaming
         chunking = None if streaming is None else streaming.draw(rng)
         start = 0 if chunking is None else int(rng.integers(self._student.dims.audio_ctx))
-        pcm, lengths = pad(augmented, self._family.samples_per_position)
+        pcm, lengths = pad(augmented, family.samples_per_position)
         return Batch(
             torch.from_numpy(pcm),
             torch.from_numpy(lengths),
-            targets(kept, self._student.vocabulary),
-            tuple(spoken),
+            targets(labels, self._student.vocabulary) if labels else None,
+            tuple(spell(one.text) for one in utterances),
             chunking,
             start,
         )
 
+    @property
+    def labeled(self) -> bool:
+        """Whether a term of the loss needs the teacher's labels."""
+        settings = self.settings
+        symbols = settings.streaming is not None and settings.streaming.ctc > 0 and self._student.dims.ctc > 0
+        return settings.soft + settings.hard > 0 or symbols
+
+    def _labeled(self, recordings: list[np.ndarray], given: list[str | None]) -> list[Utterance]:
+        """The recordings whose labels are trusted, with them."""
+        found = []
+        for audio, text, label in zip(recordings, given, self._labels.labels(recordings, given), strict=True):
+            if trusted(label, self._teacher_vocabulary, text):
+                said = text or self._teacher_vocabulary.decode(label.tokens.tolist())
+                found.append(Utterance(audio, said, self._translate(label)))
+        return found
+
 
 def cut_clip(audio: np.ndarray, text: str | None, index: int, seed: int) -> tuple[np.ndarray, str | None]:
-    """The first part of every third clip, which then has no given text; the others as they are.
+    """The first or the last part of every third clip, which then has no given text; the others as they are.
 
     Where a clip is cut depends on its place in the corpus alone, so that the teacher labels it once.
     """
     rng = np.random.default_rng((seed, 3, index))
     if index % CUT_EVERY or len(audio) <= CUT_FROM * SAMPLE_RATE:
         return audio, text
-    return audio[: int(rng.uniform(SAMPLE_RATE, len(audio)))], None
+    kept = int(rng.uniform(SAMPLE_RATE, len(audio)))
+    return audio[:kept] if rng.random() < CUT_ENDS else audio[len(audio) - kept :], None

@@ -69,7 +69,7 @@ class BatchLoss:
         """The weighted terms by name: "text", "ctc", "hidden" and "states", as far as the settings ask for them."""
         settings, network = self.settings, self.network
         pcm, lengths = batch.pcm.to(self.device), batch.lengths.to(self.device)
-        wanted = batch.wanted.to(self.device)
+        wanted = None if batch.wanted is None else batch.wanted.to(self.device)
         samples, audible = self._family.samples_per_position, lengths - self._family.overhang
         with precision(self.device, self.bfloat16):
             states, at = self._encode(batch, pcm, lengths)
@@ -77,13 +77,13 @@ class BatchLoss:
             audio = states if batch.chunking is None else without_look_ahead(states, batch.chunking)[:, :count]
             mask = padding(torch.arange(count, device=self.device), audible, samples)
             writes = settings.soft + settings.hard > 0
-            logits = network.decode(wanted.tokens, audio, mask) if writes else None
+            logits = network.decode(wanted.tokens, audio, mask) if writes and wanted is not None else None
             symbols = None if network.ctc is None else network.ctc(audio)
             with torch.no_grad():
                 before = self._initial_states(batch, pcm, lengths)
                 taught = self._teacher_states(pcm, lengths, audio.shape[1])
         terms = {}
-        if logits is not None:
+        if logits is not None and wanted is not None:
             terms["text"] = distillation_loss(
                 logits.float(), wanted, settings.soft, settings.hard, settings.temperature
             )

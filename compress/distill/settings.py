@@ -10,7 +10,7 @@ import numpy as np
 from compress.data.augment import Augmentation
 from compress.networks.chunking import Chunking
 from compress.quantize.plan import QuantizationPlan
-from compress.settings import check_count, parse
+from compress.settings import check_corpus, check_count, parse
 from device_asr.errors import UsageError
 
 
@@ -73,7 +73,11 @@ class DistillSettings:
     evaluate: name of a manifest of the corpus folder; after each epoch WER is measured on its first
     `evaluate_clips` clips that have a text, see `EarlyStopping`. wer_budget: a share; the run ends when it
     holds. patience: epochs without a lower WER after which the run ends.
-    only: patterns of the weights that are trained, such as "ctc.*"; none: all.
+    only: patterns of the weights that are trained, such as "ctc.*"; none: all. rank: of the changes of linear layers
+    that are trained instead of their weights and are added to them at the end, see `changes`; 0: the weights.
+    joined: share of the batches whose clips are joined in twos and threes, see `utterance`.
+    steps: of the optimizer, after which the run ends; 0: whole epochs. corpus: manifest -> clips taken of it, or
+    "all"; none: the recipe's.
     keep: share of the first weights in the last ones, which are then the mean of both: it learns what is new and
     forgets less (WiSE-FT, Wortsman et al. 2022).
     """
@@ -102,6 +106,10 @@ class DistillSettings:
     only: tuple[str, ...] = ()
     hidden: float = 0.0
     keep: float = 0.0
+    rank: int = 0
+    joined: float = 0.0
+    steps: int = 0
+    corpus: Mapping[str, int | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "only", (self.only,) if isinstance(self.only, str) else tuple(self.only))
@@ -117,22 +125,30 @@ class DistillSettings:
         for name in ("cut", "average", "keep"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"distill.{name}: wanted a number in [0, 1), found {getattr(self, name)}.")
+        if not 0 <= self.joined <= 1:
+            raise UsageError(f"distill.joined: wanted a share in [0, 1], found {self.joined}.")
+        if self.rank < 0 or (self.rank and self.qat is not None):
+            raise UsageError(
+                f"distill.rank: wanted a rank of at least 0, and 0 with qat, found {self.rank}"
+                f"{'' if self.qat is None else ' with qat'}."
+            )
         for name in ("epochs", "batch", "accumulate", "rate", "temperature", "clip_norm", "save_every"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"distill.{name}: wanted more than 0, found {getattr(self, name)}.")
         symbols = 0.0 if self.streaming is None else self.streaming.ctc
         weights = (self.soft, self.hard, self.hidden)
-        if min(*weights, self.warmup) < 0 or sum(weights) + symbols == 0:
+        if min(*weights, self.warmup, self.steps) < 0 or sum(weights) + symbols == 0:
             raise UsageError(
-                "distill: wanted soft, hard, hidden, warmup of at least 0 and one of soft, hard, hidden, "
+                "distill: wanted soft, hard, hidden, warmup, steps of at least 0 and one of soft, hard, hidden, "
                 f"streaming.ctc above it, found soft {self.soft}, hard {self.hard}, hidden {self.hidden}, "
-                f"warmup {self.warmup}."
+                f"warmup {self.warmup}, steps {self.steps}."
             )
         if self.qat is not None and self.qat.activations != "dynamic":
             raise UsageError(
                 'distill.qat: wanted activations = "dynamic", found static: those ranges are measured '
                 "on the exported program."
             )
+        check_corpus("distill.corpus", self.corpus)
         for name in ("evaluate_clips", "patience"):
             check_count(f"distill.{name}", getattr(self, name))
         if self.wer_budget is not None and not 0 <= self.wer_budget < 1:

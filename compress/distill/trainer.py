@@ -26,13 +26,14 @@ from compress.data.augment import prepare_frontend
 from compress.data.corpus import LONGEST_CLIP_S, SHORTEST_CLIP_S, CorpusError, usable
 from compress.data.labels import LabelCache, has_bfloat16
 from compress.distill import state, training_log
+from compress.distill.changes import added, trained_parameters
 from compress.distill.early_stopping import Verdict
 from compress.distill.loader import Batch, Loader
 from compress.distill.losses import BatchLoss
+from compress.distill.memory import keep_memory
 from compress.distill.settings import DistillSettings
 from compress.distill.state import Position
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.patterns import choose
 from compress.prune.magnitude import apply_masks
 from compress.quantize.qat import prepare_qat
 from compress.settings import key
@@ -97,6 +98,7 @@ def distill(
             f"Wanted clips of {SHORTEST_CLIP_S:g} to {LONGEST_CLIP_S:g} s, found none among {len(clips)}."
         )
     run.work.mkdir(parents=True, exist_ok=True)
+    keep_memory()
     trainer = Trainer(teacher, student, chosen, noises, settings, run)
     trainer.resume()
     trainer.train(report, early_stopping)
@@ -132,14 +134,14 @@ class Trainer:
         self.loader = Loader(teacher, student, clips, noises, settings, self.labels)
         network = student.network()
         self.network = (network if settings.qat is None else prepare_qat(network, settings.qat)).to(device).train()
+        self.trained = trained_parameters(self.network, settings, run.masks)
         prepare_frontend(self.network, settings.augment.masked)
         self.loss = BatchLoss(self.network, student, teacher, settings, device, bfloat16)
-        self.averaged = {k: v.clone() for k, v in self.network.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(
-            trained_parameters(self.network, settings.only), lr=settings.rate, weight_decay=settings.weight_decay
-        )
+        self.averaged = {name: value.detach().clone() for name, value in self.trained.items()}
+        self.optimizer = torch.optim.AdamW(self.trained.values(), lr=settings.rate, weight_decay=settings.weight_decay)
         self.position = Position()
-        self.total = len(self.loader.steps(0)) * settings.epochs
+        every = len(self.loader.steps(0)) * settings.epochs
+        self.total = min(every, settings.steps) if settings.steps else every
         names = [[str(clip.audio), clip.text, clip.duration] for clip in clips]
         zeros = {name: float(mask.sum()) for name, mask in run.masks.items()}
         facts = [key(settings), names, len(noises), teacher.key(), student.key(), zeros]
@@ -148,22 +150,24 @@ class Trainer:
     def result(self) -> Checkpoint:
         """The averaged weights so far."""
         settings, position = self.settings, self.position
-        weights = {name: value.detach().to("cpu", copy=True) for name, value in self.averaged.items()}
+        averaged = {name: value.detach().to("cpu", copy=True) for name, value in self.averaged.items()}
+        weights = added(self.student.weights, averaged)
         if settings.keep:
             weights = {name: value.lerp(self.student.weights[name], settings.keep) for name, value in weights.items()}
         through = "" if settings.qat is None else f", through {settings.qat.bits}-bit rounding"
         kept = f", {settings.keep:.0%} of the weights before" if settings.keep else ""
+        changes = f", as changes of rank {settings.rank}" if settings.rank else ""
         zeros = f", zeros kept in {len(self.masks)} matrices" if self.masks else ""
         note = (
             f"short-context distillation: {len(self.clips)} clips, {position.step} steps, "
-            f"{position.audio / 3600:.1f} h of audio, seed {settings.seed}{through}{zeros}{kept}"
+            f"{position.audio / 3600:.1f} h of audio, seed {settings.seed}{through}{changes}{zeros}{kept}"
         )
         return replace(self.student, weights=weights, provenance=(*self.student.provenance, note))
 
     def save(self) -> None:
         """Writes the state of the run; see `state.save`."""
         tensors = {
-            "network": self.network.state_dict(),
+            "network": {name: value.detach() for name, value in self.trained.items()},
             "averaged": self.averaged,
             "optimizer": self.optimizer.state_dict(),
         }
@@ -179,7 +183,8 @@ class Trainer:
         if found is not None:
             self.position, tensors = found
             self.averaged = tensors["averaged"]
-            self.network.load_state_dict(tensors["network"])
+            for name, value in tensors["network"].items():
+                self.trained[name].data.copy_(value)
             self.optimizer.load_state_dict(tensors["optimizer"])
         training_log.drop_after(self.work, self.position.step)
 
@@ -195,9 +200,10 @@ class Trainer:
         """
         saved = began = time.monotonic()
         first = self.position.step
-        self.labels.load()  # here: on the thread that prepares batches it would draw from torch's generator
+        if self.loader.labeled:
+            self.labels.load()  # here: on the thread that prepares batches it would draw from torch's generator
         for epoch in range(self.settings.epochs):
-            if self.position.ended:
+            if self.position.ended or epoch * len(self.loader.steps(0)) >= self.total:
                 break
             at = time.monotonic()
             for number, prepared in self.loader.prefetch(self._remaining(epoch)):
@@ -224,7 +230,8 @@ class Trainer:
         """The steps of an epoch that were not done before a cut: each one's number and the clips of its batches."""
         groups = self.loader.steps(epoch)
         done = epoch * len(groups)
-        return [(done + k + 1, groups[k]) for k in range(max(0, self.position.step - done), len(groups))]
+        last = min(len(groups), self.total - done)
+        return [(done + k + 1, groups[k]) for k in range(max(0, self.position.step - done), last)]
 
     def _evaluate(self, epoch: int, early_stopping: Callable[[Checkpoint], Verdict]) -> None:
         """Asks for the verdict on an epoch, writes it to the log, and saves the state."""
@@ -266,17 +273,17 @@ class Trainer:
         values = {"loss": round(loss, 4), "rate": rate}
         if len(terms) > 1:
             values.update({name: round(value, 4) for name, value in terms.items()})
-        return values, seconds, sum(batch.wanted.words for batch in prepared)
+        return values, seconds, sum(batch.words for batch in prepared)
 
     def _backward(self, prepared: Sequence[Batch]) -> tuple[float, Mapping[str, float]]:
         """Adds the gradients of the batches; their loss, and its terms by name.
 
-        Each batch weighs by its tokens, so that accumulating equals one larger batch.
+        Each batch counts by its tokens, so that accumulating equals one larger batch.
         """
-        everything = sum(batch.wanted.count for batch in prepared)
+        everything = sum(batch.weight for batch in prepared)
         loss, parts = 0.0, dict[str, float]()
         for batch in prepared:
-            share = batch.wanted.count / everything
+            share = batch.weight / everything
             terms = self.loss(batch)
             part = reduce(torch.add, terms.values()) * share
             part.backward()
@@ -288,21 +295,8 @@ class Trainer:
     def _average(self, decay: float) -> None:
         """Moves the averaged weights toward the present ones."""
         with torch.no_grad():
-            for name, value in self.network.state_dict().items():
+            for name, value in self.trained.items():
                 self.averaged[name].lerp_(value, 1 - decay)
-
-
-def trained_parameters(network: torch.nn.Module, only: Sequence[str]) -> list[torch.nn.Parameter]:
-    """The parameters that `only` names, or all; the others get no gradient.
-
-    Raises:
-        UsageError: a pattern names none; with the nearest name.
-    """
-    parameters = dict(network.named_parameters())
-    chosen = choose(parameters, only, "distill.only", "weight") if only else list(parameters)
-    for name, parameter in parameters.items():
-        parameter.requires_grad_(name in chosen)
-    return [parameters[name] for name in chosen]
 
 
 def schedule(step: int, warmup: int, total: int) -> float:

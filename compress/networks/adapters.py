@@ -10,7 +10,9 @@ import copy
 from collections.abc import Iterable
 from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from compress.networks.factored import Factored
 
@@ -26,7 +28,16 @@ class Adapted(nn.Module):
         self.linear, self.change = linear, change
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(x) + self.change(x)
+        linear, change = self.linear, self.change
+        if torch.is_grad_enabled() and type(linear) is nn.Linear and isinstance(change, Factored):
+            # one product with the changed weight: the thin products of a change take as long as the layer's own
+            weight = linear.weight + change.up.weight @ change.down.weight
+            bias: Tensor | None = linear.bias
+            if change.up.bias is not None:
+                bias = change.up.bias if bias is None else bias + change.up.bias
+            return F.linear(x, weight, bias)
+        result: Tensor = linear(x) + change(x)
+        return result
 
 
 class LayerAdapters(nn.Module):

@@ -8,12 +8,16 @@ however many layers there are. A family's stream program computes the same posit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from compress.networks.masks import MASKED
 from device_asr.errors import UsageError
+
+GROUP = 32  # chunks whose left contexts are read together
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,23 @@ def with_left_context(parts: Tensor, chunking: Chunking) -> Tensor:
     own = parts[..., : chunking.size].flatten(-2)
     context = nn.functional.pad(own, (left, 0)).unfold(-1, left, chunking.size)
     return torch.cat([context[..., : parts.shape[-2], :], parts], dim=-1)
+
+
+def left_contexts(
+    chunks: int, chunking: Chunking, device: torch.device | str = "cpu"
+) -> Iterator[tuple[int, int, int, Tensor]]:
+    """Groups of chunks and the positions that are the left context of some of them.
+
+    Yields:
+        The group's first chunk; the positions' begin and end; and a mask (chunks of the group, positions) float32,
+        MASKED where a chunk does not attend to a position.
+    """
+    for first in range(0, chunks, GROUP):
+        starts = torch.arange(first, min(first + GROUP, chunks), device=device)[:, None] * chunking.size
+        begin, end = max(0, first * chunking.size - chunking.left_context), int(starts[-1])
+        seen = torch.arange(begin, end, device=device)
+        outside = (seen >= starts) | (seen < starts - chunking.left_context)
+        yield first, begin, end, outside.to(torch.float32) * MASKED
 
 
 def without_look_ahead(states: Tensor, chunking: Chunking) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 from compress.networks.chunking import Chunking
 from compress.quantize.plan import QuantizationPlan
 from compress.recipe.techniques import settings_of
-from compress.settings import check_types, refuse_renamed
+from compress.settings import check_corpus, check_types, refuse_renamed
 from device_asr.errors import UsageError
 
 PLANS, OWN_PLAN = ("plan", "qat"), "quantize"  # settings of stages that take a plan, and the recipe's own
@@ -52,9 +52,7 @@ class Recipe:
         if unknown := sorted(set(self.stream) - {f.name for f in fields(Chunking)}):
             raise UsageError(f"Recipe, stream: wanted size, left_context and look_ahead, found {', '.join(unknown)}.")
         _ = self.chunking
-        for name, count in self.corpus.items():
-            if count != "all" and (not isinstance(count, int) or isinstance(count, bool) or count < 1):
-                raise UsageError(f'corpus.{name}: wanted a number of clips or "all", found {count!r}.')
+        check_corpus("corpus", self.corpus)
 
     def _planned(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
         """A stage with the recipe's own plan where it, or a training within it, names that."""

@@ -91,7 +91,7 @@ def _distill(
     student = distill(
         data.teacher,
         checkpoint,
-        data.clips,
+        data.clips_of(settings.corpus),
         data.noises,
         settings,
         Run(folder, data.labels, magnitude.masks(checkpoint) if data.zeros_stay else {}),

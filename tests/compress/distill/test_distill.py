@@ -435,3 +435,44 @@ def test_only_the_named_weights_move(teacher: Checkpoint, clips: list[Clip], tmp
 def test_streaming_settings_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"distill\.streaming"):
         Streaming(**wrong)
+
+
+# -- without labels ---------------------------------------------------------------------------------------
+
+
+def test_states_are_learned_without_any_label(
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LabelCache, "load", lambda self: pytest.fail("the teacher's text is not needed"))
+    streaming = Streaming(share=1.0, sizes=(8,), left_context=(8, 16), look_ahead=(1,), hidden=1.0)
+    recipe = replace(RECIPE, soft=0.0, hard=0.0, only=("adapters.*",), streaming=streaming)
+    noises = [np.zeros(RATE, np.float32)]
+    rows: list[dict[str, Any]] = []
+    student = add_adapters(untrained(1), 2)
+    done = distill(teacher, student, clips, noises, recipe, Run(tmp_path), rows.append)
+    assert all(row["loss"] is not None and row["words"] == 0 for row in rows)
+    assert sum(row["speed"] > 0 for row in rows) == len(rows)
+    assert {name for name in done.weights if not torch.equal(done.weights[name], student.weights[name])}
+
+
+def test_low_rank_changes_learn_what_the_teacher_says_and_go_on_after_a_cut(
+    teacher: Checkpoint, clips: list[Clip], tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, rank=4, rate=1e-2, joined=0.5, only=("*.attention.*", "*.cross.*", "*.ffn.*"))
+    whole, rows = run(teacher, clips, tmp_path / "whole", recipe)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert set(whole.weights) == set(untrained(1).weights)
+    change = whole.weights["decoder.layers.0.ffn.up.weight"] - untrained(1).weights["decoder.layers.0.ffn.up.weight"]
+    assert torch.linalg.matrix_rank(change, rtol=1e-3) <= 4
+    seen: list[int] = []
+
+    def cut(row: dict[str, Any]) -> None:
+        seen.append(row["step"])
+        if row["step"] == 3:
+            raise KeyboardInterrupt
+
+    noises = [np.random.default_rng(1).normal(0, 0.1, RATE).astype(np.float32)]
+    with pytest.raises(KeyboardInterrupt):
+        distill(teacher, untrained(1), clips, noises, recipe, Run(tmp_path / "cut"), cut)
+    again, _ = run(teacher, clips, tmp_path / "cut", recipe)
+    assert all(torch.equal(again.weights[name], whole.weights[name]) for name in whole.weights)
