@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from device_asr.printable import printable
+
 
 class DeviceAsrError(Exception):
-    """A failure that is reported in one sentence, without a traceback; the process exits with `exit_code`."""
+    """A failure that is reported in one sentence, without a traceback; the process exits with `exit_code`.
+
+    Control characters of names in the sentence become escapes: it is printed on terminals.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class UsageError(DeviceAsrError):

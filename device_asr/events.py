@@ -2,12 +2,17 @@
 
 The comparison of two events leaves out their compute times, which depend on the machine, so that a test
 can state with `==` that the events do not depend on how the audio was cut.
+
+Texts are one line without control characters, whatever they were made of (a decoder, another process, a file):
+terminals, and programs that type, act on those.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
+
+from device_asr.printable import printable, spoken_text
 
 Seconds = float
 
@@ -20,6 +25,9 @@ class Word:
     start: Seconds
     end: Seconds
     confidence: float
+
+    def __post_init__(self) -> None:
+        _clean(self, "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,9 @@ class Partial:
     time: Seconds
     compute: Seconds = field(default=0.0, compare=False)
 
+    def __post_init__(self) -> None:
+        _clean(self, "text", "committed")
+
 
 @dataclass(frozen=True, slots=True)
 class Final:
@@ -58,6 +69,9 @@ class Final:
     words: tuple[Word, ...]
     confidence: float
     compute: Seconds = field(default=0.0, compare=False)
+
+    def __post_init__(self) -> None:
+        _clean(self, "text")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,9 @@ class Failed:
     time: Seconds
     message: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message))
+
 
 Event = SpeechStarted | Partial | Final | SpeechEnded | AudioGap | Failed
 
@@ -96,6 +113,12 @@ _KINDS: dict[type[Event], str] = {
     Failed: "failed",
 }
 _CLASSES: dict[str, type[Event]] = {kind: cls for cls, kind in _KINDS.items()}
+
+
+def _clean(event: Event | Word, *names: str) -> None:
+    """Puts a space in the place of each control character in the named texts of a frozen event."""
+    for name in names:
+        object.__setattr__(event, name, spoken_text(getattr(event, name)))
 
 
 def shifted(final: Final, by: Seconds) -> Final:

@@ -29,7 +29,7 @@ ROOMS = {
         "audio",
         "metrics",
         "writers",
-        "child config events errors files",
+        "child config events errors files bounded printable console",
     ],
     "compress": [
         "cli commands",
@@ -50,7 +50,9 @@ ROOMS = {
     ],
 }
 CLOSED = {(room, low) for room in ("tui", "server") for low in ("recognition", "decoding", "runtime")}
-OPEN_TO_COMPRESS = r"errors|events|files|config|bundle|metrics|bench|audio\.format|runtime\.session"
+OPEN_TO_COMPRESS = (
+    r"errors|events|files|bounded|printable|console|config|bundle|metrics|bench|audio\.format|runtime\.session"
+)
 EXTRA_IS_CALLED_COMPRESS = {"device_asr.bench.peers.faster_whisper"}  # it tells people which extra to install
 MOST_LINES, MOST_FILES = 320, 16  # of a file; of a room
 VOCABULARY_OF_16000 = {"compress.cli", "compress.commands.vocabulary", "compress.search.space"}

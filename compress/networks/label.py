@@ -34,7 +34,7 @@ class Label:
 def forbidden(vocabulary: Vocabulary, size: int) -> Tensor:
     """(size,) float32 added to logits: minus infinity for every id that is neither text nor the end."""
     never = torch.zeros(size)
-    never[[*vocabulary.suppress, *(i for i in vocabulary.special if i != vocabulary.end)]] = -torch.inf
+    never[[*vocabulary.unwritten, *(i for i in vocabulary.special if i != vocabulary.end)]] = -torch.inf
     never[len(vocabulary.tokens) + 1 :] = -torch.inf
     never[vocabulary.end] = 0.0
     return never

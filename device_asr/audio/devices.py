@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from device_asr.errors import DeviceError
+from device_asr.printable import printable
 
 DEFAULT = "default"  # in a priority list: the system's default at that moment
 LISTING_TIMEOUT = 20.0  # seconds
@@ -20,7 +21,10 @@ _lock = threading.RLock()  # PortAudio's initialization is process-wide and not 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A capture device as PortAudio sees it; `rate` is its own default in Hz."""
+    """A capture device as PortAudio sees it; `rate` is its own default in Hz.
+
+    Control characters in its names, which come from the hardware, become escapes.
+    """
 
     index: int
     name: str
@@ -28,6 +32,10 @@ class Device:
     channels: int
     rate: int
     default: bool
+
+    def __post_init__(self) -> None:
+        for name in ("name", "host"):
+            object.__setattr__(self, name, printable(getattr(self, name)))
 
 
 def portaudio() -> Any:
@@ -151,28 +159,50 @@ def choose(devices: Sequence[Device], wanted: Sequence[str]) -> Device:
 
 
 @contextlib.contextmanager
-def silenced_libraries() -> Iterator[None]:
-    """Keeps what ALSA, JACK and PortAudio print to the terminal away from it, for the length of a command.
+def silenced_libraries(*, output: bool = False) -> Iterator[None]:
+    """Keeps what libraries in C print away from the terminal and from the text, for the length of a command.
 
-    They write to file descriptor 2 (`Expression 'r' failed in ...` on each unplugging), across the
-    interface's screen. Python's own standard error goes on to the terminal by a copy of the descriptor.
+    ALSA, JACK and PortAudio write to file descriptor 2 (`Expression 'r' failed in ...` on each unplugging), across the
+    interface's screen; libsndfile writes to descriptor 1 (`Error A : DE` for a damaged .sds), between lines of JSON.
+    Python's own streams go on to where they went by a copy of the descriptor.
+
+    Args:
+        output: whether descriptor 1 is silenced too, as where audio files are read. Programs that are started within
+            then print nothing.
     """
-    if sys.__stderr__ is None:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_silenced("stderr", 2))
+        if output:
+            stack.enter_context(_silenced("stdout", 1))
+        yield
+
+
+@contextlib.contextmanager
+def _silenced(name: str, descriptor: int) -> Iterator[None]:
+    """Points a standard descriptor to nowhere; `sys.stderr` or `sys.stdout` goes on by a copy of it."""
+    python, original = getattr(sys, name), getattr(sys, f"__{name}__")
+    if original is None:
         yield
         return
-    sys.__stderr__.flush()
-    kept, python_stderr, python_original = os.dup(2), sys.stderr, sys.__stderr__
-    stream = os.fdopen(kept, "w", buffering=1, encoding=python_original.encoding, errors="backslashreplace")
+    original.flush()
+    kept = os.dup(descriptor)
+    errors = "backslashreplace" if name == "stderr" else original.errors
+    # standard error is drawn on line by line, also where it is no terminal
+    stream = os.fdopen(kept, "w", 1 if name == "stderr" else -1, encoding=original.encoding, errors=errors)
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
+    os.dup2(null, descriptor)
     os.close(null)
-    sys.__stderr__ = stream  # type: ignore[misc]  # the interface draws on it
-    if python_stderr is python_original:
-        sys.stderr = stream
+    setattr(sys, f"__{name}__", stream)  # the interface draws on it
+    if python is original:
+        setattr(sys, name, stream)
     try:
         yield
     finally:
-        stream.flush()
-        os.dup2(kept, 2)
-        sys.stderr, sys.__stderr__ = python_stderr, python_original  # type: ignore[misc]
-        stream.close()
+        try:
+            stream.flush()
+        finally:
+            os.dup2(kept, descriptor)
+            setattr(sys, name, python)
+            setattr(sys, f"__{name}__", original)
+            with contextlib.suppress(OSError):
+                stream.close()

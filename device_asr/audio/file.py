@@ -15,8 +15,10 @@ from device_asr.audio.format import SAMPLE_RATE
 from device_asr.audio.resample import Converter
 from device_asr.audio.source import AudioChunk
 from device_asr.errors import AudioError
+from device_asr.printable import printable
 
 BLOCK_S = 0.25  # seconds read at a time: memory does not grow with the file
+MOST_SAMPLES = 1_000_000  # of all channels, read at a time (4 MB): a header may claim 1024 channels at 768 kHz
 RATES = (1000, 768_000)  # Hz that can be speech; outside, the header is wrong
 UNKNOWN_BYTES = 0x7FFF_0000  # a WAV written to a pipe has a size near 2 or 4 GiB for "not known"
 UNENDED = "Last page lacks an end-of-stream bit"  # libsndfile's log of an Ogg stream that was cut
@@ -31,7 +33,7 @@ class FileSource:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path)
+        self.name = printable(str(path))
         _check_readable(path)
         import soundfile
 
@@ -62,7 +64,7 @@ class FileSource:
     def __iter__(self) -> Iterator[AudioChunk]:
         import soundfile
 
-        block = max(1, int(BLOCK_S * self.rate))
+        block = block_frames(self.rate, self._file.channels)
         read = 0
         last = False
         while not last:
@@ -96,6 +98,11 @@ class FileSource:
     def close(self) -> None:
         """Closes the file."""
         self._file.close()
+
+
+def block_frames(rate: int, channels: int) -> int:
+    """Frames to read at a time: `BLOCK_S` of audio, or as much less as has `MOST_SAMPLES` over all channels."""
+    return max(1, min(int(BLOCK_S * rate), MOST_SAMPLES // channels))
 
 
 def _promised_frames(frames: int, log: str) -> int:
@@ -132,5 +139,5 @@ def _check_readable(path: Path) -> None:
         raise AudioError(f"{path}: no such file; check the name.") from None
     except PermissionError:
         raise AudioError(f"{path}: no permission to read it; `chmod u+r` it or run as its owner.") from None
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be read ({error.strerror}).") from None
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        raise AudioError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error}).") from None

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from device_asr.audio.file import BLOCK_S, RATES
+from device_asr.audio.file import RATES, block_frames
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.audio.resample import Converter
 from device_asr.audio.source import AudioChunk
@@ -47,7 +47,7 @@ class StdinSource:
 
     def __iter__(self) -> Iterator[AudioChunk]:
         frame = self._dtype.itemsize * self._channels
-        block = max(1, int(BLOCK_S * self.rate)) * frame
+        block = block_frames(self.rate, self._channels) * frame
         rest, last = b"", False
         while not last:
             # read1: what is there now, so that a slow pipe is read without waiting for a whole block

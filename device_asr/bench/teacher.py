@@ -6,13 +6,13 @@ clip: {"audio": its path relative to the manifest's folder, "text": the teacher'
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from device_asr.bounded import parse_json, read_text
 from device_asr.errors import DeviceAsrError
-from device_asr.metrics.clips import Clip
+from device_asr.metrics.clips import MOST_BYTES, Clip
 
 COMMAND = "device-asr-compress evaluate tiny.en {manifest} --json > {file}"
 
@@ -25,15 +25,15 @@ def read_teacher(file: Path, manifest: Path, clips: Sequence[Clip]) -> list[str]
     """
     command = COMMAND.format(manifest=shlex.quote(str(manifest)), file=shlex.quote(str(file)))
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_text(file, MOST_BYTES).splitlines()
     except FileNotFoundError:
         raise DeviceAsrError(f"--teacher: {file} does not exist; write it with: {command}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DeviceAsrError(f"--teacher: {file} cannot be read ({error}); write it with: {command}") from None
     texts: dict[Path, str] = {}
     for number, line in enumerate(lines, 1):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
             audio, text = record["audio"], record["text"]
             texts[(manifest.parent / audio).resolve()] = text.strip()
         except (ValueError, KeyError, TypeError, AttributeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shutil
 import tarfile
@@ -14,6 +15,7 @@ from device_asr.errors import BundleError, OutputError
 
 MOST_BYTES = 1_000_000_000  # of a bundle; the largest network that is known here has 60 MB
 MOST_FILES = 64
+MOST_AT_ONCE = 1_000_000  # bytes of a header; an archive that asks for more would fill the memory
 BESIDE = ("manifest.json", "CARD.md")  # files of a bundle that its manifest does not list
 NAME = r"\w[\w.-]{0,63}"
 
@@ -85,9 +87,26 @@ def _copy(source: Path, shown: Path, whole: Path, models: Path, replace: bool) -
 def _load(folder: Path, shown: Path, verify: bool) -> Bundle:
     """Loads the bundle in `folder`; messages call the folder `shown`."""
     try:
-        return load(f"{folder}/", verify)
+        return load(folder, verify)
     except BundleError as error:
         raise BundleError(str(error).replace(str(folder), str(shown))) from None
+
+
+class _Bounded:
+    """An archive's unpacked bytes for `tarfile`, which reads a header of any size that the archive claims at once.
+
+    Raises:
+        tarfile.ReadError: it asks for more than `MOST_AT_ONCE`.
+    """
+
+    def __init__(self, file: gzip.GzipFile) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MOST_AT_ONCE:
+            raise tarfile.ReadError(f"a header of more than {MOST_AT_ONCE} bytes")
+        return self._file.read(size)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -98,7 +117,7 @@ def _unpack(archive: Path, folder: Path) -> None:
     """
     try:
         size = count = 0
-        with tarfile.open(archive, "r|gz") as tar:
+        with gzip.open(archive) as data, tarfile.open(fileobj=_Bounded(data), mode="r:") as tar:
             for member in tar:
                 path = PurePosixPath(member.name)
                 if member.isdir():
@@ -113,7 +132,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                     raise BundleError(f"{archive}: wanted one bundle, found {path.name} twice.")
                 with (folder / path.name).open("wb") as out:
                     shutil.copyfileobj(file, out)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:  # ValueError: a NUL
         raise BundleError(
             f"{archive}: wanted a model's folder or a .tar.gz archive of one, found other or damaged bytes ({error})."
         ) from None

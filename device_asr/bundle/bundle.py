@@ -21,7 +21,6 @@ The manifest's format 2 tells the runtime what it needs, and nothing about the n
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -29,17 +28,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device_asr.bounded import parse_json, read_bytes
 from device_asr.bundle import format1, schema
 from device_asr.bundle.features import gives
 from device_asr.bundle.method import Method, open_program
-from device_asr.bundle.roles import ALIGNMENT
+from device_asr.bundle.roles import ALIGNMENT, LOGITS
 from device_asr.bundle.speech import Speech, read_speech
 from device_asr.bundle.vocabulary import SENTENCEPIECE_SPACE, Vocabulary, plain_tokens, read_tokens
 from device_asr.errors import BundleError
+from device_asr.printable import short
 from device_asr.runtime.session import Session
 
 FORMAT = 2
 MODELS_VARIABLE = "DEVICE_ASR_MODELS"
+MOST_MANIFEST = 1_000_000  # bytes; en-tiny's has 18 thousand
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,20 @@ class Bundle:
         return read_speech(self.manifest)
 
     def vocabulary(self) -> Vocabulary:
-        """Reads the tokens, with their special ids."""
+        """Reads the tokens, with their special ids.
+
+        Raises:
+            BundleError: see `read_tokens`; or there are more tokens than the program has logits.
+        """
         entry, speech = self.manifest["vocabulary"], self.manifest["speech"]
         tokens, word_start = read_tokens(self.path / entry["file"]), str(speech["word_start"])
+        outputs = self.manifest["programs"]["speech"]["methods"]["decode"]["outputs"]
+        (ids,) = (tensor["shape"][-1] for tensor in outputs if tensor["role"] == LOGITS)
+        if len(tokens) > ids:
+            raise BundleError(
+                f"{self.path / entry['file']}: wanted at most {ids} tokens, one for each logit, found {len(tokens)}; "
+                "build or copy the bundle again."
+            )
         if word_start.startswith(SENTENCEPIECE_SPACE):
             tokens, word_start = plain_tokens(tokens), word_start.replace(SENTENCEPIECE_SPACE, " ")
         return Vocabulary(
@@ -130,23 +143,31 @@ def find_bundles() -> list[Path]:
     return list(found.values())
 
 
-def locate(name_or_path: str) -> Path:
-    """The folder of a bundle, by name or path.
+def locate(name_or_path: str | Path) -> Path:
+    """The folder of a bundle: the one place where models are looked up.
+
+    A text is a path where it says so (`./en-tiny`, `models/en-tiny`, `/srv/en-tiny`, `~/en-tiny`), else the name of a
+    model on the search path: a folder of that name in the working directory never takes a model's place.
 
     Raises:
         BundleError: there is no such bundle; the message lists the bundles that were found.
     """
-    path = Path(name_or_path)
-    try:
-        if (path / "manifest.json").is_file():
+    if isinstance(name_or_path, Path) or _says_path(name_or_path):
+        path = Path(name_or_path) if isinstance(name_or_path, Path) else Path(os.path.expanduser(name_or_path))
+        if _is_bundle(path):
             return path
-    except OSError as error:  # a folder that may not be entered, a name that is too long
         raise BundleError(
-            f"{path}: the model cannot be read ({error.strerror}); check the name and who may read the folder."
-        ) from None
+            f"No model in {path}: wanted a folder with manifest.json, found none; `device-asr models list` shows the "
+            "models that a name finds."
+        )
     by_name = {p.name: p for p in find_bundles()}
     if name_or_path in by_name:
         return by_name[name_or_path]
+    if _is_bundle(Path(name_or_path)):
+        raise BundleError(
+            f"No model is called {name_or_path!r}, but a folder in the working directory is; to use it, write the "
+            f"path {'./' + name_or_path!r}."
+        )
     if not by_name:
         raise BundleError(
             f"No model {name_or_path!r}: this install has none. Get the folder models/{name_or_path} of device_asr's "
@@ -155,34 +176,59 @@ def locate(name_or_path: str) -> Path:
         )
     known = ", ".join(sorted(by_name))
     raise BundleError(
-        f"No model {name_or_path!r}: wanted a folder with manifest.json or one of the models found "
-        f"({known}); `device-asr models list` shows where they are looked for."
+        f"No model {name_or_path!r}: wanted one of the models found ({known}), or the path of a folder with "
+        f"manifest.json, such as ./{name_or_path}; `device-asr models list` shows where they are looked for."
     )
 
 
-def load(name_or_path: str, verify: bool = True) -> Bundle:
+def _says_path(text: str) -> bool:
+    """Whether a text is meant as a path and not as a model's name."""
+    return text in (".", "..") or text.startswith("~") or any(sign in text for sign in ("/", os.sep, os.altsep) if sign)
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a folder has a manifest.
+
+    Raises:
+        BundleError: the system does not say.
+    """
+    try:
+        return (path / "manifest.json").is_file()
+    except (OSError, ValueError) as error:  # a folder that may not be entered, a name that is too long
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise BundleError(
+            f"{path}: the model cannot be read ({reason}); check the name and who may read the folder."
+        ) from None
+
+
+def load(name_or_path: str | Path, verify: bool = True) -> Bundle:
     """Reads a bundle's manifest and checks its files' sizes; with `verify` also their sha256 (30 ms for 24 MB).
+
+    Args:
+        name_or_path: see `locate`; a `Path` is always a folder's.
 
     Raises:
         BundleError: missing, damaged, incomplete, or of a newer format.
     """
     path = locate(name_or_path)
     try:
-        manifest = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+        manifest = parse_json(read_bytes(path / "manifest.json", MOST_MANIFEST))
     except OSError as error:
         raise BundleError(
             f"{path / 'manifest.json'} cannot be read ({error.strerror}); check who may read it."
         ) from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, thousands of brackets
+    except ValueError as error:  # not UTF-8, not JSON, beyond all bounds
         raise BundleError(
             f"{path / 'manifest.json'} cannot be read ({error}); build or copy the bundle again."
         ) from None
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise BundleError(f"{path}: wanted a manifest with a format number, found {found!r}; is it a model bundle?")
+        raise BundleError(
+            f"{path}: wanted a manifest with a format number, found {short(found)}; is it a model bundle?"
+        )
     if found > FORMAT:
         raise BundleError(
-            f"{path}: the bundle has format {found}, this program reads up to {FORMAT}; update device-asr."
+            f"{path}: the bundle has format {short(found)}, this program reads up to {FORMAT}; update device-asr."
         )
     wrong = format1.problem(manifest) if found == 1 else None
     if found == 1 and wrong is None:
@@ -216,12 +262,12 @@ def check_files(bundle: Bundle) -> None:
     """
     for name, entry in bundle.manifest["files"].items():
         try:
-            data = (bundle.path / name).read_bytes()
+            with (bundle.path / name).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise BundleError(
                 f"{bundle.path / name} cannot be read ({error.strerror}); check who may read it."
             ) from None
-        digest = hashlib.sha256(data).hexdigest()
         if digest != entry["sha256"]:
             raise BundleError(
                 f"{bundle.path / name}: wanted sha256 {entry['sha256'][:16]}..., found "

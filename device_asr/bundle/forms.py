@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from device_asr.printable import has_control, short
+
 DTYPES = {"int8": 1, "uint8": 1, "int16": 2, "int32": 4, "int64": 8, "float16": 2, "float32": 4}  # bytes an element
 LARGEST = 1_000_000  # positions, cache slots, ids: more is damage, and would ask for gigabytes
 COUNT, SIZE = "a whole number of 0 or more", f"a whole number of 1 to {LARGEST}"
@@ -13,6 +15,7 @@ NO_ID = f"{ID} or null"
 START = f"a number of -{LARGEST} to {LARGEST}, or a list of such numbers"
 RATE = f"a number of 0 to {LARGEST}"
 TEXT, DTYPE, FILE = "a text", "one of " + ", ".join(DTYPES), "the name of a file in the bundle"
+NAME = "a name of 1 to 100 characters, none of them a control character"
 
 
 def mismatches(value: Any, wanted: Any, where: str, files: Collection[str]) -> Iterator[str]:
@@ -62,6 +65,8 @@ def _fits(value: Any, wanted: str, files: Collection[str]) -> bool:
         return False
     if wanted == DTYPE:
         return value in DTYPES
+    if wanted == NAME:
+        return 1 <= len(value) <= 100 and not has_control(value)
     return wanted == TEXT or value in files
 
 
@@ -71,9 +76,3 @@ def _whole(value: Any) -> bool:
 
 def _small(value: Any) -> bool:
     return (_whole(value) or isinstance(value, float)) and -LARGEST <= value <= LARGEST
-
-
-def short(value: Any) -> str:
-    """A value for a message, at most 60 characters."""
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from device_asr.bundle.roles import CONSTANT, numbered
+from device_asr.errors import BundleError
+from device_asr.printable import short
 from device_asr.runtime.session import Session, open_session
 
 
@@ -28,15 +30,35 @@ class Method:
         self._results = tuple(item["role"] for item in description["outputs"])
         self.inputs: Mapping[str, Mapping[str, Any]] = {item["role"]: item for item in given}
         self.outputs: Mapping[str, Mapping[str, Any]] = {item["role"]: item for item in description["outputs"]}
+        self._shapes = [item["shape"] for item in description["outputs"]]
+        self._compared = False
 
     def __call__(self, given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs the method; arrays are given and returned by role.
 
         Raises:
-            BundleError: see `Session.run`.
+            BundleError: see `Session.run`; or the outputs are not what the manifest describes.
         """
         outputs = self._session.run(self._name, *(given[role] for role in self._given))
+        if not self._compared:  # the program gives the same at every call
+            self._compare([output.shape for output in outputs])
         return dict(zip(self._results, outputs, strict=True))
+
+    def _compare(self, found: Sequence[tuple[int, ...]]) -> None:
+        """Compares the first outputs with the manifest, which may be damaged or belong to another program."""
+        for role, wanted, shape in zip(self._results, self._shapes, found, strict=False):
+            fits = len(wanted) == len(shape)
+            if not fits or any(isinstance(a, int) and a != b for a, b in zip(wanted, shape, strict=True)):
+                raise BundleError(
+                    f"The method {self._name!r}: wanted the shape {short(wanted)} of {role}, as the manifest says, "
+                    f"found {short(list(shape))}; build or copy the bundle again."
+                )
+        if len(found) != len(self._shapes):
+            raise BundleError(
+                f"The method {self._name!r}: wanted {len(self._shapes)} outputs, as the manifest says, found "
+                f"{len(found)}; build or copy the bundle again."
+            )
+        self._compared = True
 
     def state(self) -> dict[str, np.ndarray]:
         """The state before any audio, by role.

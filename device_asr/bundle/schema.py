@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from device_asr.audio.format import SAMPLE_RATE, STEP
-from device_asr.bundle.forms import COUNT, DTYPE, DTYPES, EXTENT, FILE, ID, NO_ID, RATE, SIZE, START, TEXT, mismatches
+from device_asr.bundle import sizes
+from device_asr.bundle.forms import (
+    COUNT,
+    DTYPE,
+    DTYPES,
+    EXTENT,
+    FILE,
+    ID,
+    NAME,
+    NO_ID,
+    RATE,
+    SIZE,
+    START,
+    TEXT,
+    mismatches,
+)
 from device_asr.bundle.roles import (
     CONSTANT,
     CROSS_KEYS,
@@ -27,16 +43,17 @@ from device_asr.bundle.roles import (
     numbered,
 )
 from device_asr.bundle.speech import END_FIRST
+from device_asr.printable import has_control, short
 
 LARGEST_TENSOR = 100_000_000  # elements; the largest of a Whisper tiny, its embedding, has 7 million
-_TENSOR = {"name": TEXT, "role": TEXT, "shape": [EXTENT], "dtype": DTYPE, "start?": START}
+_TENSOR = {"name": NAME, "role": NAME, "shape": [EXTENT], "dtype": DTYPE, "start?": START}
 _METHOD = {"inputs": [_TENSOR], "outputs": [_TENSOR]}
 _STREAM = {**_METHOD, "delay": ID, "look_ahead": ID}
 _CONSTANTS = {"*": {"offset": COUNT, "shape": [SIZE], "dtype": DTYPE}}
 SCHEMA: dict[str, Any] = {
-    "name": TEXT,
-    "family": TEXT,
-    "language": TEXT,
+    "name": NAME,
+    "family": NAME,
+    "language": NAME,
     "description?": TEXT,
     "sample_rate": SIZE,
     "parameters?": COUNT,
@@ -55,7 +72,7 @@ SCHEMA: dict[str, Any] = {
         "prompt": [ID],
         "end": ID,
         "no_speech": NO_ID,
-        "word_start": TEXT,
+        "word_start": NAME,
         "tokens_per_second?": RATE,
         "retry_silence?": RATE,
         "end_first?": TEXT,
@@ -85,15 +102,15 @@ def _problems(manifest: Any) -> Iterator[str]:
     files = manifest.get("files") if isinstance(manifest, dict) else None
     yield from mismatches(manifest, SCHEMA, "", files if isinstance(files, dict) else ())
     for name in manifest["files"]:
-        if "/" in name or "\\" in name or name in (".", ".."):
-            yield f"wanted names of files beside the manifest, found {name!r}"
+        if "/" in name or "\\" in name or name in (".", "..") or has_control(name):
+            yield f"wanted names of files beside the manifest, found {short(name)}"
     if manifest["sample_rate"] != SAMPLE_RATE:
         yield f"wanted a sample_rate of {SAMPLE_RATE}, found {manifest['sample_rate']}"
     for program, required in REQUIRED_METHODS.items():
         methods = manifest["programs"][program]["methods"]
         for name in required:
             if name not in methods:
-                yield f"program {program!r} wanted the method {name!r}, found {sorted(methods)}"
+                yield f"program {program!r} wanted the method {name!r}, found {short(sorted(methods))}"
     for program, name, method in _methods(manifest):
         yield from _method_problems(manifest, program, name, method)
     yield from _shared_problems(manifest)
@@ -101,6 +118,7 @@ def _problems(manifest: Any) -> Iterator[str]:
     yield from _vocabulary_problems(manifest)
     yield from _cache_problems(manifest)
     yield from _state_problems(manifest)
+    yield from sizes.problems(manifest)
 
 
 def _methods(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -121,26 +139,26 @@ def _method_problems(manifest: Mapping[str, Any], program: str, name: str, metho
             if tensor["role"] == CONSTANT and tensor["name"] not in constants:
                 yield (
                     f"wanted a place in programs.{program}.constants for the constant {tensor['name']!r} of {where}, "
-                    f"found {sorted(constants)}"
+                    f"found {short(sorted(constants))}"
                 )
 
 
 def _role_problems(roles: Roles, tensors: Sequence[Mapping[str, Any]], what: str) -> Iterator[str]:
     """Roles that are unknown, missing, given twice, or not numbered from 0 on."""
     found = [tensor["role"] for tensor in tensors]
-    for role in found:
+    for role, count in Counter(found).items():
         if not roles.knows(role):
             yield f"wanted one of {', '.join(roles.known)} as the role of an {what}, found {role!r}"
-        if found.count(role) > 1 and role != CONSTANT:
-            yield f"wanted one {what} with the role {role!r}, found {found.count(role)}"
+        if count > 1 and role != CONSTANT:
+            yield f"wanted one {what} with the role {role!r}, found {count}"
     for role in roles.one:
         if role not in found:
-            yield f"wanted an {what} with the role {role!r}, found {sorted(set(found))}"
+            yield f"wanted an {what} with the role {role!r}, found {short(sorted(set(found)))}"
     for role in roles.many:
         own = numbered(role, found)
         for number, one in enumerate(own):
             if one != nth(role, number):
-                yield f"wanted an {what} with the role {nth(role, number)!r}, found {own}"
+                yield f"wanted an {what} with the role {nth(role, number)!r}, found {short(own)}"
 
 
 def _tensor_problems(tensor: Mapping[str, Any], what: str) -> Iterator[str]:
@@ -150,9 +168,9 @@ def _tensor_problems(tensor: Mapping[str, Any], what: str) -> Iterator[str]:
     if dtype not in (None, tensor["dtype"]):
         yield f"wanted the dtype {dtype} of {what}, found {tensor['dtype']}"
     if rank not in (None, len(shape)):
-        yield f"wanted {rank} axes in the shape of {what}, found {shape}"
+        yield f"wanted {rank} axes in the shape of {what}, found {short(shape)}"
     if math.prod(size for size in shape if isinstance(size, int)) > LARGEST_TENSOR:
-        yield f"wanted at most {LARGEST_TENSOR} elements in {what}, found the shape {shape}"
+        yield f"wanted at most {LARGEST_TENSOR} elements in {what}, found the shape {short(shape)}"
     start = tensor.get("start")
     if isinstance(start, list) and (len(shape) < 2 or shape[-2] != len(start)):
         yield f"wanted a start for each row of {what}, whose shape is {shape}, found {len(start)}"
@@ -205,6 +223,8 @@ def _vocabulary_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
         "vocabulary.suppress": manifest["vocabulary"]["suppress"],
         "vocabulary.suppress_first": manifest["vocabulary"]["suppress_first"],
     }
+    if speech["end"] in lists["vocabulary.suppress"]:
+        yield f"wanted vocabulary.suppress without the end, or no text would end, found {speech['end']} in it"
     for key, found in lists.items():
         if max(found, default=0) >= ids:
             yield f"wanted {key} to hold ids under {ids}, found {max(found)}"

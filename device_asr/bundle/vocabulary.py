@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import gzip
 import re
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from device_asr.bounded import read_bytes, read_gzip
 from device_asr.errors import BundleError
+from device_asr.printable import has_control_byte
 
 SENTENCEPIECE_SPACE = "\u2581"
+MOST_TOKENS = 1_000_000  # Whisper has 50 thousand, and the largest vocabularies of text 260 thousand
+MOST_BYTES = 32_000_000  # of the file, unpacked; en-tiny has 0.4 million
 _BYTE = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -42,6 +45,15 @@ class Vocabulary:
     def special(self) -> tuple[int, ...]:
         """The ids of the prompt, the end and no speech, in ascending order."""
         return tuple(sorted({*self.prompt, self.end, *(() if self.no_speech is None else (self.no_speech,))}))
+
+    @cached_property
+    def unwritten(self) -> tuple[int, ...]:
+        """The ids that no text has, in ascending order: `suppress`, and tokens with an ASCII control character.
+
+        Dictation is one line of words; a terminal or a shell acts on the others.
+        """
+        control = (i for i, token in enumerate(self.tokens) if has_control_byte(token))
+        return tuple(sorted({*self.suppress, *control} - {self.end}))
 
     @property
     def size(self) -> int:
@@ -96,11 +108,12 @@ def read_tokens(path: Path) -> tuple[bytes, ...]:
     """Reads a file of `write_tokens`.
 
     Raises:
-        BundleError: the file is missing or damaged, or a line is not base64.
+        BundleError: the file is missing, damaged or too large, or a line is not base64.
     """
     try:
-        data = path.read_bytes()
-        lines = (gzip.decompress(data) if path.suffix == ".gz" else data).split()
-        return tuple(base64.b64decode(line, validate=True) for line in lines)
-    except (OSError, EOFError, zlib.error, binascii.Error) as error:
+        data = (read_gzip if path.suffix == ".gz" else read_bytes)(path, MOST_BYTES)
+        if data.count(b"\n") > MOST_TOKENS:
+            raise ValueError(f"it has more than {MOST_TOKENS} tokens")
+        return tuple(base64.b64decode(line, validate=True) for line in data.removesuffix(b"\n").split(b"\n"))
+    except (OSError, ValueError) as error:  # binascii.Error is a ValueError
         raise BundleError(f"The vocabulary {path} cannot be read: {error}; build or copy the bundle again.") from None

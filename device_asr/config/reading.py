@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from device_asr.bounded import parse_toml, read_text
 from device_asr.config.sections import SECTIONS, Config, describe
 from device_asr.errors import UsageError
+from device_asr.printable import short
 
 APP_NAME = "device_asr"
 ENVIRONMENT_PREFIX = "DEVICE_ASR_"  # DEVICE_ASR_ENDPOINT_HANGOVER_MS=500
@@ -104,19 +105,21 @@ def _variable(key: str) -> str:
 
 def _read_file(path: Path, *, required: bool) -> Iterator[tuple[str, Any]]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path)
     except FileNotFoundError:
         if required:
             raise UsageError(f"Config file {path} does not exist; `device-asr config --init` writes one.") from None
         return
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"Config file {path} cannot be read: {error}.") from None
-    except tomllib.TOMLDecodeError as error:
+    try:
+        table = parse_toml(text)
+    except ValueError as error:
         raise UsageError(f"Config file {path} is not valid TOML: {error}.") from None
     for section, own in table.items():
         if not isinstance(own, dict):
             _check_known(section, set(SECTIONS), str(path))
-            raise UsageError(f"{path}: wanted a table [{section}], found {own!r}.")
+            raise UsageError(f"{path}: wanted a table [{section}], found {short(own)}.")
         for name, value in own.items():
             yield f"{section}.{name}", value
 

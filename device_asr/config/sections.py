@@ -15,7 +15,7 @@ class ModelConfig(Section):
     """Which model computes, and how."""
 
     title = "model"
-    name: str = setting("en-tiny", "name of a shipped model, or path of a bundle folder")
+    name: str = setting("en-tiny", "name of a model, or path of a bundle's folder, such as ./mine")
     threads: int = setting(2, "threads that compute the model", low=1, high=64)
     fast: bool = setting(False, "skip the checksum of the programs when loading")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from device_asr.bounded import parse_toml, read_text
 from device_asr.errors import OutputError, UsageError
 from device_asr.files import write_whole
 
@@ -25,9 +25,9 @@ def write_settings(path: Path, settings: Mapping[str, Value]) -> None:
         OutputError: it cannot be written.
     """
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        text = read_text(path) if path.exists() else ""
         changed = with_settings(text, settings)
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise UsageError(f"Config file {path} cannot be read: {error}.") from None
     except ValueError as error:
         raise UsageError(f"Config file {path} was left as it is: {error}.") from None
@@ -48,17 +48,18 @@ def with_settings(text: str, settings: Mapping[str, Value]) -> str:
         ValueError: `text` is not valid TOML, or the result does not hold what it should.
     """
     try:
-        wanted = tomllib.loads(text)
+        wanted = parse_toml(text)
         lines = text.splitlines()
         for key, value in settings.items():
             section, name = key.split(".")
             wanted.setdefault(section, {})[name] = value
             _put(lines, section, name, f"{name} = {json.dumps(value, ensure_ascii=False)}")
         changed = "\n".join(lines) + "\n"
-        if tomllib.loads(changed) == wanted:
-            return changed
-    except (tomllib.TOMLDecodeError, AttributeError, TypeError) as error:
+        unchanged_elsewhere = parse_toml(changed) == wanted
+    except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"it is not a config file that can be changed ({error})") from None
+    if unchanged_elsewhere:
+        return changed
     raise ValueError(f"{', '.join(settings)} could not be set in it safely; change them by hand")
 
 

@@ -54,7 +54,7 @@ class DecodeProgram:
         self._penalty = np.full(ids, -np.inf, np.float32)  # a teacher's time stamps are ids too, and never text
         self._penalty[: len(self.vocabulary.tokens)] = 0.0
         self._penalty[self.vocabulary.end] = 0.0
-        self._penalty[list(self.vocabulary.suppress)] = -np.inf
+        self._penalty[list(self.vocabulary.unwritten)] = -np.inf
         self._first_penalty = self._penalty.copy()
         self._first_penalty[list(self.vocabulary.suppress_first)] = -np.inf
         self._spoken_penalty = self._first_penalty.copy()

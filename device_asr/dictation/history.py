@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from device_asr.events import Final, Seconds, from_record
 def folder(config: SessionConfig) -> Path:
     """Where sessions are kept: `session.folder`, or the user data folder."""
     if config.folder:
-        return Path(config.folder).expanduser()
+        return Path(os.path.expanduser(config.folder))
     import platformdirs
 
     return Path(platformdirs.user_data_dir(APP_NAME)) / "sessions"

@@ -8,6 +8,7 @@ from typing import Literal
 from device_asr.audio.level import Level
 from device_asr.audio.live_source import NoticeKind
 from device_asr.events import Event, Seconds
+from device_asr.printable import printable
 
 Phase = Literal["starting", "loading", "listening", "paused", "waiting", "stopped", "failed"]
 
@@ -22,6 +23,9 @@ class Notice:
     kind: NoticeKind
     message: str
     step: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "message", printable(self.message))  # it names devices and files
 
 
 @dataclass(frozen=True, slots=True)

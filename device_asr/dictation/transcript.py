@@ -9,6 +9,7 @@ from pathlib import Path
 from device_asr.errors import OutputError
 from device_asr.events import Event, Final, Partial, Seconds, SpeechEnded
 from device_asr.files import write_whole
+from device_asr.printable import spoken_text
 from device_asr.writers import FORMATS, make_writer
 
 PARAGRAPH_PAUSE: Seconds = 2.0
@@ -20,6 +21,10 @@ class Line:
 
     final: Final
     edited: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.edited is not None:
+            object.__setattr__(self, "edited", spoken_text(self.edited))
 
     @property
     def text(self) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from device_asr.bounded import read_text
 from device_asr.bundle.symbols import SYMBOLS, spoken
 from device_asr.config import DecodingConfig
 from device_asr.errors import UsageError
+from device_asr.printable import has_control, short
+
+MOST_BYTES = 200_000  # of a file: some 20 thousand words, far more than help
 
 
 @dataclass(frozen=True)
@@ -18,6 +23,8 @@ class Hotword:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        if has_control(self.text):
+            raise UsageError(f"Hotword {short(self.text)}: wanted a word without control characters; type it anew.")
         if not spoken(self.text):
             raise UsageError(
                 f"Hotword {self.text!r} cannot be spelled with the model's letters ({SYMBOLS.strip()}); "
@@ -34,11 +41,11 @@ def read_hotwords(path: Path) -> list[Hotword]:
         UsageError: unreadable, a line that is not a word and a number, or a word that cannot be spelled.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path, MOST_BYTES).split("\n")
+    except (OSError, ValueError) as error:
+        reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
         raise UsageError(
-            f"Hotwords {path} cannot be read: {getattr(error, 'strerror', None) or 'not UTF-8'}; "
-            "wanted a text file with one word or phrase a line."
+            f"Hotwords {path} cannot be read: {reason}; wanted a text file with one word or phrase a line."
         ) from None
     found = []
     for number, line in enumerate(lines, 1):
@@ -49,7 +56,7 @@ def read_hotwords(path: Path) -> list[Hotword]:
             found.append(Hotword(text.strip(), float(weight) if weight.strip() else 1.0))
         except ValueError:
             raise UsageError(
-                f"{path}, line {number}: wanted a word and, after a tab, a number, found {line[:60]!r}."
+                f"{path}, line {number}: wanted a word and, after a tab, a number, found {short(line)}."
             ) from None
         except UsageError as error:
             raise UsageError(f"{path}, line {number}: {error}") from None
@@ -62,4 +69,4 @@ def configured_hotwords(config: DecodingConfig) -> list[Hotword]:
     Raises:
         UsageError: as `read_hotwords`.
     """
-    return [] if config.hotwords is None else read_hotwords(Path(config.hotwords).expanduser())
+    return [] if config.hotwords is None else read_hotwords(Path(os.path.expanduser(config.hotwords)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -209,7 +210,7 @@ class DictationApp(App[None]):
         if not name:
             return
         try:
-            self._report(save(self.transcript, Path(name).expanduser()))
+            self._report(save(self.transcript, Path(os.path.expanduser(name))))
         except DeviceAsrError as error:
             self._report(str(error), alarm=True)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
+from device_asr.printable import printable
+
 
 class Readout(Static):
     """One or more lines of text."""
@@ -20,7 +22,7 @@ class Readout(Static):
 
     def show(self, text: str | Content) -> None:
         """Draws `text` if it differs from the text on the screen."""
-        content = Content(text) if isinstance(text, str) else text
+        content = Content(printable(text, lines=True)) if isinstance(text, str) else text
         if content.plain != self._content.plain:
             self._content = content
             self.update(content, layout=False)  # every read-out has a fixed place

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import shutil
 import tarfile
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,21 @@ def test_an_archive_is_not_unpacked_beyond_the_largest_bundle(tmp_path: Path, mo
     with pytest.raises(BundleError, match="of 1 MB together, found more"):
         add_bundle(archive(tmp_path / "a.tar.gz", {"a/manifest.json": bytes(2_000_000)}))
     assert untouched()
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_claims_gigabytes_takes_no_memory(kind: bytes, tmp_path: Path) -> None:
+    """`tarfile` reads such a header at once; 0.1 MB stand for 100 here."""
+    member = tarfile.TarInfo("a")
+    member.size, member.type = 100_000_000, kind
+    path = tmp_path / "a.tar.gz"
+    path.write_bytes(gzip.compress(member.tobuf(tarfile.USTAR_FORMAT) + bytes(100_000_000), 6))
+    tracemalloc.start()
+    with pytest.raises(BundleError, match="a header of more than 1000000 bytes"):
+        add_bundle(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000 and untouched()
 
 
 @pytest.mark.parametrize("cut", [0, 100, 4_000])

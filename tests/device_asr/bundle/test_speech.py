@@ -69,10 +69,10 @@ def test_a_bundle_whose_words_begin_with_the_mark_of_sentencepiece_is_read_so(bu
     manifest = json.loads((bundle / "manifest.json").read_text())
     manifest["speech"]["word_start"] = "▁"
     manifest["vocabulary"]["file"] = "pieces.txt"
-    write_tokens(tmp_path / "pieces.txt", [piece.encode() for piece in PIECES])
+    write_tokens(tmp_path / "pieces.txt", [piece.encode() for piece in PIECES[-6:]])
     manifest["files"]["pieces.txt"] = {"sha256": "", "bytes": (tmp_path / "pieces.txt").stat().st_size}
     (tmp_path / "manifest.json").unlink()
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     vocabulary = load(str(tmp_path), verify=False).vocabulary()
-    assert vocabulary.word_start == " " and vocabulary.decode([259, 260, 261]) == " caf twos"
-    assert vocabulary.words([259, 260, 261]) == [[0], [1, 2]]
+    assert vocabulary.word_start == " " and vocabulary.decode([0, 1, 2]) == " caf twos"
+    assert vocabulary.words([0, 1, 2]) == [[0], [1, 2]]
