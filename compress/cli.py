@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from device_asr.errors import DeviceAsrError
+from device_asr import console
+from device_asr.errors import DeviceAsrError, OutputError
 
 VERBS = {
     "build": "Make a bundle of a teacher: the recipe's stages, quantization, export.",
@@ -79,21 +80,20 @@ def _quiet() -> None:
 def main() -> None:
     """Runs the command; a failure is one sentence and an exit code."""
     _quiet()
+    sys.exit(console.run("device-asr-compress", _group, stopped="Stopped; run the same command to go on."))
+
+
+def _group() -> int:
+    """Runs the verb; what the system refuses is an error of the project."""
     try:
-        group.main(prog_name="device-asr-compress", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        print("Stopped; run the same command to go on.", file=sys.stderr)
-        sys.exit(130)
-    except DeviceAsrError as error:
-        print(f"device-asr-compress: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return console.invoke(group, "device-asr-compress", sys.argv[1:])
+    except BrokenPipeError:
+        raise
     except OSError as error:
+        if error.filename is None and error.errno in console.REFUSED:
+            raise  # standard output
         where = f"{error.filename}: " if error.filename else ""
-        print(f"device-asr-compress: {where}{error.strerror or error}; nothing was replaced.", file=sys.stderr)
-        sys.exit(1)
+        raise OutputError(f"{where}{error.strerror or error}; nothing was replaced.") from None
 
 
 if __name__ == "__main__":

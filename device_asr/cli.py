@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import importlib
-import os
 import shlex
 import sys
 from typing import Any
@@ -82,51 +81,38 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    from device_asr.errors import DeviceAsrError
+    from device_asr import console
 
     end = arguments.index("--") if "--" in arguments else len(arguments)  # behind it are names of files
     own = [argument for argument in arguments[:end] if argument != "--debug"]
     debug = len(own) < end
-    try:
-        return int(group.main(own + arguments[end:], prog_name="device-asr", standalone_mode=False) or 0)
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except DeviceAsrError as error:
-        _say(str(error))
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader left; nothing more to say
-        return 1
-    except Exception as error:
-        if debug:
-            raise
+
+    def unexpected(error: Exception) -> str:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python must not fail a second time at exit
-            _say(f"{error.filename or 'standard output'}: the disk is full; free some of it and call again.")
-            return 1
-        _say(
+            return f"{error.filename}: the disk is full; free some of it and call again."
+        return (
             f"Unexpected failure ({type(error).__name__}: {error}). Please report it with the output of "
             f"`device-asr --debug {shlex.join(arguments)}`."
         )
-        return 1
+
+    return console.run(
+        "device-asr",
+        lambda: console.invoke(group, "device-asr", own + arguments[end:]),
+        None if debug else unexpected,
+    )
 
 
 def _say_fallback() -> None:
     """Says which runtime is missing. Only the command says it: its processes would say it again."""
+    from device_asr.console import echo
     from device_asr.runtime.choice import ABSENT, runtime
 
     if (chosen := runtime()).fallback and chosen.version != ABSENT:  # else a sentence says that nothing can run
-        _say(
-            f"Slow: {chosen.name} runs the model, {chosen.reason}; it takes three times the memory and the processor "
-            "time. Install device-asr again to get the module."
+        echo(
+            f"device-asr: Slow: {chosen.name} runs the model, {chosen.reason}; it takes three times the memory and the "
+            "processor time. Install device-asr again to get the module.",
+            err=True,
         )
-
-
-def _say(message: str) -> None:
-    print(f"device-asr: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

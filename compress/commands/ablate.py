@@ -15,6 +15,7 @@ from compress.recipe.recipe import read_recipe
 from compress.report import ablation_table
 from compress.report.ablation import Builder, ablate, read_ablations
 from compress.search.profile import bench, processor
+from device_asr.console import echo
 
 
 @dataclass(frozen=True)
@@ -67,5 +68,5 @@ def command(given: Options) -> None:
     measured_on = ablation_table.measured_on(found.rows, given.manifest, given.threads, processor())
     markdown = ablation_table.table(found.rows, measured_on, given.typed)
     tables.put_table(files, ablation_table.NAME, markdown)
-    click.echo(markdown)
+    echo(markdown)
     found.check()

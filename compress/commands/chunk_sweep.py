@@ -19,6 +19,7 @@ from compress.search.profile import processor
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bench.suite import read_test_sets
 from device_asr.bundle.bundle import load
+from device_asr.console import FiniteRange, echo
 
 CHUNKS, LOOK_AHEADS, LEFT_CONTEXTS = (160.0, 320.0, 640.0), (320.0, 640.0), (2.5, 5.0)  # ms, ms, s
 
@@ -86,7 +87,7 @@ class Options:
 @click.option(
     "--chunk",
     "chunks",
-    type=float,
+    type=FiniteRange(),
     multiple=True,
     default=CHUNKS,
     show_default=True,
@@ -96,7 +97,7 @@ class Options:
 @click.option(
     "--look-ahead",
     "look_aheads",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     multiple=True,
     default=LOOK_AHEADS,
     show_default=True,
@@ -106,7 +107,7 @@ class Options:
 @click.option(
     "--left-context",
     "left_contexts",
-    type=float,
+    type=FiniteRange(),
     multiple=True,
     default=LEFT_CONTEXTS,
     show_default=True,
@@ -133,4 +134,4 @@ def command(given: Options) -> None:
     measured_on = f"{given.threads} thread(s) of {processor()}, decoder of {bundle.name}"
     markdown = chunk_sweep.table(rows, measured_on, given.typed)
     tables.put_table(files, chunk_sweep.NAME, markdown)
-    click.echo(markdown)
+    echo(markdown)

@@ -15,15 +15,14 @@ from compress.report import cost_by_length
 from device_asr.bench.suite import read_test_sets
 from device_asr.bundle.bundle import load
 from device_asr.config import load as load_config
+from device_asr.console import FiniteRange, echo
 
 
 @click.command("cost-by-length")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--model", default="en-tiny", show_default=True, help="A bundle with the method stream.")
 @options.threads(1)
-@click.option(
-    "--seconds", type=click.FloatRange(min=10), default=600, show_default=True, help="At most so much speech."
-)
+@click.option("--seconds", type=FiniteRange(min=10), default=600, show_default=True, help="At most so much speech.")
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -47,4 +46,4 @@ def command(manifest: Path, model: str, threads: int, seconds: float, out: Path)
     tables.write(out, cost_by_length.draw(found))
     for mode, rows in found["policies"].items():
         costs = ", ".join(f"{row['to']:g} s {1000 * row['partials']:.1f}" for row in rows)
-        click.echo(f"{mode}: {costs} ms a second of audio")
+        echo(f"{mode}: {costs} ms a second of audio")

@@ -14,6 +14,7 @@ from compress.deploy.check import Checked, check
 from compress.deploy.target import SYSTEMS, Target, target_of
 from compress.search.device_profile import load as load_device
 from device_asr.bundle.bundle import Bundle, load
+from device_asr.console import echo
 from device_asr.errors import UsageError
 
 
@@ -52,15 +53,15 @@ def command(device: str, model: str, out: Path, pythons: tuple[str, ...], checke
     if as_json:
         sizes = {"unpacked": made.unpacked, "archived": made.archived, "installed": made.installed}
         checks = [asdict(one) for one in found]
-        click.echo(json.dumps({"folder": str(made.folder), "archive": str(made.archive), **sizes, "checks": checks}))
+        echo(json.dumps({"folder": str(made.folder), "archive": str(made.archive), **sizes, "checks": checks}))
         return
-    click.echo(
+    echo(
         f"{made.archive}: {made.archived / 1e6:.1f} MB, {made.unpacked / 1e6:.1f} MB unpacked, about "
         f"{made.installed / 1e6:.0f} MB installed"
     )
     for one in found:
-        click.echo(str(one))
-    click.echo(f"Copy it to the device, then there: tar -xzf {made.archive.name} && {made.folder.name}/install.sh")
+        echo(str(one))
+    echo(f"Copy it to the device, then there: tar -xzf {made.archive.name} && {made.folder.name}/install.sh")
 
 
 def _check(target: Target, archive: Path, bundle: Bundle) -> list[Checked]:

@@ -13,6 +13,7 @@ from compress.checkpoints.load import load_checkpoint
 from compress.commands import options
 from compress.evaluate.accuracy import ctc_texts, texts
 from compress.networks.chunking import Chunking
+from device_asr.console import echo
 from device_asr.metrics.clips import read_manifest
 from device_asr.metrics.wer import word_errors
 
@@ -85,8 +86,8 @@ def command(given: Options) -> None:
         found = texts(checkpoint, clips, padded, given.chunks)
     if given.wer:
         errors = word_errors([(clip.text or "", text) for clip, text in found])
-        click.echo(json.dumps(errors.record()))
+        echo(json.dumps(errors.record()))
         return
     for clip, text in found:
         name = os.path.relpath(clip.audio, given.manifest.parent)
-        click.echo(json.dumps({"audio": name, "text": text}) if given.as_json else f"{name}\t{text}")
+        echo(json.dumps({"audio": name, "text": text}) if given.as_json else f"{name}\t{text}")

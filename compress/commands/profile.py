@@ -11,6 +11,7 @@ from compress.commands.terminal import progress
 from compress.paths import LETTER
 from compress.search import device_profile
 from compress.search.profile import this_machine
+from device_asr.console import echo
 
 
 @click.command("profile")
@@ -22,11 +23,11 @@ def command(name: str | None, out: Path | None, threads: int, audio: Path | None
     """List the device profiles, or measure this machine into a new one."""
     if name is None:
         for known in device_profile.shipped():
-            click.echo(device_profile.to_toml(device_profile.load(known)))
+            echo(device_profile.to_toml(device_profile.load(known)))
         return
     progress("measuring", None, "")
     measured = this_machine(name, threads, audio=audio or LETTER)
     path = out or Path(f"{name}.toml")
     device_profile.save(measured, path)
     progress("measuring", 1.0, str(path))
-    click.echo(device_profile.to_toml(measured), nl=False)
+    echo(device_profile.to_toml(measured), nl=False)

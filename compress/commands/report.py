@@ -10,6 +10,7 @@ from compress.commands import options
 from compress.report.html import write
 from compress.report.inputs import gather
 from compress.search.device_profile import load
+from device_asr.console import echo
 
 
 @click.command("report")
@@ -22,4 +23,4 @@ from compress.search.device_profile import load
 def command(work: Path, device_name: str | None, bundle: Path | None, out: Path) -> None:
     """One self-contained HTML file: size, WER and latency of all trials, stages, sensitivity, training."""
     write(gather(work, load(device_name) if device_name else None, bundle), out)
-    click.echo(str(out))
+    echo(str(out))

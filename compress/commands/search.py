@@ -14,6 +14,7 @@ from compress.commands.terminal import progress
 from compress.search.device_profile import load
 from compress.search.search import Plan
 from compress.search.trials import Trials, run
+from device_asr.console import FiniteRange, echo
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Options:
     show_default=True,
     help="Over all runs; those set aside by their estimated size do not count.",
 )
-@click.option("--seconds", type=click.FloatRange(min=1), help="No new trial after so many seconds, over all runs.")
+@click.option("--seconds", type=FiniteRange(min=1), help="No new trial after so many seconds, over all runs.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @options.takes(Options)
@@ -74,4 +75,4 @@ def command(given: Options) -> None:
     made = Trials(base, manifest, given.clips, given.corpus, given.noise, given.work, progress)
     typed = " ".join(["device-asr-compress", *sys.argv[1:]])
     found = run(made, device, Plan(given.trials, given.seconds, {}, given.seed, given.storage), typed)
-    click.echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1) if given.as_json else found.sentence)
+    echo(json.dumps(found.to_json(), ensure_ascii=False, indent=1) if given.as_json else found.sentence)

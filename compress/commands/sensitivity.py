@@ -17,6 +17,7 @@ from compress.quantize.plan import Width
 from compress.recipe.recipe import read_recipe
 from compress.report import sensitivity_table
 from compress.report.sensitivity import block, layer, mixed_plan, sensitivity
+from device_asr.console import FiniteRange, echo
 from device_asr.metrics.clips import read_manifest
 
 
@@ -58,7 +59,7 @@ class Options:
 @options.full_context(default=False)
 @click.option(
     "--spend",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="KB",
     help="Print the plan, too, that spends so many more kilobytes where most words are saved.",
 )
@@ -83,7 +84,7 @@ def command(given: Options) -> None:
     )
     given.work.mkdir(parents=True, exist_ok=True)
     write_rows(sensitivity_table.to_measurements(rows), given.work / sensitivity_table.SENSITIVITY)
-    click.echo(sensitivity_table.markdown(rows))
+    echo(sensitivity_table.markdown(rows))
     if given.spend is not None:
         mixed = mixed_plan(plan, rows, round(1000 * given.spend), checkpoint.family_of().embedding)
-        click.echo("\n" + sensitivity_table.to_toml(mixed.to_table()))
+        echo("\n" + sensitivity_table.to_toml(mixed.to_table()))

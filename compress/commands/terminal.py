@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from device_asr.printable import printable
+
 
 def progress(stage: str, fraction: float | None, note: str) -> None:
     """Shows one live line where standard error is a terminal, and nothing elsewhere.
@@ -15,4 +17,4 @@ def progress(stage: str, fraction: float | None, note: str) -> None:
         return
     done = "..." if fraction is None else f"{100 * fraction:3.0f} %"
     end = "\n" if fraction == 1.0 else ""
-    print(f"\r\x1b[K{stage:<12} {done} {note}", end=end, file=sys.stderr, flush=True)
+    print(f"\r\x1b[K{stage:<12} {done} {printable(note)}", end=end, file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ import click
 
 from compress.commands import options
 from compress.evaluate.accuracy import vocabulary_sizes
+from device_asr.console import echo
 
 
 @click.command("vocabulary")
@@ -19,5 +20,5 @@ def command(manifest: Path, source: str, sizes: tuple[int, ...], full_context: b
     """WER against vocabulary size, fp32, greedy, as a Markdown table."""
     for number, row in enumerate(vocabulary_sizes(source, manifest, sizes, full_context)):
         if not number:
-            click.echo("| text tokens | parameters | WER % |\n|---|---|---|")
-        click.echo(f"| {row.tokens} | {row.parameters / 1e6:.1f} M | {100 * row.wer:.2f} |")
+            echo("| text tokens | parameters | WER % |\n|---|---|---|")
+        echo(f"| {row.tokens} | {row.parameters / 1e6:.1f} M | {100 * row.wer:.2f} |")

@@ -13,6 +13,7 @@ import click
 from device_asr.audio.devices import silenced_libraries
 from device_asr.commands.parts.options import as_options, configured, read_settings
 from device_asr.commands.parts.progress import progress_bars
+from device_asr.console import FiniteRange, echo
 from device_asr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class BenchOptions:
 )
 @click.option(
     "--noise",
-    type=click.FloatRange(min=1),
+    type=FiniteRange(min=1),
     metavar="SECONDS",
     help="Recognize this long of white, pink, hum, clicks and silence, and count the words made of it.",
 )
@@ -131,14 +132,14 @@ class BenchOptions:
 @click.option("--guards", type=click.Choice(["on", "off"]), help="The guards against loops and invented text.")
 @click.option(
     "--tail",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     metavar="SECONDS",
     help="Silence after each clip, so that utterances end by themselves.  [default: hang-over + 0.4]",
 )
 @click.option("--realtime", is_flag=True, help="In real time, latencies on the wall clock.")
 @click.option("--device", metavar="NAME", help="With --realtime: this microphone instead of the files.")
 @click.option("--player", metavar="COMMAND", help="With --device: plays a clip into it, such as `paplay`.")
-@click.option("--seconds", type=click.FloatRange(min=1), help="With --device and no manifest: end after this time.")
+@click.option("--seconds", type=FiniteRange(min=1), help="With --device and no manifest: end after this time.")
 @click.option(
     "--detail", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write one JSON object a clip."
 )
@@ -159,11 +160,11 @@ def command(loaded: LoadedConfig, options: BenchOptions) -> None:
         tail = config.endpoint.hangover_ms / 1000 + TAIL_BEYOND_HANGOVER
     test_sets = read_test_sets([Path(path) for path in options.manifests], options.limit)
     plan = Plan(test_sets, tail, options.noise, options.peer, options.teacher, options.detail, options.others())
-    with silenced_libraries(), progress_bars() as progress:  # libmpg123, ALSA, JACK and PortAudio write there
+    with silenced_libraries(output=True), progress_bars() as progress:
         if options.realtime:
             player = shlex.split(options.player or "")
             microphone = Microphone(player, options.seconds) if options.device is not None else None
             found = in_real_time(config, plan, microphone, progress)
         else:
             found = as_fast_as_possible(config, plan, progress)
-    click.echo(json.dumps(found, ensure_ascii=False, indent=2) if options.as_json else table(found))
+    echo(json.dumps(found, ensure_ascii=False, indent=2) if options.as_json else table(found))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device_asr.commands.parts.options import configured
+from device_asr.console import echo
 from device_asr.errors import OutputError
 from device_asr.files import write_whole
 
@@ -72,7 +73,7 @@ def _init(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     named = ctx.params.get("config_file")
     path = Path(named) if named else config_path()
     write_commented_file(path)
-    click.echo(path)
+    echo(path)
     ctx.exit()
 
 
@@ -93,8 +94,8 @@ def command(loaded: LoadedConfig, as_json: bool) -> None:
     keymap(loaded.config.interface.keys)  # reports a mistake here too, not only when the interface starts
     values = {key: getattr(getattr(loaded.config, key.split(".")[0]), key.split(".")[1]) for key in loaded.origins}
     if as_json:
-        click.echo(json.dumps({key: {"value": values[key], "from": loaded.origins[key]} for key in sorted(values)}))
+        echo(json.dumps({key: {"value": values[key], "from": loaded.origins[key]} for key in sorted(values)}))
         return
     width = max(map(len, values))
     for key in sorted(values):
-        click.echo(f"{key:<{width}}  {_toml(values[key]):<12}  {loaded.origins[key]}")
+        echo(f"{key:<{width}}  {_toml(values[key]):<12}  {loaded.origins[key]}")

@@ -10,6 +10,7 @@ import click
 
 from device_asr.commands.parts.microphone import with_microphone
 from device_asr.commands.parts.progress import progress_bars
+from device_asr.console import FiniteRange, echo
 from device_asr.errors import DeviceError
 
 if TYPE_CHECKING:
@@ -56,7 +57,6 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> MeasuredLevel:
     from device_asr.audio.level_test import record_level
 
     meter = progress_bars(
-        TextColumn("{task.description}"),
         BarColumn(None),
         TextColumn("{task.fields[level]} {task.fields[verdict]}"),
     )
@@ -77,7 +77,7 @@ def measure_device(audio: AudioConfig, seconds: float | None) -> MeasuredLevel:
 
 @click.command(name="devices")
 @click.option("--test", is_flag=True, help="Show a level meter of the one that would be used, until Ctrl-C.")
-@click.option("--seconds", type=click.FloatRange(min=0.1), help="End --test after this time.")
+@click.option("--seconds", type=FiniteRange(min=0.1), help="End --test after this time.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @with_microphone
 def command(test: bool, seconds: float | None, as_json: bool, config: Config) -> None:
@@ -98,11 +98,11 @@ def command(test: bool, seconds: float | None, as_json: bool, config: Config) ->
             if not found and not as_json:
                 raise
             used = None
-            click.echo(str(error), err=True)
+            echo(str(error), err=True)
     if as_json:
-        click.echo(json.dumps([_record(d, used) for d in found], ensure_ascii=False, indent=2))
+        echo(json.dumps([_record(d, used) for d in found], ensure_ascii=False, indent=2))
     else:
-        click.echo(listing(found, used))
+        echo(listing(found, used))
 
 
 def _record(device: Device, used: Device | None) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _record(device: Device, used: Device | None) -> dict[str, Any]:
 def _print_test(measured: MeasuredLevel, as_json: bool) -> None:
     name, result = measured.name, measured.result
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 {
                     "device": name,
@@ -127,4 +127,4 @@ def _print_test(measured: MeasuredLevel, as_json: bool) -> None:
             )
         )
     else:
-        click.echo(f"{name}: peak {result.peak_db:.1f} dBFS, rms {result.rms_db:.1f} dBFS, {result.verdict()}")
+        echo(f"{name}: peak {result.peak_db:.1f} dBFS, rms {result.rms_db:.1f} dBFS, {result.verdict()}")

@@ -15,6 +15,7 @@ import click
 from device_asr.commands.parts.microphone import device_option, with_device
 from device_asr.commands.parts.options import configured
 from device_asr.commands.parts.progress import progress_bars
+from device_asr.console import FiniteRange, echo
 from device_asr.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--no-microphone", is_flag=True, help="Do not record from the microphone.")
 @click.option(
     "--slowdown",
-    type=click.FloatRange(min=1, max=1000),
+    type=FiniteRange(min=1, max=1000),
     default=1.0,
     metavar="FACTOR",
     help="Count computation this many times as long, to foresee a slower device.",
@@ -61,7 +62,7 @@ def command(
         report = examine(config, wanted, _shown_later if as_json else _printer(width), _bar)
     if as_json:
         written = bool(write and report.changes and _write(path, report))
-        click.echo(json.dumps(record(report, str(path), written), ensure_ascii=False, indent=2))
+        echo(json.dumps(record(report, str(path), written), ensure_ascii=False, indent=2))
     else:
         _print(report, width)
         _offer(path, report, loaded, write)
@@ -76,7 +77,7 @@ def _printer(width: int) -> Callable[[Check], None]:
     """Prints a check as soon as it is made."""
     from device_asr.doctor.text import check_line
 
-    return lambda check: click.echo(check_line(check, width))
+    return lambda check: echo(check_line(check, width))
 
 
 @contextlib.contextmanager
@@ -92,11 +93,11 @@ def _print(report: Report, width: int) -> None:
     from device_asr.doctor import text
 
     if report.trials:
-        click.echo(f"\n{text.table(report.trials.runs)}\n{text.wrapped(text.explanation(), width)}")
-    click.echo(f"\n{text.wrapped(text.verdict(report), width)}")
+        echo(f"\n{text.table(report.trials.runs)}\n{text.wrapped(text.explanation(), width)}")
+    echo(f"\n{text.wrapped(text.verdict(report), width)}")
     advice = text.recommendation(report, width)
     if advice:
-        click.echo(f"\n{advice}")
+        echo(f"\n{advice}")
 
 
 def _offer(path: Path, report: Report, loaded: LoadedConfig, write: bool) -> None:
@@ -105,17 +106,17 @@ def _offer(path: Path, report: Report, loaded: LoadedConfig, write: bool) -> Non
         return
     if not write:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            click.echo(f"\n`device-asr doctor --write` writes them to {path}.", err=True)
+            echo(f"\n`device-asr doctor --write` writes them to {path}.", err=True)
             return
-        click.echo()
+        echo()
         if not click.confirm(f"Write them to {path}?", default=False):
             return
     _write(path, report)
-    click.echo(f"{path} was written.", err=True)
+    echo(f"{path} was written.", err=True)
     for key in report.changes:
         origin = loaded.origins[key]
         if origin.startswith("environment"):
-            click.echo(f"{key}: the {origin} still goes before the file; unset it.", err=True)
+            echo(f"{key}: the {origin} still goes before the file; unset it.", err=True)
 
 
 def _write(path: Path, report: Report) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device_asr.commands.parts.options import configured
+from device_asr.console import echo
 from device_asr.errors import OutputError
 from device_asr.files import write_whole
 from device_asr.writers import FORMATS
@@ -29,7 +30,7 @@ def find(loaded: LoadedConfig, wanted: str) -> Session:
     found = sessions.find(sessions.folder(loaded.config.session), wanted)
     if found.damaged:
         lines = "1 damaged line" if found.damaged == 1 else f"{found.damaged} damaged lines"
-        click.echo(f"{found.path}: {lines} left out (cut off by a kill or a full disk); the rest is whole.", err=True)
+        echo(f"{found.path}: {lines} left out (cut off by a kill or a full disk); the rest is whole.", err=True)
     return found
 
 
@@ -51,11 +52,11 @@ def _list(as_json: bool, loaded: LoadedConfig) -> None:
     directory = sessions.folder(loaded.config.session)
     found = sessions.list_sessions(directory)
     if not found:
-        click.echo(f"No session is kept in {directory} yet.", err=True)
+        echo(f"No session is kept in {directory} yet.", err=True)
     for session in found:
         begin = session.lines[0].text if session.lines else ""
         if as_json:
-            click.echo(
+            echo(
                 json.dumps(
                     {
                         "id": session.id,
@@ -71,7 +72,7 @@ def _list(as_json: bool, loaded: LoadedConfig) -> None:
         else:
             audio = "audio" if session.recording else "     "
             begin = begin if len(begin) <= 40 else begin[:39] + "…"
-            click.echo(f"{session.id:<22}{session.words:>6} words  {audio}  {begin}")
+            echo(f"{session.id:<22}{session.words:>6} words  {audio}  {begin}")
 
 
 @command.command()
@@ -81,7 +82,7 @@ def show(session: str, loaded: LoadedConfig) -> None:
     """The text of SESSION (its id, the beginning of one, or `last`), in paragraphs."""
     from device_asr.dictation.transcript import Transcript
 
-    click.echo(Transcript(loaded.config.interface.paragraph_s, find(loaded, session).lines).text())
+    echo(Transcript(loaded.config.interface.paragraph_s, find(loaded, session).lines).text())
 
 
 @command.command()
@@ -96,7 +97,7 @@ def export(session: str, format: str | None, output: str | None, loaded: LoadedC
     ending = Path(output or "").suffix.lower().lstrip(".")
     text = transcript.export(find(loaded, session).lines, format or (ending if ending in FORMATS else "txt"))
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
         return
     path = Path(output)
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import sys
 from typing import TYPE_CHECKING, TextIO
@@ -13,6 +12,7 @@ import click
 from device_asr.commands.parts.microphone import with_microphone
 from device_asr.commands.parts.progress import LiveLine
 from device_asr.commands.parts.termination import termination_as_interrupt
+from device_asr.console import echo
 from device_asr.errors import DeviceAsrError, OutputError
 from device_asr.events import AudioGap, Failed, Final, Partial, to_record
 from device_asr.writers import make_writer
@@ -65,7 +65,7 @@ class Printer:
     def report(self, message: str) -> None:
         """A line for the person, beside the text."""
         self._line.clear()
-        click.echo(message, file=self._err)
+        echo(message, file=self._err)
 
     def hint(self, message: str) -> None:
         """A line for the person, on a terminal only."""
@@ -123,11 +123,6 @@ def _show_all(session: LiveSession, deliveries: queue.SimpleQueue[Delivery], pri
         printer.show(delivery)
 
 
-def _drop_standard_output() -> None:
-    """Points standard output to nowhere, so that Python does not fail again when it flushes at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def run(config: Config, format: str, command: str | None, type_text: bool) -> None:
     """Listens to the microphone until Ctrl-C; prints, and hands each utterance to `command` or to the window."""
     from device_asr.audio.devices import silenced_libraries
@@ -143,15 +138,15 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
             handovers.append(Handover(typing, " ", printer.report, TYPE_TIMEOUT))
         if command is not None:
             handovers.append(Handover(command, "\n", printer.report))
+        left = None
         try:
             listen(MicrophoneSource(config.audio), lambda: remote.load(config), config, printer)
-        except BrokenPipeError:
-            _drop_standard_output()  # the reader has enough
-        except OutputError:
-            _drop_standard_output()
-            raise
+        except BrokenPipeError as error:
+            left = error  # the reader has enough; the commands still get every text
         for handover in handovers:
             handover.close()
+        if left is not None:
+            raise left
 
 
 @click.command(name="listen")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from device_asr.commands.parts.microphone import with_microphone
+from device_asr.console import echo
 from device_asr.errors import DeviceAsrError, UsageError
 
 if TYPE_CHECKING:
@@ -34,14 +35,14 @@ def run(config: Config, audio: Path | None = None) -> None:
     from device_asr.tui.app import DictationApp
     from device_asr.tui.hangup import forgiving_terminal
 
-    with silenced_libraries(), forgiving_terminal():
+    with silenced_libraries(output=audio is not None), forgiving_terminal():
         app = DictationApp(_source(config, audio), lambda: remote.load(config), config)
         try:
             app.run()
         finally:
             app.close()
     if app.writer.path.exists():
-        click.echo(f"The text is kept: device-asr history show {app.writer.id}", err=True)
+        echo(f"The text is kept: device-asr history show {app.writer.id}", err=True)
     if app.failure:
         raise DeviceAsrError(app.failure)
 

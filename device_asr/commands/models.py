@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from device_asr.console import echo
+
 
 @click.group(name="models")
 def command() -> None:
@@ -23,7 +25,7 @@ def list_models(as_json: bool) -> None:
     rows = []
     for path in find_bundles():
         try:
-            bundle = load(str(path), verify=False)
+            bundle = load(path, verify=False)
             rows.append(
                 {
                     "name": bundle.name,
@@ -36,12 +38,12 @@ def list_models(as_json: bool) -> None:
         except BundleError as error:
             rows.append({"name": path.name, "path": str(path), "problem": str(error)})
     if as_json:
-        click.echo(json.dumps(rows))
+        echo(json.dumps(rows))
         return
     for row in rows:
-        click.echo(row["problem"] or f"{row['name']:<16} {row['megabytes']:>6} MB  {row['path']}")
+        echo(row["problem"] or f"{row['name']:<16} {row['megabytes']:>6} MB  {row['path']}")
     found = "Looked for in" if rows else "No model found in"
-    click.echo(f"{found}: {', '.join(map(str, search_path()))}", err=True)
+    echo(f"{found}: {', '.join(map(str, search_path()))}", err=True)
 
 
 @command.command()
@@ -56,20 +58,20 @@ def show(name: str, as_json: bool) -> None:
     bundle = load(name, verify=False)
     manifest = bundle.manifest
     if as_json:
-        click.echo(json.dumps(manifest))
+        echo(json.dumps(manifest))
         return
-    click.echo(f"{bundle.name}: {manifest.get('description', '')}")
-    click.echo(f"{bundle.path}, {bundle.size / 1e6:.1f} MB, {manifest.get('parameters', 0) / 1e6:.1f} M parameters")
+    echo(f"{bundle.name}: {manifest.get('description', '')}")
+    echo(f"{bundle.path}, {bundle.size / 1e6:.1f} MB, {manifest.get('parameters', 0) / 1e6:.1f} M parameters")
     for program, entry in manifest["programs"].items():
         for method, signature in entry["methods"].items():
-            click.echo(f"  {program}.{method}: {len(signature['inputs'])} inputs, {len(signature['outputs'])} outputs")
-    click.echo(f"  runtime: {runtime()}")
+            echo(f"  {program}.{method}: {len(signature['inputs'])} inputs, {len(signature['outputs'])} outputs")
+    echo(f"  runtime: {runtime()}")
     for sentence in absent(manifest):
-        click.echo(f"  {sentence}")
+        echo(f"  {sentence}")
     for step in manifest.get("provenance", ()):
-        click.echo(f"  from: {step}")
+        echo(f"  from: {step}")
     for license in manifest.get("licenses", ()):
-        click.echo(f"  license: {license['part']}: {license['license']} ({license['from']})")
+        echo(f"  license: {license['part']}: {license['license']} ({license['from']})")
 
 
 @command.command()
@@ -82,7 +84,7 @@ def verify(name: str) -> None:
     bundle = load(name)
     for program in bundle.manifest["programs"]:
         check_program(bundle.path, program)
-    click.echo(f"{bundle.name}: {len(bundle.manifest['files'])} files are whole, the programs load.")
+    echo(f"{bundle.name}: {len(bundle.manifest['files'])} files are whole, the programs load.")
 
 
 @command.command()
@@ -93,4 +95,4 @@ def add(path: Path, replace: bool) -> None:
     from device_asr.bundle.adding import add_bundle
 
     added = add_bundle(path, replace)
-    click.echo(f"{added.name} was added: {added}. `device-asr --model {added.name}` uses it.")
+    echo(f"{added.name} was added: {added}. `device-asr --model {added.name}` uses it.")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from device_asr.audio.devices import silenced_libraries
 from device_asr.commands.parts.options import configured
+from device_asr.console import echo
 from device_asr.errors import UsageError
 from device_asr.events import Event, Final
 
@@ -73,9 +75,10 @@ def command(session: str, loaded: LoadedConfig) -> None:
     found = find(loaded, session)
     if found.recording is None:
         raise UsageError(f"Session {found.id} has no recording; `device-asr --record` keeps the audio.")
-    finals = replay(found, found.recording, assemble(loaded.config))
-    after = [word for final in finals for word in final.text.split()]
+    with silenced_libraries(output=True):
+        finals = replay(found, found.recording, assemble(loaded.config))
+        after = [word for final in finals for word in final.text.split()]
     before = [word for line in found.lines for word in line.final.text.split()]
     text, changed = word_diff(before, after)
-    click.echo(text)
-    click.echo(f"{changed} of {len(before)} words changed.", err=True)
+    echo(text)
+    echo(f"{changed} of {len(before)} words changed.", err=True)

@@ -13,6 +13,7 @@ import click
 
 from device_asr.commands.parts.microphone import with_microphone
 from device_asr.commands.parts.progress import progress_bars
+from device_asr.console import FiniteRange, echo
 from device_asr.errors import AudioError, DeviceAsrError, UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def table(found: dict[str, Any]) -> str:
 
 
 @click.command(name="soak")
-@click.option("--minutes", type=click.FloatRange(min=0.2), default=30.0, show_default=True, help="How long.")
+@click.option("--minutes", type=FiniteRange(min=0.2), default=30.0, show_default=True, help="How long.")
 @click.option("--audio", metavar="FILE", help="Played again and again.  [default: the shipped letter]")
 @click.option(
     "--player",
@@ -65,7 +66,7 @@ def command(
         if audio or player:
             raise UsageError("--fed feeds the recognizer alone: leave out --audio and --player.")
         found = _fed(config, fed, minutes)
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else fed_table(found))
+        echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else fed_table(found))
         return
     from device_asr.commands.demo import shipped_audio
 
@@ -90,7 +91,7 @@ def command(
             Path(name),
             lambda seconds: progress.update(task, completed=seconds),
         )
-    click.echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else table(found))
+    echo(json.dumps(found, ensure_ascii=False, indent=2) if as_json else table(found))
 
 
 def _fed(config: Config, manifest: Path, minutes: float) -> dict[str, Any]:

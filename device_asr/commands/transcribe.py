@@ -18,6 +18,7 @@ from device_asr.commands.parts.output import Output, output_paths
 from device_asr.commands.parts.progress import LiveLine, progress_bars
 from device_asr.commands.parts.termination import termination_as_interrupt
 from device_asr.commands.parts.timing import Timing
+from device_asr.console import echo
 from device_asr.errors import BundleError, DeviceAsrError, OutputError, UsageError
 from device_asr.events import Event, Final, Partial, Seconds, shifted
 from device_asr.writers import FORMATS
@@ -66,11 +67,11 @@ def command(loaded: LoadedConfig, options: TranscribeOptions) -> int:
     config = loaded.config
     if not (options.realtime and sys.stderr.isatty()):  # partials that nobody sees are not computed
         config = replace(config, partial=replace(config.partial, enabled=False))
-    # libmpg123 prints a line of its own for every frame that it finds odd
-    with silenced_libraries(), termination_as_interrupt():
+    # libmpg123 prints a line of its own for every frame that it finds odd, libsndfile some on standard output
+    with silenced_libraries(output=True), termination_as_interrupt():
         failures = _transcribe_all(config, options, paths, timer)
     if options.timing:
-        click.echo(timer.report(), err=True)
+        echo(timer.report(), err=True)
     return 1 if failures else 0
 
 
@@ -84,12 +85,12 @@ def _transcribe_all(config: Config, options: TranscribeOptions, paths: Sequence[
             recognizer = recognizer or _load(config, timer)
             _transcribe(recognizer, source, Output(options.format, path), options.realtime, timer)
             for note in source.notes():
-                click.echo(f"device-asr: {note}", err=True)
+                echo(f"device-asr: {note}", err=True)
         except UsageError:
             raise
         except DeviceAsrError as error:
             failures += 1
-            click.echo(f"device-asr: {error}", err=True)
+            echo(f"device-asr: {error}", err=True)
             if isinstance(error, BundleError) or (isinstance(error, OutputError) and path is None):
                 break  # the other files would fail alike
             if recognizer is not None:

@@ -26,7 +26,7 @@ def load_program(bundle: Path, program: str) -> None:
     """Loads a program of a bundle in this process; see `check_program`."""
     from device_asr.bundle.bundle import load
 
-    load(str(bundle), verify=False).session(program, 1)
+    load(bundle, verify=False).session(program, 1)
 
 
 def in_a_process(call: Callable[[Path, str], None], bundle: Path, program: str) -> None:

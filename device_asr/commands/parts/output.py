@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from device_asr.console import drop_output
 from device_asr.errors import OutputError, UsageError
 from device_asr.events import Final
 from device_asr.files import WholeFile
@@ -66,7 +66,7 @@ class Output:
             self.abandon()
             where = self._path or "standard output"
             if self._path is None:  # Python must not fail a second time when it flushes at exit
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                drop_output()
             wanted = "free the disk or choose" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose"
             raise OutputError(
                 f"{where}: could not be written ({error.strerror}); {wanted} another place with --out. "

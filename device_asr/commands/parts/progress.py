@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
+from device_asr.printable import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn
 
@@ -15,12 +17,21 @@ CLEAR_LINE = "\r\x1b[2K"
 
 
 def progress_bars(*columns: ProgressColumn) -> Progress:
-    """Bars on standard error where it is a terminal, with rich's usual columns unless others are given."""
+    """Bars on standard error where it is a terminal: a description, then rich's usual columns or other ones.
+
+    A description is a text as it is: brackets in a file's name are no markup, and control characters are escapes.
+    """
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import Progress, ProgressColumn, Task
+    from rich.text import Text
+
+    class Description(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(printable(task.description), style="progress.description")
 
     console = Console(stderr=True)
-    return Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    shown = columns or Progress.get_default_columns()[1:]
+    return Progress(Description(), *shown, console=console, disable=not console.is_terminal, transient=True)
 
 
 class LiveLine:

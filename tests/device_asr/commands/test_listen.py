@@ -194,7 +194,7 @@ def test_no_microphone_is_one_sentence(tmp_path: Path) -> None:
     assert "microphone" in result.stderr.lower() and len(result.stderr.splitlines()) == 1
 
 
-def test_a_reader_that_leaves_is_no_failure() -> None:
+def test_a_reader_that_leaves_ends_it_quietly_as_every_verb() -> None:
     left = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "import device_asr.audio.microphone as m, device_asr.dictation.remote as r\n"
@@ -209,7 +209,7 @@ def test_a_reader_that_leaves_is_no_failure() -> None:
     result = subprocess.run(
         ["bash", "-c", shell], env={**os.environ, "PROGRAM": left}, capture_output=True, text=True, timeout=30
     )
-    assert result.stdout.split() == ["0.050", "0"]
+    assert result.stdout.split() == ["0.050", "141"]
     assert result.stderr == ""
 
 
