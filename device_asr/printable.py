@@ -51,4 +51,6 @@ def short(value: Any) -> str:
 
 
 def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode("ascii")
+    """ASCII controls as in Python, which JSON has escaped before; others as in JSON too, so that it stays JSON."""
+    code = ord(found[0])
+    return found[0].encode("unicode_escape").decode("ascii") if code < 0x7F else f"\\u{code:04x}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import io
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from device_asr import console
 from device_asr.audio.devices import silenced_libraries
@@ -100,15 +104,26 @@ def test_what_a_command_raises_is_a_sentence_and_a_code(capsys: pytest.CaptureFi
 def test_the_door_lets_no_control_character_through(capsys: pytest.CaptureFixture[str]) -> None:
     echo("name\x1b]0;title\x07\ta\nb\x9b")
     echo("\r\x08", err=True)
-    assert capsys.readouterr() == ("name\\x1b]0;title\\x07\ta\nb\\x9b\n", "\\r\\x08\n")
+    assert capsys.readouterr() == ("name\\x1b]0;title\\x07\ta\nb\\u009b\n", "\\r\\x08\n")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+@example("".join(map(chr, range(0x300))) + "\u2028\u202e\udcff")
+def test_json_stays_json_behind_the_door(text: str) -> None:
+    out = io.StringIO()
+    echo(json.dumps({text: [text]}, ensure_ascii=False, indent=2), file=out)
+    assert json.loads(out.getvalue()) == {text: [text]}
+
+
+PAST = ("print", "click.echo", "click.secho", "click.FloatRange")  # the last one takes NaN
 
 
 def printing(path: Path) -> Iterator[str]:
-    """The calls of a module that print past the door."""
+    """The calls of a module that print past the door, or take numbers of an option that are none."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
-            if name in ("print", "click.echo", "click.secho") or name.endswith(("stdout.write", "stderr.write")):
+            if name in PAST or name.endswith(("stdout.write", "stderr.write")):
                 yield f"{path.relative_to(ROOT)}:{node.lineno} {name}"
 
 
