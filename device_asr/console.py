@@ -21,6 +21,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (*FULL, errno.EIO, errno.EBADF, errno.EROFS)  # what writing to standard output fails with
 
 
+CLOSED = (
+    "standard output is closed (>&-); wanted a terminal, a file or a pipe there: leave >&- out, or write `> /dev/null`."
+)
+
+
 class ClosedOutput(io.TextIOBase):
     """Standard output where the caller has closed it (`>&-`).
 
@@ -32,10 +37,7 @@ class ClosedOutput(io.TextIOBase):
 
     def write(self, text: str) -> int:
         if text:
-            raise OutputError(
-                "standard output is closed (>&-); wanted a terminal, a file or a pipe there: leave >&- out, or write "
-                "`> /dev/null`."
-            )
+            raise OutputError(CLOSED)
         return 0
 
 
@@ -111,6 +113,19 @@ def run(
         if unexpected is None:
             raise
         return _failed(program, unexpected(error), 1)
+
+
+def require_output() -> None:
+    """Raises OutputError where standard output is closed: before the work whose text would go there."""
+    if isinstance(sys.stdout, ClosedOutput):
+        raise OutputError(CLOSED)
+
+
+def output_or_nothing() -> TextIO:
+    """Standard output, or a stream to nowhere where it is closed: for text that another program gets, too."""
+    if isinstance(sys.stdout, ClosedOutput):
+        return open(os.devnull, "w", encoding="utf-8")
+    return sys.stdout
 
 
 def drop_output() -> None:

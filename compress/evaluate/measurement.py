@@ -122,7 +122,7 @@ def read_rows(path: Path) -> list[Measurement]:
     for number, line in enumerate(lines, 1):
         try:
             rows.append(from_json(json.loads(line)))
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             raise MeasurementError(
                 f"{path}, line {number}: wanted an object with a name, found {line[:60]!r}; remove the line, and the "
                 "command that wrote the file measures it again."

@@ -10,7 +10,6 @@ Each file may be missing (the report then says so and how to make it):
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from compress.recipe.cache import STAGES
 from compress.report.sensitivity_table import SENSITIVITY
 from compress.search.device_profile import DeviceProfile
 from compress.search.search import LEDGER
+from device_asr.bounded import parse_json
 from device_asr.errors import DeviceAsrError
 
 METRICS = "metrics.jsonl"
@@ -73,7 +73,7 @@ def read_curve(path: Path) -> list[tuple[int, float]]:
     curve = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            entry = json.loads(line)
+            entry = parse_json(line)
         except ValueError:
             continue
         if isinstance(entry, dict) and isinstance(entry.get("loss"), int | float):

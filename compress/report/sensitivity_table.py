@@ -12,6 +12,7 @@ from typing import Any
 from compress.evaluate.measurement import Measurement
 from compress.networks.network import SpeechNetwork
 from compress.report.sensitivity import SensitivityRow
+from device_asr.bounded import parse_json
 from device_asr.errors import OutputError
 
 SENSITIVITY = "sensitivity.jsonl"  # in the work folder: the rows of the last table
@@ -33,7 +34,7 @@ def kept(
     known = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         with suppress(ValueError, KeyError):  # a line that a kill cut short
-            row = json.loads(line)
+            row = parse_json(line)
             known[row["key"]] = float(row["score"])
 
     def ask(network: SpeechNetwork) -> float:

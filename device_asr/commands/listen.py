@@ -12,7 +12,7 @@ import click
 from device_asr.commands.parts.microphone import with_microphone
 from device_asr.commands.parts.progress import LiveLine
 from device_asr.commands.parts.termination import termination_as_interrupt
-from device_asr.console import echo
+from device_asr.console import echo, output_or_nothing, require_output
 from device_asr.errors import DeviceAsrError, OutputError
 from device_asr.events import AudioGap, Failed, Final, Partial, to_record
 from device_asr.writers import make_writer
@@ -130,10 +130,12 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
     from device_asr.dictation import remote
     from device_asr.dictation.handover import TYPE_TIMEOUT, Handover, typing_command
 
+    if not (type_text or command):
+        require_output()
     typing = typing_command() if type_text else None
     with silenced_libraries(), termination_as_interrupt():
         handovers: list[Handover] = []
-        printer = Printer(format, sys.stdout, sys.stderr, handovers)
+        printer = Printer(format, output_or_nothing(), sys.stderr, handovers)
         if typing is not None:
             handovers.append(Handover(typing, " ", printer.report, TYPE_TIMEOUT))
         if command is not None:

@@ -19,7 +19,7 @@ from device_asr import console
 from device_asr.audio.devices import silenced_libraries
 from device_asr.commands.parts.progress import progress_bars
 from device_asr.console import READER_LEFT, echo
-from device_asr.errors import UsageError
+from device_asr.errors import OutputError, UsageError
 from tests.support.paths import ASSETS, ROOT
 
 TIMER = str(ASSETS / "timer.flac")
@@ -74,6 +74,18 @@ def test_a_file_is_written_though_standard_output_is_closed(tmp_path: Path) -> N
     out = tmp_path / "a.txt"
     done = run(["device_asr.cli", "transcribe", TIMER, "--out", str(out)], preexec_fn=lambda: os.close(1))
     assert (done.returncode, done.stderr) == (0, "") and "timer" in out.read_text()
+
+
+def test_text_that_another_program_gets_needs_no_standard_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", out)
+    console.require_output()
+    assert console.output_or_nothing() is out
+    monkeypatch.setattr(sys, "stdout", console.ClosedOutput())
+    with console.output_or_nothing() as nothing:
+        nothing.write("text")
+    with pytest.raises(OutputError, match="standard output is closed"):
+        console.require_output()
 
 
 def test_messages_do_not_go_into_the_text_where_standard_error_is_closed(tmp_path: Path) -> None:

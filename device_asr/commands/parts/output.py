@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from device_asr.console import drop_output
+from device_asr.console import drop_output, require_output
 from device_asr.errors import OutputError, UsageError
 from device_asr.events import Final
 from device_asr.files import WholeFile
@@ -26,6 +26,8 @@ class Output:
     def __init__(self, format: str, path: Path | None) -> None:
         self._writer, self._path = make_writer(format), path
         self._file: WholeFile | None = None
+        if path is None:
+            require_output()
         with self._failing():
             if path is not None:
                 self._file = WholeFile(path)
