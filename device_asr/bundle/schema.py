@@ -173,7 +173,7 @@ def _tensor_problems(tensor: Mapping[str, Any], what: str) -> Iterator[str]:
         yield f"wanted at most {LARGEST_TENSOR} elements in {what}, found the shape {short(shape)}"
     start = tensor.get("start")
     if isinstance(start, list) and (len(shape) < 2 or shape[-2] != len(start)):
-        yield f"wanted a start for each row of {what}, whose shape is {shape}, found {len(start)}"
+        yield f"wanted a start for each row of {what}, whose shape is {short(shape)}, found {len(start)}"
 
 
 def _shared_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _shared_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
         for role in names if given[:2] in described else ():
             ours, theirs = roles(*given, role), roles(*taken, role)
             if ours != theirs:
-                yield f"wanted {theirs} in the {given[2]} of {'.'.join(given[:2])}, found {ours}"
+                yield f"wanted {short(theirs)} in the {given[2]} of {'.'.join(given[:2])}, found {short(ours)}"
 
 
 def _constant_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -210,12 +210,12 @@ def _vocabulary_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
     """Ids that the logits do not have, a prompt that no call takes, and habits that no program has."""
     speech = manifest["speech"]
     if speech.get("end_first", END_FIRST[0]) not in END_FIRST:
-        yield f"wanted one of {', '.join(END_FIRST)} at speech.end_first, found {speech['end_first']!r}"
+        yield f"wanted one of {', '.join(END_FIRST)} at speech.end_first, found {short(speech['end_first'])}"
     if speech.get("tokens_per_second", 1) <= 0:
         yield f"wanted speech.tokens_per_second to be above 0, found {speech['tokens_per_second']}"
     ids = _by_role(manifest["programs"]["speech"]["methods"]["decode"]["outputs"])[LOGITS]["shape"][-1]
     if not isinstance(ids, int):
-        yield f"wanted a number of ids as the last size of the logits, found {ids!r}"
+        yield f"wanted a number of ids as the last size of the logits, found {short(ids)}"
     lists = {
         "speech.prompt": speech["prompt"],
         "speech.end": [speech["end"]],
@@ -239,7 +239,10 @@ def _cache_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
     for tensor in manifest["programs"]["speech"]["methods"]["decode"]["inputs"]:
         role, shape = tensor["role"].partition("[")[0], tensor["shape"]
         if role in (SELF_KEYS, SELF_VALUES) and (not _fixed(shape) or shape[2 if role == SELF_KEYS else 1] != slots):
-            yield f"wanted a cache of {slots} slots in the shape of {tensor['name']!r} of speech.decode, found {shape}"
+            yield (
+                f"wanted a cache of {slots} slots in the shape of {tensor['name']!r} of speech.decode, "
+                f"found {short(shape)}"
+            )
 
 
 def _state_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
@@ -250,7 +253,8 @@ def _state_problems(manifest: Mapping[str, Any]) -> Iterator[str]:
             continue
         for tensor in (*methods[name]["inputs"], *methods[name]["outputs"]):
             if not _fixed(tensor["shape"]):
-                yield f"wanted a shape of whole numbers for {tensor['name']!r} of {name}, found {tensor['shape']}"
+                found = short(tensor["shape"])
+                yield f"wanted a shape of whole numbers for {tensor['name']!r} of {name}, found {found}"
         for role, tensor in _by_role(methods[name]["inputs"]).items():
             if role not in (PCM, CONSTANT) and "start" not in tensor:
                 yield f"wanted the start of the state {tensor['name']!r} of {name}, found none"
