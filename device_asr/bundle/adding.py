@@ -92,21 +92,17 @@ def _load(folder: Path, shown: Path, verify: bool) -> Bundle:
         raise BundleError(str(error).replace(str(folder), str(shown))) from None
 
 
-class _Bounded:
+class _Bounded(gzip.GzipFile):
     """An archive's unpacked bytes for `tarfile`, which reads a header of any size that the archive claims at once.
 
     Raises:
-        tarfile.ReadError: it asks for more than `MOST_AT_ONCE`.
+        tarfile.ReadError: more than `MOST_AT_ONCE` bytes are asked for.
     """
 
-    def __init__(self, file: gzip.GzipFile) -> None:
-        self._file = file
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= MOST_AT_ONCE:
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= MOST_AT_ONCE:
             raise tarfile.ReadError(f"a header of more than {MOST_AT_ONCE} bytes")
-        return self._file.read(size)
+        return super().read(size)
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -117,7 +113,7 @@ def _unpack(archive: Path, folder: Path) -> None:
     """
     try:
         size = count = 0
-        with gzip.open(archive) as data, tarfile.open(fileobj=_Bounded(data), mode="r:") as tar:
+        with _Bounded(archive) as data, tarfile.open(fileobj=data, mode="r:") as tar:
             for member in tar:
                 path = PurePosixPath(member.name)
                 if member.isdir():
