@@ -21,7 +21,7 @@ from device_asr.bench.suite import read_test_sets
 from device_asr.bundle.bundle import load
 from device_asr.console import FiniteRange, echo
 
-CHUNKS, LOOK_AHEADS, LEFT_CONTEXTS = (160.0, 320.0, 640.0), (320.0, 640.0), (2.5, 5.0)  # ms, ms, s
+LEFT_CONTEXTS = (2.5, 5.0)  # s
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Options:
         ]
         given = [pair for pair in given if pair[1]] + [("--manifest", path) for path in self.manifests]
         for option, values, usual in (
-            ("--chunk", self.chunks, CHUNKS),
-            ("--look-ahead", self.look_aheads, LOOK_AHEADS),
+            ("--chunk", self.chunks, ()),
+            ("--look-ahead", self.look_aheads, ()),
             ("--left-context", self.left_contexts, LEFT_CONTEXTS),
         ):
             given += [(option, f"{value:g}") for value in values if values != usual]
@@ -89,20 +89,17 @@ class Options:
     "chunks",
     type=FiniteRange(),
     multiple=True,
-    default=CHUNKS,
-    show_default=True,
     metavar="MS",
-    help="May be given again.",
+    help="Whole positions; may be given again.  [default: about 160, 320 and 640]",
 )
 @click.option(
     "--look-ahead",
     "look_aheads",
     type=FiniteRange(min=0),
     multiple=True,
-    default=LOOK_AHEADS,
-    show_default=True,
     metavar="MS",
-    help="A chunk attends to so much after itself, rounded up to whole chunks; may be given again.",
+    help="A chunk attends to so much after itself, rounded up to whole chunks; may be given again.  "
+    "[default: about 320 and 640]",
 )
 @click.option(
     "--left-context",
@@ -123,7 +120,8 @@ def command(given: Options) -> None:
     files = tables.places(chunk_sweep.NAME, given.card, given.readme)
     bundle, base = load(given.model), read_recipe(given.recipe)
     position = bundle.manifest["speech"]["samples_per_position"] / SAMPLE_RATE
-    wanted = chunk_sweep.variants(given.chunks, given.left_contexts, given.look_aheads, position)
+    usual = chunk_sweep.usual_chunks(position)
+    wanted = chunk_sweep.variants(given.chunks or usual, given.left_contexts, given.look_aheads or usual[1:], position)
     test_sets = read_test_sets(given.manifests, given.clips)
     if given.source:
         checkpoint = load_checkpoint(given.source)

@@ -58,13 +58,13 @@ def read_chunking(_context: click.Context, _parameter: click.Parameter, value: s
     is_flag=True,
     help='Print one {"audio", "text"} a clip; audio is relative to the manifest\'s folder.',
 )
-@click.option("--short-context", is_flag=True, help="Do not pad clips to 30 s.")
+@click.option("--short-context", is_flag=True, help="Do not pad clips, Whisper's neither.")
 @click.option(
     "--chunks",
     metavar="SIZE,LEFT_CONTEXT,LOOK_AHEAD",
     callback=read_chunking,
-    help="Encode in chunks of SIZE positions of 20 ms, which attend to LEFT_CONTEXT positions before themselves "
-    "and LOOK_AHEAD chunks after; clips are not padded.",
+    help="Encode in chunks of SIZE positions (of 20 ms in Whisper, 24 ms in Moonshine), which attend to LEFT_CONTEXT "
+    "positions before themselves and LOOK_AHEAD chunks after; clips are not padded.",
 )
 @click.option("--ctc", is_flag=True, help="The text of the CTC head, not of the decoder.")
 @click.option("--wer", is_flag=True, help="Print the word errors of all clips as one JSON object instead.")

@@ -31,7 +31,9 @@ teacher = click.option(
     "base; overrides the recipe.",
 )
 full_context = functools.partial(
-    click.option, "--full-context/--short-context", help="Pad clips to 30 s, or not at all."
+    click.option,
+    "--full-context/--short-context",
+    help="Pad clips as teachers are given them (Whisper's to 30 s), or not.",
 )
 
 

@@ -86,7 +86,7 @@ def decode_calls(
                 fed = tokens[at : at + at_once]
                 call = (fed, torch.tensor([at]), table, keys, values, cross[:count], cross[count:])
                 yield call
-                new = decode(*call)[2:]
+                new = decode(*call)[-2 * count :]
                 for i in range(count):
                     keys[i][:, :, at : at + len(fed)] = new[i]
                     values[i][:, at : at + len(fed)] = new[count + i]

@@ -122,14 +122,17 @@ def input_moments(
     batch: Batch | None = None
 
     def watch(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-        audio = family.reads_audio(name)
+        audio = family.audio_inputs(name)
 
         def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             assert batch is not None  # hooks run only while a batch goes through the network
-            pcm, lengths, tokens = batch
-            count = inputs[0].shape[1]
-            at = torch.arange(count) * (pcm.shape[1] / count)
-            rows = inputs[0][at[None] < lengths[:, None] if audio else tokens != end].double()
+            lengths, tokens = batch[1:]
+            if audio is None:
+                known = tokens != end
+            else:
+                step, more = audio
+                known = torch.arange(inputs[0].shape[1])[None] * step + more < lengths[:, None]
+            rows = inputs[0][known].double()
             sums[name] = sums.get(name, 0.0) + rows.sum(0)
             products[name] = products.get(name, 0.0) + rows.T @ rows
             counts[name] += len(rows)

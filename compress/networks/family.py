@@ -137,8 +137,11 @@ class Family(Protocol):
     def layer_of(self, tensor: str) -> tuple[str, int] | None:
         """The side and the number of the layer that a tensor belongs to; None: to no layer."""
 
-    def reads_audio(self, layer: str) -> bool:
-        """Whether the inputs of a linear layer are positions of audio; else they are tokens."""
+    def audio_inputs(self, layer: str) -> tuple[int, int] | None:
+        """The samples from one input of a linear layer to the next, and those that it needs besides its first one.
+
+        None: its inputs are tokens.
+        """
 
     # -- adapters ------------------------------------------------------------------------------------
 
@@ -146,6 +149,10 @@ class Family(Protocol):
         """The name of each adapter of a network that has them, and the name of the linear layer that it changes."""
 
     # -- vocabulary and decoding -------------------------------------------------------------------
+
+    @property
+    def special_tokens(self) -> int:
+        """Tokens of a vocabulary besides its text."""
 
     def token_encoder(self, vocabulary: Vocabulary) -> Callable[[str], list[int]]:
         """Byte-pair encoding of text into ids of `vocabulary`, pruned or not."""

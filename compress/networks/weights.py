@@ -33,4 +33,4 @@ def check_shapes(wanted: Shapes, found: Shapes) -> None:
             )
     unknown = sorted(set(found) - set(wanted))
     if unknown:
-        raise CheckpointError(f"Tensor {unknown[0]}: not part of this network; wanted a plain Whisper checkpoint.")
+        raise CheckpointError(f"Tensor {unknown[0]}: not part of this network; wanted a checkpoint of these dims.")

@@ -40,7 +40,7 @@ class VocabularyReport:
 def select(
     vocabulary: Vocabulary, size: int, encode: Callable[[str], list[int]], texts: Iterable[str] = ()
 ) -> list[int]:
-    """Ids of the `size` text tokens to keep, in order: all bytes, then tokens by frequency, closed under merges.
+    """Ids of the `size` text tokens to keep, in order: those of one byte, then by frequency, closed under merges.
 
     Frequencies come from wordfreq's English list (words as they are and capitalized, after a space or
     not), from numbers and punctuation, and from `texts`.
@@ -49,15 +49,16 @@ def select(
         encode: byte-pair encoding into ids of `vocabulary`.
 
     Raises:
-        UsageError: `size` is below the 256 bytes or above the vocabulary.
+        UsageError: `size` is below the tokens of one byte or above the vocabulary.
     """
     total = len(vocabulary.tokens)
-    if not 256 <= size <= total:
-        raise UsageError(f"Vocabulary size: wanted 256 to {total} tokens, found {size}.")
+    kept = {i for i, token in enumerate(vocabulary.tokens) if len(token) == 1}
+    if not len(kept) <= size <= total:
+        raise UsageError(f"Vocabulary size: wanted {len(kept)} to {total} tokens, found {size}.")
     weights = _frequencies(vocabulary, encode, texts)
     parents = _merge_parents(vocabulary)
-    kept = {i for i, token in enumerate(vocabulary.tokens) if len(token) == 1}
-    for token, _ in sorted(weights.items(), key=lambda item: (-item[1], item[0])):
+    by_frequency = sorted(weights, key=lambda token: (-weights[token], token))
+    for token in (*by_frequency, *range(total)):  # of those that no word has, the ones that were merged first
         needed: set[int] = set()
         stack = [token]
         while stack:

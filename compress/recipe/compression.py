@@ -74,7 +74,8 @@ class LowRankStage(LowRankSettings):
 
     wer_budget: a share; the energy is then lowered and raised until the smallest network that holds it is
     found, see `lowrank.within_budget`. steps: cuts evaluated at most. clips: of the recipe's, with given
-    texts, that WER is measured on. padded: whether to 30 s, for a network that is not distilled yet.
+    texts, that WER is measured on. padded: as the family's teachers are given them (Whisper's to 30 s), for a
+    network that is not distilled yet.
     """
 
     wer_budget: float | None = None

@@ -40,6 +40,7 @@ from device_asr.errors import UsageError
 from device_asr.events import Seconds
 
 LEDGER, NAME = "chunk-sweep.jsonl", "chunk-sweep"  # in the work folder; of the markers
+SHORTEST: Seconds = 0.16  # of the usual chunks
 TAIL: Seconds = 1.0  # silence after each clip, longer than the hang-over, so that utterances end by themselves
 HEAD = (
     "chunk, ms",
@@ -84,6 +85,12 @@ class Variant:
             return "encoded again"
         chunk, look_ahead, left_context = self.lengths.values()
         return f"{1000 * chunk:.0f}{f' and {1000 * look_ahead:.0f}' if look_ahead else ''} ms, {left_context:g} s"
+
+
+def usual_chunks(position: Seconds) -> tuple[float, ...]:
+    """Chunks (ms) of about 160, 320 and 640 ms: so many whole positions, twice and four times as many."""
+    shortest = round(SHORTEST / position)
+    return tuple(1000 * position * shortest * times for times in (1, 2, 4))
 
 
 def variants(

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from optuna import Trial
 
 VOCABULARIES = (5000, 8000, 12000, 16000, 24000)
-SPECIAL_TOKENS = 4
 SHARES = (0.5, 0.67, 0.83, 1.0)  # of heads: 3, 4, 5 and 6 of six
 FFN_SHARES = (0.5, 0.625, 0.75, 0.875, 1.0)
 FFN_MULTIPLE = 8  # channels: lanes of the kernels
@@ -132,7 +131,7 @@ def student_dims(teacher: Dims, candidate: Candidate) -> Dims:
 
     return replace(
         teacher,
-        vocab=candidate.vocabulary + SPECIAL_TOKENS,
+        vocab=candidate.vocabulary + family_of(teacher).special_tokens,
         encoder=tuple(kept(layer) for layer in teacher.encoder[: candidate.encoder_layers]),
         decoder=tuple(kept(layer) for layer in teacher.decoder[: candidate.decoder_layers]),
     )
@@ -148,7 +147,7 @@ class Size:
 
 @cache
 def estimate(dims: Dims, plan: QuantizationPlan) -> Size:
-    """The size of a network that was not built; its bundle's within 1 % for the shipped model.
+    """The size of a network that was not built; its bundle's within 1 % for en-tiny, 1.4 % less for Moonshine base.
 
     Linear weights and the tied embedding have the plan's widths; all else is float32.
 
@@ -167,7 +166,7 @@ def estimate(dims: Dims, plan: QuantizationPlan) -> Size:
         total += 4 * tensor.numel() if width is None else width.bytes(*tensor.shape)
     return Size(
         sum(tensor.numel() for tensor in weights.values()),
-        round(total + VAD_BYTES + TOKEN_BYTES * (dims.vocab - SPECIAL_TOKENS)),
+        round(total + VAD_BYTES + TOKEN_BYTES * (dims.vocab - family.special_tokens)),
     )
 
 

@@ -37,7 +37,7 @@ STRUCTURE = "narrow"  # the technique that removes layers, heads and channels
 
 
 def text_loss(checkpoint: Checkpoint, clips: Sequence[Clip]) -> float:
-    """Nats a character of the clips' texts, given the clips padded to the encoder's whole context.
+    """Nats a character of the clips' texts, given the clips in the context of the family's teachers.
 
     By character, so that vocabularies of different sizes compare.
 

@@ -17,7 +17,7 @@ from compress.networks.moonshine import tokens
 from compress.networks.moonshine.dims import MoonshineDims
 from compress.networks.moonshine.frontend import FIRST_WIDTH, SAMPLES_PER_POSITION
 from compress.networks.moonshine.names import HUGGING_FACE, ONNXRUNTIME, PREFIX, their_names
-from compress.networks.moonshine.rotary import halves_first
+from compress.networks.moonshine.rotary import THETA, halves_first
 from compress.networks.weights import CheckpointError
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.vocabulary import Vocabulary
@@ -27,6 +27,8 @@ WIDTHS = {"conv1": FIRST_WIDTH, "conv2": 7, "conv3": 3}
 BASE_HEADS, BASE_ROTARY, BASE_TEXT_CTX = 8, 32, 194  # of Moonshine base, whose file has no settings
 # (layer, head) of Moonshine base whose cross-attention follows the words; correlation with their order above 0.985
 BASE_ALIGNMENT_HEADS = ((4, 6), (5, 6), (5, 5), (6, 0), (2, 6))
+# settings of Hugging Face's that this network has no choice of; a file without one means this value
+SETTLED = {"rope_theta": THETA, "attention_bias": False, "encoder_hidden_act": "gelu", "decoder_hidden_act": "silu"}
 BASE_SIZES = (416, 8, 8)  # state, layers of encoder and decoder
 
 
@@ -58,7 +60,11 @@ def _onnxruntime(foreign: Foreign) -> Converted:
 
 
 def _hugging_face(foreign: Foreign) -> Converted:
-    config, where = foreign.config, foreign.source
+    rope, where = foreign.config.get("rope_parameters"), foreign.source
+    config = {**foreign.config, **(rope if isinstance(rope, Mapping) else {})}
+    for name, value in SETTLED.items():
+        if config.get(name, value) != value:
+            raise CheckpointError(f"{where}/config.json: wanted {name} of {value}, found {config[name]!r}.")
     try:
         layers = {side: int(config[f"{side}_num_hidden_layers"]) for side in ("encoder", "decoder")}
         heads = {side: int(config[f"{side}_num_attention_heads"]) for side in ("encoder", "decoder")}

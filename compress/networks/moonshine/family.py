@@ -14,12 +14,14 @@ from compress.networks.family import Arguments, Converted, Foreign, Part, Side
 from compress.networks.label import Label
 from compress.networks.moonshine import axes, convert, greedy, names, programs, stream
 from compress.networks.moonshine.dims import MoonshineDims, moonshine_dims
-from compress.networks.moonshine.frontend import OVERHANG, SAMPLES_PER_POSITION
+from compress.networks.moonshine.frontend import FIRST_WIDTH, HOP, OVERHANG, SAMPLES_PER_POSITION
 from compress.networks.moonshine.network import Moonshine
-from compress.networks.moonshine.tokens import keep_tokens, moonshine_vocabulary, special_ids, token_encoder
+from compress.networks.moonshine.tokens import SPECIAL, keep_tokens, moonshine_vocabulary, special_ids, token_encoder
 from compress.networks.network import SpeechNetwork, caches, decode_arguments
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.vocabulary import Vocabulary
+
+CONVOLVED = {"encoder.conv1": (HOP, FIRST_WIDTH - 1), "encoder.conv2": (3 * HOP, 6 * HOP + FIRST_WIDTH - 1)}
 
 
 class MoonshineFamily:
@@ -40,6 +42,7 @@ class MoonshineFamily:
     }
     embedding = "decoder.embedding"
     streams = axes.STREAMS
+    special_tokens = len(SPECIAL)
 
     def dims(self, values: dict[str, Any]) -> MoonshineDims:
         return MoonshineDims.from_json(values)
@@ -72,8 +75,11 @@ class MoonshineFamily:
         side, layers, *rest = tensor.split(".")
         return (side, int(rest[0])) if side in ("encoder", "decoder") and layers == "layers" else None
 
-    def reads_audio(self, layer: str) -> bool:
-        return layer.startswith("encoder.") or ".cross.key" in layer or ".cross.value" in layer
+    def audio_inputs(self, layer: str) -> tuple[int, int] | None:
+        if layer in CONVOLVED:
+            return CONVOLVED[layer]
+        audio = layer.startswith("encoder.") or ".cross.key" in layer or ".cross.value" in layer
+        return (SAMPLES_PER_POSITION, OVERHANG) if audio else None
 
     def adapter_targets(self, dims: Dims) -> dict[str, str]:
         return names.adapter_targets(len(dims.encoder))

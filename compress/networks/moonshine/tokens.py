@@ -87,6 +87,7 @@ def token_encoder(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
     A character that is no token is its bytes.
     """
     ids = {token: i for i, token in enumerate(vocabulary.tokens)}  # of a byte that is a piece too: the piece
+    none = len(vocabulary.tokens)  # more than any id, where `len(ids)` is not
 
     def start(character: str) -> list[bytes]:
         data = character.encode()
@@ -96,9 +97,9 @@ def token_encoder(vocabulary: Vocabulary) -> Callable[[str], list[int]]:
     def word_ids(word: str) -> tuple[int, ...]:
         parts = [part for character in word for part in start(character)]
         while len(parts) > 1:
-            merged = [(ids.get(a + b, len(ids)), at) for at, (a, b) in enumerate(pairwise(parts))]
+            merged = [(ids.get(a + b, none), at) for at, (a, b) in enumerate(pairwise(parts))]
             best, at = min(merged)
-            if best == len(ids):
+            if best == none:
                 break
             parts[at : at + 2] = [parts[at] + parts[at + 1]]
         return tuple(ids[part] for part in parts)

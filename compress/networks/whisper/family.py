@@ -16,9 +16,9 @@ from compress.networks.label import Label
 from compress.networks.network import SpeechNetwork, caches, decode_arguments
 from compress.networks.whisper import axes, bpe, convert, greedy, names, programs, stream
 from compress.networks.whisper.dims import WhisperDims, whisper_dims
-from compress.networks.whisper.frontend import SAMPLES_PER_POSITION
+from compress.networks.whisper.frontend import HOP, SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper, sinusoids
-from compress.networks.whisper.tokens import keep_tokens, special_ids, whisper_vocabulary
+from compress.networks.whisper.tokens import SPECIAL_TOKENS, keep_tokens, special_ids, whisper_vocabulary
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.vocabulary import Vocabulary
 
@@ -38,6 +38,7 @@ class WhisperFamily:
     habits: ClassVar[dict[str, Any]] = {}
     embedding = "decoder.embedding"
     streams = axes.STREAMS
+    special_tokens = len(SPECIAL_TOKENS)
 
     def dims(self, values: dict[str, Any]) -> WhisperDims:
         return WhisperDims.from_json(values)
@@ -71,8 +72,10 @@ class WhisperFamily:
         side, layers, *rest = tensor.split(".")
         return (side, int(rest[0])) if side in ("encoder", "decoder") and layers == "layers" else None
 
-    def reads_audio(self, layer: str) -> bool:
-        return layer.startswith("encoder.") or ".cross.key" in layer or ".cross.value" in layer
+    def audio_inputs(self, layer: str) -> tuple[int, int] | None:
+        audio = layer.startswith("encoder.") or ".cross.key" in layer or ".cross.value" in layer
+        step = HOP if layer == "encoder.conv1" else SAMPLES_PER_POSITION
+        return (step, self.overhang) if audio else None
 
     def adapter_targets(self, dims: Dims) -> dict[str, str]:
         return names.adapter_targets(len(dims.encoder))

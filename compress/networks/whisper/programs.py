@@ -120,8 +120,8 @@ class DecodeProgram(DecodeModule):
             cross_keys, cross_values: from `encode`.
 
         Returns:
-            logits (n, vocab); alignment (alignment heads, n, s); each layer's new keys
-            (heads, head_dim, n); each layer's new values (heads, n, head_dim).
+            logits (n, vocab); alignment (alignment heads, n, s), none where there are no such heads; each layer's
+            new keys (heads, head_dim, n); each layer's new values (heads, n, head_dim).
         """
         count = tokens.shape[0]
         x = lookup(tokens, table)
@@ -142,7 +142,7 @@ class DecodeProgram(DecodeModule):
             x, weights = layer.finish(x + mixed, cross_keys[i], cross_values[i], None)
             aligned += [weights[head : head + 1] for head in self.alignment[i]]
         logits = self.logits(self.norm(x)).squeeze(0)
-        return (logits, torch.cat(aligned, 0), *new_keys, *new_values)
+        return (logits, *([torch.cat(aligned, 0)] if aligned else []), *new_keys, *new_values)
 
 
 def encode_arguments(dims: Dims) -> tuple[tuple[Any, ...], Any]:

@@ -95,6 +95,9 @@ def test_what_is_missing_is_named(checkpoint: Checkpoint, tmp_path: Path) -> Non
     for key, value, told in (
         ("partial_rotary_factor", None, "wanted settings of a Moonshine model"),
         ("encoder_num_attention_heads", 7, "wanted heads that divide a state of 256"),
+        ("rope_theta", 500_000.0, "wanted rope_theta of 10000.0, found 500000.0"),
+        ("rope_parameters", {"rope_theta": 5.0}, "wanted rope_theta of 10000.0, found 5.0"),
+        ("decoder_hidden_act", "gelu", "wanted decoder_hidden_act of silu, found 'gelu'"),
         ("encoder_num_hidden_layers", 3, "encoder.layers.2.*wanted it for"),
         ("eos_token_id", 900, "the tokenizer has ids up to 900"),
     ):

@@ -10,9 +10,10 @@ import torch
 
 from compress.distill.adapters import AdapterSettings, MergeSettings, adapters_of_change, merge_adapters
 from compress.networks.checkpoint import Checkpoint, add_adapters
-from compress.networks.dims import LayerDims
+from compress.networks.dims import Dims, LayerDims
 from compress.networks.factored import weight_and_bias
 from compress.networks.family import family_of
+from compress.networks.moonshine.dims import MoonshineDims
 from compress.networks.whisper.dims import WhisperDims
 from device_asr.errors import UsageError
 from tests.support import speaking_teacher
@@ -28,16 +29,34 @@ DIMS = WhisperDims(
     encoder=(LayerDims(2, 32), LayerDims(1, 24)),
     decoder=(LayerDims(2, 32, 2),),
 )
+MOONSHINE = MoonshineDims(
+    conv1=8,
+    conv2=12,
+    rotary=4,
+    state=16,
+    head_dim=8,
+    audio_ctx=1250,
+    text_ctx=194,
+    vocab=260,
+    encoder=DIMS.encoder,
+    decoder=DIMS.decoder,
+)
+OF_FAMILY: dict[str, Dims] = {"whisper": DIMS, "moonshine": MOONSHINE}
 FULL = 8  # the second layer's one head
 
 
-def untrained(seed: int, dims: WhisperDims = DIMS) -> Checkpoint:
+@pytest.fixture(params=OF_FAMILY)
+def dims(request: pytest.FixtureRequest) -> Dims:
+    return OF_FAMILY[request.param]
+
+
+def untrained(seed: int, dims: Dims) -> Checkpoint:
     return speaking_teacher.untrained(dims, BYTES, seed)
 
 
-def adapted(seed: int, rank: int = 4) -> Checkpoint:
+def adapted(seed: int, dims: Dims, rank: int = 4) -> Checkpoint:
     """A network with adapters that change something."""
-    made = add_adapters(untrained(1), rank)
+    made = add_adapters(untrained(1, dims), rank)
     torch.manual_seed(seed)
     weights = {
         name: torch.randn_like(weight) if name.startswith("adapters.") else weight
@@ -46,9 +65,9 @@ def adapted(seed: int, rank: int = 4) -> Checkpoint:
     return replace(made, weights=weights)
 
 
-def test_every_adapter_has_the_layer_that_it_changes() -> None:
-    made = adapted(1)
-    targets = family_of(DIMS).adapter_targets(DIMS)
+def test_every_adapter_has_the_layer_that_it_changes(dims: Dims) -> None:
+    made = adapted(1, dims)
+    targets = family_of(dims).adapter_targets(dims)
     adapters = {name.rpartition(".")[0].rpartition(".")[0] for name in made.weights if name.startswith("adapters.")}
     assert set(targets) == adapters
     for name, layer in targets.items():
@@ -56,12 +75,12 @@ def test_every_adapter_has_the_layer_that_it_changes() -> None:
         assert change[0].shape == weight[0].shape and (change[1] is None) == (weight[1] is None), name
 
 
-def test_one_adapter_at_full_rank_keeps_its_change() -> None:
-    one = adapted(2, rank=FULL)
-    silent = add_adapters(untrained(1), 2)
+def test_one_adapter_at_full_rank_keeps_its_change(dims: Dims) -> None:
+    one = adapted(2, dims, rank=FULL)
+    silent = add_adapters(untrained(1, dims), 2)
     made, report = merge_adapters([one, silent], (1.0, 1.0), FULL)
-    assert report.energy == pytest.approx(1) and made.dims == replace(DIMS, adapters=FULL)
-    for name in family_of(DIMS).adapter_targets(DIMS):
+    assert report.energy == pytest.approx(1) and made.dims == replace(dims, adapters=FULL)
+    for name in family_of(dims).adapter_targets(dims):
         for found, wanted in zip(*(weight_and_bias(x.weights, name) for x in (made, one)), strict=True):
             assert (found is None) == (wanted is None)
             if found is not None and wanted is not None:
@@ -69,16 +88,16 @@ def test_one_adapter_at_full_rank_keeps_its_change() -> None:
     made.network()
 
 
-def test_the_sum_is_weighted_and_its_energy_told() -> None:
-    first, second = adapted(2), adapted(3, rank=3)
+def test_the_sum_is_weighted_and_its_energy_told(dims: Dims) -> None:
+    first, second = adapted(2, dims), adapted(3, dims, rank=3)
     made, report = merge_adapters([first, second], (1.0, 0.5), 7)
     assert report.energy == pytest.approx(1), "4 and 3 are within 7"
-    for name in family_of(DIMS).adapter_targets(DIMS):
+    for name in family_of(dims).adapter_targets(dims):
         wanted = weight_and_bias(first.weights, name)[0] + 0.5 * weight_and_bias(second.weights, name)[0]
         assert torch.allclose(weight_and_bias(made.weights, name)[0], wanted, atol=1e-4), name
     cut, report = merge_adapters([first, second], (1.0, 0.5), 2)
     assert 0.3 < report.energy < 0.95 and {one.name for one in report.layers} == set(
-        family_of(DIMS).adapter_targets(DIMS)
+        family_of(dims).adapter_targets(dims)
     )
     assert min(one.energy for one in report.layers) <= report.energy <= max(one.energy for one in report.layers)
     assert f"rank 2 ({report.energy:.0%} of the energy)" in cut.provenance[-1]
@@ -87,11 +106,11 @@ def test_the_sum_is_weighted_and_its_energy_told() -> None:
     assert all(torch.equal(cut.weights[name], first.weights[name]) for name in untouched)
 
 
-def test_adapters_of_a_training_make_the_encoder_as_it_became() -> None:
-    before, after = untrained(1), untrained(2)
+def test_adapters_of_a_training_make_the_encoder_as_it_became(dims: Dims) -> None:
+    before, after = untrained(1, dims), untrained(2, dims)
     made, report = adapters_of_change(before, after, 0.5, FULL)
     assert 0.5 < report.energy < 1, "other layers are wider than the narrowest"
-    for name, layer in family_of(DIMS).adapter_targets(DIMS).items():
+    for name, layer in family_of(dims).adapter_targets(dims).items():
         (old, bias), (new, new_bias) = (weight_and_bias(x.weights, layer) for x in (before, after))
         change, shift = weight_and_bias(made.weights, name)
         if min(old.shape) <= FULL:
@@ -103,17 +122,17 @@ def test_adapters_of_a_training_make_the_encoder_as_it_became() -> None:
     assert not any(weight.any() for name, weight in same.weights.items() if name.startswith("adapters."))
 
 
-def test_checkpoints_that_do_not_fit_are_refused() -> None:
+def test_checkpoints_that_do_not_fit_are_refused(dims: Dims) -> None:
     with pytest.raises(UsageError, match=r"wanted checkpoints with adapters.* found none in number 2"):
-        merge_adapters([adapted(1), untrained(1)], (1.0, 1.0), 2)
-    narrow = add_adapters(untrained(1, replace(DIMS, encoder=(LayerDims(2, 24), LayerDims(1, 24)))), 2)
+        merge_adapters([adapted(1, dims), untrained(1, dims)], (1.0, 1.0), 2)
+    narrow = add_adapters(untrained(1, replace(dims, encoder=(LayerDims(2, 24), LayerDims(1, 24)))), 2)
     with pytest.raises(UsageError, match=r"ffn\.up of \(32, 16\) in the first checkpoint and of \(24, 16\)"):
-        merge_adapters([adapted(1), narrow], (1.0, 1.0), 2)
-    short = untrained(1, replace(DIMS, encoder=DIMS.encoder[:1]))
+        merge_adapters([adapted(1, dims), narrow], (1.0, 1.0), 2)
+    short = untrained(1, replace(dims, encoder=dims.encoder[:1]))
     with pytest.raises(UsageError, match=r"encoder\.layers\.1\S+ of \(8, 16\) in the first checkpoint and of None"):
-        adapters_of_change(untrained(1), short, 1.0, 2)
+        adapters_of_change(untrained(1, dims), short, 1.0, 2)
     with pytest.raises(UsageError, match=r"merge_adapters\.rank: wanted at most 8, .* found 9"):
-        merge_adapters([adapted(1), adapted(2)], (1.0, 1.0), 9)
+        merge_adapters([adapted(1, dims), adapted(2, dims)], (1.0, 1.0), 9)
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,23 @@ from compress import cli
 from compress.checkpoints import own
 from compress.data.training_data import TrainingData
 from compress.networks.checkpoint import Checkpoint
+from compress.prune import vocabulary
 from device_asr.audio.format import SAMPLE_RATE
 from tests.support import dims
 from tests.support.builds import Run
 from tests.support.speaking_teacher import BYTES, speaking
-from tests.support.stages import DIMS
+from tests.support.stages import OF_FAMILY, teacher_of
 
 
-@pytest.fixture(scope="module")
-def teacher() -> Checkpoint:
-    return speaking(DIMS, BYTES, b" oh no.")
+@pytest.fixture(autouse=True)
+def fewer_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the 400 000 by whose frequency tokens are chosen, whose encoding takes half a minute."""
+    monkeypatch.setattr(vocabulary, "COMMON_WORDS", 1_000)
+
+
+@pytest.fixture(scope="module", params=OF_FAMILY)
+def teacher(request: pytest.FixtureRequest) -> Checkpoint:
+    return teacher_of(request.param)
 
 
 @pytest.fixture(scope="module")

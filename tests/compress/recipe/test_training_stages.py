@@ -30,8 +30,8 @@ def test_pruned_weights_stay_zero_through_later_training_also_where_the_pruning_
     teacher: Checkpoint, corpus: Path, data: TrainingData, tmp_path: Path
 ) -> None:
     tables = [{"do": "magnitude", "amount": 0.5, "scope": "layer"}, TRAINING]
-    pruned = walk(tables[:1], untrained(1), data, tmp_path)
-    trained = walk(tables, untrained(1), data, tmp_path)
+    pruned = walk(tables[:1], untrained(1, teacher), data, tmp_path)
+    trained = walk(tables, untrained(1, teacher), data, tmp_path)
     for name, tensor in pruned.weights.items():
         if tensor.dim() == 2 and name.endswith(".weight") and ".layers." in name:
             assert torch.equal(trained.weights[name] == 0, tensor == 0), name
@@ -41,7 +41,7 @@ def test_pruned_weights_stay_zero_through_later_training_also_where_the_pruning_
     again = TrainingData(teacher, {"train": "all"}, corpus, None, tmp_path / "labels", lambda *line: None)
     (folder,) = tmp_path.glob("distill-*")
     folder.rename(tmp_path / "former")
-    resumed = walk(tables, untrained(1), again, tmp_path)
+    resumed = walk(tables, untrained(1, teacher), again, tmp_path)
     assert all(torch.equal(value, resumed.weights[name]) for name, value in trained.weights.items())
 
 
@@ -61,22 +61,43 @@ def test_the_same_seed_makes_the_same_weights_in_another_folder(
     assert all(torch.equal(value, made[1].weights[name]) for name, value in made[0].weights.items())
 
 
-def test_training_alone_keeps_no_zeros(data: TrainingData, tmp_path: Path) -> None:
-    weights = {**untrained(1).weights}
+def test_training_alone_keeps_no_zeros(teacher: Checkpoint, data: TrainingData, tmp_path: Path) -> None:
+    weights = {**untrained(1, teacher).weights}
     weights["decoder.layers.0.ffn.up.weight"] = weights["decoder.layers.0.ffn.up.weight"].clone()
     weights["decoder.layers.0.ffn.up.weight"][0, :3] = 0
-    trained = walk([TRAINING], replace(untrained(1), weights=weights), data, tmp_path)
+    trained = walk([TRAINING], replace(untrained(1, teacher), weights=weights), data, tmp_path)
     assert zeros(trained) == 0
+
+
+# -- streaming -------------------------------------------------------------------------------------------
+
+
+def test_adapters_and_a_ctc_head_learn_in_chunks_and_the_rest_stays(
+    teacher: Checkpoint, data: TrainingData, tmp_path: Path
+) -> None:
+    """From labels and from the states of the same network with full context."""
+    contexts = {"sizes": [4, 8], "left_context": [8, 16], "look_ahead": [1, 2]}
+    learned = {"only": ["adapters.*", "ctc.*"], "streaming": {"share": 1.0, **contexts, "ctc": 0.5, "hidden": 1.0}}
+    tables: list[dict[str, Any]] = [{"do": "ctc"}, {"do": "adapters", "rank": 4}]
+    tables += [{**TRAINING, "epochs": 8, **learned}]
+    trained = walk(tables, teacher, data, tmp_path)
+    (folder,) = tmp_path.glob("distill-*")
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").open()]
+    assert rows[-1]["ctc"] < rows[0]["ctc"] and rows[-1]["hidden"] > 0
+    added = {name: value for name, value in trained.weights.items() if name not in teacher.weights}
+    assert {name.split(".")[0] for name in added} == {"adapters", "ctc"}
+    assert all(value.any() for name, value in added.items() if name.endswith(".up.weight")), "they began at zero"
+    assert all(torch.equal(trained.weights[name], value) for name, value in teacher.weights.items())
 
 
 # -- training through rounding -----------------------------------------------------------------------------
 
 
-def test_training_through_rounding_gives_plain_weights(data: TrainingData, tmp_path: Path) -> None:
+def test_training_through_rounding_gives_plain_weights(teacher: Checkpoint, data: TrainingData, tmp_path: Path) -> None:
     plan = {"bits": 4, "group": 32, "embedding": 8}
-    rounded = walk([{**TRAINING, "qat": plan}], untrained(1), data, tmp_path)
-    straight = walk([TRAINING], untrained(1), data, tmp_path)
-    assert list(rounded.weights) == list(untrained(1).weights)
+    rounded = walk([{**TRAINING, "qat": plan}], untrained(1, teacher), data, tmp_path)
+    straight = walk([TRAINING], untrained(1, teacher), data, tmp_path)
+    assert list(rounded.weights) == list(untrained(1, teacher).weights)
     assert not torch.equal(rounded.weights["decoder.embedding.weight"], straight.weights["decoder.embedding.weight"])
     assert "4-bit rounding" in rounded.provenance[-1] and "rounding" not in straight.provenance[-1]
     rows = [json.loads(line) for path in tmp_path.glob("distill-*/metrics.jsonl") for line in path.open()]
@@ -141,7 +162,7 @@ def test_a_student_that_qualifies_ends_the_training(
     teacher: Checkpoint, data: TrainingData, tmp_path: Path, told: list[Any]
 ) -> None:
     table = {**TRAINING, "epochs": 30, "evaluate": "dev", "wer_budget": 0.0, "patience": 30}
-    result = walk([table], untrained(1), data, tmp_path)
+    result = walk([table], untrained(1, teacher), data, tmp_path)
     (folder,) = tmp_path.glob("distill-*")
     verdicts = [row for row in map(json.loads, (folder / "metrics.jsonl").open()) if "decision" in row]
     assert [row["decision"] for row in verdicts] == ["train on"] * (len(verdicts) - 1) + ["qualify"]
@@ -153,10 +174,10 @@ def test_a_student_that_qualifies_ends_the_training(
 
 
 def test_a_student_that_gains_nothing_is_given_up_and_its_best_weights_are_kept(
-    data: TrainingData, tmp_path: Path
+    teacher: Checkpoint, data: TrainingData, tmp_path: Path
 ) -> None:
     table = {**TRAINING, "epochs": 9, "rate": 1e-9, "evaluate": "dev", "patience": 2, "evaluate_clips": 1}
-    result = walk([table], untrained(1), data, tmp_path)
+    result = walk([table], untrained(1, teacher), data, tmp_path)
     (folder,) = tmp_path.glob("distill-*")
     verdicts = [row for row in map(json.loads, (folder / "metrics.jsonl").open()) if "decision" in row]
     assert [row["decision"] for row in verdicts] == ["train on", "train on", "stop"]

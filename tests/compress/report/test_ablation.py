@@ -18,13 +18,16 @@ from compress.cli import group
 from compress.evaluate.measurement import MeasurementError, read_rows
 from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.dims import LayerDims
+from compress.networks.dims import Dims, LayerDims
+from compress.networks.family import family_of
+from compress.networks.moonshine.dims import MoonshineDims
+from compress.networks.moonshine.tokens import moonshine_vocabulary
 from compress.networks.whisper.dims import WhisperDims
-from compress.networks.whisper.network import Whisper
+from compress.paths import RECIPES
 from compress.recipe import build as building
 from compress.recipe import export as exporting
-from compress.recipe.recipe import Recipe
-from compress.report.ablation import LEDGER, Ablation, AblationError, Builder, ablate, read_ablation
+from compress.recipe.recipe import Recipe, read_recipe
+from compress.report.ablation import LEDGER, Ablation, AblationError, Builder, ablate, read_ablation, read_ablations
 from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 from tests.support.paths import ASSETS
@@ -40,7 +43,23 @@ DIMS = WhisperDims(
     encoder=(LayerDims(4, 128),),
     decoder=(LayerDims(4, 128, 4),),
 )
-SPECIAL = {"prompt": (257, 259), "end": 256, "no_speech": 258}
+MOONSHINE = MoonshineDims(
+    conv1=16,
+    conv2=32,
+    rotary=8,
+    state=64,
+    head_dim=16,
+    audio_ctx=1250,
+    text_ctx=194,
+    vocab=258,
+    encoder=DIMS.encoder,
+    decoder=DIMS.decoder,
+)
+BYTES = tuple(bytes([b]) for b in range(256))
+OF_FAMILY: dict[str, tuple[Dims, Vocabulary]] = {
+    "whisper": (DIMS, Vocabulary(BYTES, (257, 259), 256, 258)),
+    "moonshine": (MOONSHINE, moonshine_vocabulary(BYTES, {"end": 256, "start": 257})),
+}
 
 
 @dataclass
@@ -211,13 +230,29 @@ def test_without_room_for_a_row_the_run_ends(tmp_path: Path, manifest: Path) -> 
 # -- building ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def teacher(tmp_path: Path) -> str:
+@pytest.fixture(params=OF_FAMILY)
+def teacher(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A folder with a tiny random network."""
     torch.manual_seed(0)
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), **SPECIAL)
-    own.save(Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 0),), ("random",)), tmp_path / "teacher")
+    dims, vocabulary = OF_FAMILY[request.param]
+    weights = family_of(dims).network(dims).state_dict()
+    own.save(Checkpoint(dims, weights, vocabulary, ((0, 0),), ("random",)), tmp_path / "teacher")
     return str(tmp_path / "teacher")
+
+
+@pytest.mark.parametrize("family", OF_FAMILY)
+def test_the_plans_of_the_shipped_ablations_name_layers_of_either_family(family: str) -> None:
+    """Of networks with as many layers as tiny.en has, adapters and a CTC head; its columns are whole groups of 32."""
+    small = OF_FAMILY[family][0]
+    layers = {"encoder": small.encoder * 4, "decoder": small.decoder * 4}
+    base = read_recipe(RECIPES / "en-tiny.toml")
+    for ablation in read_ablations(base):
+        added = {} if ablation.recipe.start is None else {"ctc": 29, "adapters": 2}
+        dims = replace(small, **layers, **added)
+        with torch.device("meta"):
+            network = family_of(dims).network(dims)
+        widths = ablation.recipe.plan.widths(network)
+        assert widths.keys() > {"encoder.conv2", "decoder.layers.3.cross.out"}, ablation.name
 
 
 def test_ablations_and_builds_share_their_stages(teacher: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,11 @@ from compress.cli import group
 from compress.evaluate.measurement import Measurement, read_rows
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
+from compress.networks.family import family_named
 from compress.quantize.plan import EXACT
 from compress.report import chunk_sweep
-from compress.report.chunk_sweep import LEDGER, ChunkSweep, Variant, table, variants
+from compress.report.chunk_sweep import LEDGER, ChunkSweep, Variant, table, usual_chunks, variants
+from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.bundle import load
 from device_asr.errors import UsageError
 from tests.support.paths import ASSETS
@@ -78,6 +80,16 @@ def test_variants_are_every_chunk_with_every_context_and_the_policy_without() ->
     with pytest.raises(UsageError, match="a multiple of 20 ms, found 150"):
         variants((150,), (5,), (0,), POSITION)
     assert len(variants((160,), (5,), (0, 320, 300), POSITION)) == 3, "up to whole chunks, each way once"
+
+
+def test_the_usual_chunks_are_whole_positions_of_each_family() -> None:
+    for name, wanted in (("whisper", [160, 320, 640]), ("moonshine", [168, 336, 672])):
+        position = family_named(name).samples_per_position / SAMPLE_RATE
+        chunks = usual_chunks(position)
+        assert chunks == pytest.approx(wanted)
+        found = variants(chunks, (5,), chunks[1:], position)
+        assert [round(1000 * found[k].lengths["chunk"]) for k in range(3)] == wanted
+        assert len(found) == 6, "of the longest chunk both look-aheads are one chunk; and the policy without"
 
 
 def test_each_variant_is_measured_once_and_put_into_a_file(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from compress.checkpoints import own
 from compress.data.corpus import CorpusError
 from compress.evaluate.measurement import read_rows
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.dims import LayerDims
+from compress.networks.dims import Dims, LayerDims
+from compress.networks.family import family_of
+from compress.networks.moonshine.dims import MoonshineDims
+from compress.networks.moonshine.tokens import moonshine_vocabulary
 from compress.networks.whisper.dims import WhisperDims
-from compress.networks.whisper.network import Whisper
 from compress.recipe.recipe import Recipe
 from compress.recipe.techniques import settings_of
 from compress.search.device_profile import DeviceProfile
@@ -39,15 +42,31 @@ DIMS = WhisperDims(
     encoder=(LayerDims(4, 128),) * 2,
     decoder=(LayerDims(4, 128, 4),) * 2,
 )
-SPECIAL = {"prompt": (257, 259), "end": 256, "no_speech": 258}
+MOONSHINE = MoonshineDims(
+    conv1=16,
+    conv2=32,
+    rotary=8,
+    state=64,
+    head_dim=16,
+    audio_ctx=1250,
+    text_ctx=194,
+    vocab=258,
+    encoder=DIMS.encoder,
+    decoder=DIMS.decoder,
+)
+BYTES = tuple(bytes([b]) for b in range(256))
+OF_FAMILY: dict[str, tuple[Dims, Vocabulary]] = {
+    "whisper": (DIMS, Vocabulary(BYTES, (257, 259), 256, 258)),
+    "moonshine": (MOONSHINE, moonshine_vocabulary(BYTES, {"end": 256, "start": 257})),
+}
 DEVICE = DeviceProfile("toy", 1, 2000, 24.0, 60_000.0, 60.0, 1.0, "made up")
 
 
-@pytest.fixture(scope="module")
-def teacher() -> Checkpoint:
+@pytest.fixture(scope="module", params=OF_FAMILY)
+def teacher(request: pytest.FixtureRequest) -> Checkpoint:
     torch.manual_seed(0)
-    vocabulary = Vocabulary(tuple(bytes([b]) for b in range(256)), **SPECIAL)
-    return Checkpoint(DIMS, Whisper(DIMS).state_dict(), vocabulary, ((0, 0),), ("random",))
+    dims, vocabulary = OF_FAMILY[request.param]
+    return Checkpoint(dims, family_of(dims).network(dims).state_dict(), vocabulary, ((0, 0),), ("random",))
 
 
 @pytest.fixture
@@ -68,10 +87,10 @@ def trials(teacher: Checkpoint, tmp_path: Path) -> Trials:
 
 
 def test_an_untrained_network_guesses_evenly(teacher: Checkpoint, trials: Trials) -> None:
-    """With zeros for its last norm every token is as likely: the logarithm of 260 for each of 12 tokens."""
-    weights = {**teacher.weights, "decoder.norm.weight": torch.zeros(64), "decoder.norm.bias": torch.zeros(64)}
-    loss = text_loss(replace(teacher, weights=weights), trials.clips)
-    assert loss == pytest.approx(12 * float(torch.log(torch.tensor(260.0))) / 10, rel=1e-5)
+    """With zeros for its last norm every token is as likely: the logarithm of their number for each of 12 tokens."""
+    last = {name: torch.zeros(64) for name in teacher.weights if name.startswith("decoder.norm.")}
+    loss = text_loss(replace(teacher, weights={**teacher.weights, **last}), trials.clips)
+    assert loss == pytest.approx(12 * math.log(teacher.dims.vocab) / 10, rel=1e-5)
 
 
 def test_clips_without_texts_have_no_loss(teacher: Checkpoint, trials: Trials) -> None:
@@ -104,10 +123,12 @@ def test_the_space_is_what_the_build_can_do(trials: Trials) -> None:
 def test_the_network_that_is_built_has_the_dims_that_were_estimated(
     teacher: Checkpoint, trials: Trials, tmp_path: Path
 ) -> None:
-    candidate = Candidate(256, 1, 1, 0.5, 0.5, 8, 0)
-    table = next(table for table in trials.recipe(candidate).stages if table["do"] == STRUCTURE)
-    technique, settings = settings_of(table)
-    assert technique.run(teacher, settings, None, tmp_path)[0].dims == student_dims(DIMS, candidate)
+    candidate, made = Candidate(256, 1, 1, 0.5, 0.5, 8, 0), teacher
+    for table in trials.recipe(candidate).stages:
+        technique, settings = settings_of(table)
+        made = technique.run(made, settings, None, tmp_path)[0]
+    assert made.dims == student_dims(teacher.dims, candidate)
+    assert made.parameters == estimate(made.dims, candidate.plan).parameters
 
 
 def test_what_is_missing_is_said_before_any_work(trials: Trials, tmp_path: Path) -> None:
@@ -131,7 +152,7 @@ def test_a_search_ends_with_a_bundle_that_loads_and_was_measured(trials: Trials,
     bundle = load(row.bundle)
     assert bundle.size == row.bytes and bundle.manifest["parameters"] == row.parameters
     candidate = Candidate(**row.settings)
-    assert estimate(student_dims(DIMS, candidate), candidate.plan).parameters == row.parameters
+    assert estimate(student_dims(trials.first.dims, candidate), candidate.plan).parameters == row.parameters
     assert row.wer is not None and row.rtf > 0 and row.memory > 2**20 and row.loss > 0
     assert "search --device toy" in (Path(row.bundle) / "CARD.md").read_text()
     assert len(read_manifest(trials.manifest)) == 1
