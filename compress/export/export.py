@@ -24,9 +24,10 @@ from compress.export.tied_embedding import locate
 from compress.networks import embedding
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.chunking import Chunking
+from compress.networks.decoder import DecodeModule
 from compress.networks.family import Arguments
 from compress.networks.layers import LayerNorm
-from compress.networks.network import DecodeModule, SpeechNetwork, StreamModule
+from compress.networks.network import SpeechNetwork, StreamModule
 from compress.quantize.apply import quantize, quantize_linears
 from compress.quantize.plan import EXACT, QuantizationPlan
 from device_asr.bundle.roles import ALIGNMENT, CONSTANT, LOGITS, PCM, POSITION, TOKENS, nth, tensor

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from compress.networks.axes import Axis
 from compress.networks.chunking import Chunking
+from compress.networks.decoder import DecodeModule
 from compress.networks.dims import Dims
 from compress.networks.label import Label
-from compress.networks.network import DecodeModule, SpeechNetwork, StreamModule
+from compress.networks.network import SpeechNetwork, StreamModule
 from compress.networks.weights import CheckpointError
 from device_asr.bundle.vocabulary import Vocabulary
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compress.networks.network import SpeechNetwork
 from device_asr.bundle.vocabulary import Vocabulary
 
 BEST = 20  # tokens kept of each step's distribution
@@ -38,6 +39,31 @@ def forbidden(vocabulary: Vocabulary, size: int) -> Tensor:
     never[len(vocabulary.tokens) + 1 :] = -torch.inf
     never[vocabulary.end] = 0.0
     return never
+
+
+@torch.no_grad()
+def greedy(
+    network: SpeechNetwork, vocabulary: Vocabulary, audio: Tensor, mask: Tensor | None, longest: Sequence[int]
+) -> list[Label]:
+    """Greedy decoding of a batch with cached keys and values, without guards.
+
+    Args:
+        audio: (batch, positions, state), the encoder's states. mask: (batch, positions) of 0 and MASKED; None: none.
+        longest: most tokens of each text of the batch.
+    """
+    return greedy_labels(network.decoder.steps(audio, mask), vocabulary, network.dims.vocab, longest, audio.device)
+
+
+@torch.no_grad()
+def forced(network: SpeechNetwork, vocabulary: Vocabulary, audio: Tensor, text: list[int]) -> Label:
+    """The network's distribution at every step of a given text.
+
+    Args:
+        audio: (1, positions, state), the encoder's states of one clip.
+        text: ids. Where the network's best token is another one, the text's token gets all probability.
+    """
+    tokens = torch.tensor([[*vocabulary.prompt, *text]], device=audio.device)
+    return forced_label(network.decode(tokens, audio)[0, len(vocabulary.prompt) - 1 :], vocabulary, text)
 
 
 def greedy_labels(

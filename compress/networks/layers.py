@@ -74,6 +74,21 @@ class Attention(nn.Module):
         by_chunk = parts.view(batch, -1, self.heads, chunking.block, self.head_dim).permute(0, 2, 4, 1, 3)
         return with_left_context(by_chunk, chunking).permute(0, 3, 1, 4, 2).reshape(parts.shape[0], -1, self.head_dim)
 
+    def placed_keys_values(self, x: Tensor, at: Any) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - see `placed`
+        """`keys_values` of positions, see `Decoder.placed`."""
+        return self.keys_values(x)
+
+    def placed(
+        self,
+        x: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        at: Any,  # noqa: ARG002 - for attention that knows positions
+        mask: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """`forward` of positions, see `Decoder.placed`."""
+        return self(x, keys, values, mask)
+
     def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Attended values (batch, n, state) and weights (batch * heads, n, keys).
 

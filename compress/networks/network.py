@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
 
 from compress.networks.chunking import Chunking
+from compress.networks.decoder import Decoder
 from compress.networks.dims import Dims
 from compress.networks.layers import CtcHead
-
-EXAMPLE_POSITIONS = 250
-EXAMPLE_TOKENS = 3
-MOST_POSITIONS = 1500  # of an utterance's cross-attention
-FEWEST_POSITIONS = 2  # a dimension of 1 would be taken for one that never varies
+from device_asr.bundle.roles import CROSS_KEYS, CROSS_VALUES, CTC, PCM, STATE, nth, tensor
 
 
 class SpeechNetwork(nn.Module):
     """PCM to encoder states, encoder states and tokens to logits.
 
     frontend: PCM (batch, samples) and the size of a chunk (None: whole) to features (batch, frames, width).
-    decoder: tokens, encoder states and their mask to logits first; it has the token `embedding` and the last `norm`.
     ctc: encoder states to logits of CTC symbols; None: no CTC head.
     """
 
     dims: Dims
     frontend: nn.Module
-    decoder: Any
+    decoder: Decoder
     ctc: CtcHead | None
 
     def encode(
@@ -74,8 +70,7 @@ class SpeechNetwork(nn.Module):
     @property
     def embedding(self) -> nn.Embedding:
         """The token embedding, which is also the table of the logits."""
-        embedding: nn.Embedding = self.decoder.embedding
-        return embedding
+        return self.decoder.embedding
 
     def replace_embedding(self, embedding: nn.Embedding) -> None:
         """Puts another token embedding in place of the network's."""
@@ -84,14 +79,7 @@ class SpeechNetwork(nn.Module):
     @property
     def logits_input(self) -> nn.Module:
         """The decoder's last normalization, whose output is multiplied with the token embedding."""
-        norm: nn.Module = self.decoder.norm
-        return norm
-
-
-class DecodeModule(nn.Module):
-    """The exported method `decode`; `logits` is its layer from states to logits."""
-
-    logits: nn.Linear
+        return self.decoder.norm
 
 
 class StreamModule(nn.Module):
@@ -104,38 +92,49 @@ class StreamModule(nn.Module):
         raise NotImplementedError
 
 
-def caches(dims: Dims, cache: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Empty caches of every decoder layer: keys (heads, head_dim, cache), then values (heads, cache, head_dim)."""
+def stream_signature(
+    dims: Dims, chunking: Chunking, samples: int, delay: int, first: Sequence[tuple[str, list[int], str, Any]]
+) -> dict[str, Any]:
+    """The method `stream` for the manifest.
+
+    A state is filled with `start` before any audio (a list: one value for each row of its last axis but one) and
+    given to the next call as the last call returned it. The last `look_ahead` positions of each output come again
+    with the next call; as many before the first are no part of the audio.
+
+    Args:
+        samples: of a chunk. delay: samples of silence before the audio. first: name, shape, dtype and start of the
+            states before the left contexts of the layers.
+    """
+    size, block, left = chunking.size, chunking.block, chunking.left_context
+    encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
+    states = [
+        *first,
+        *((f"keys_{i}", [x.heads, dims.head_dim, left], "float32", 0.0) for i, x in encoder),
+        *((f"values_{i}", [x.heads, left, dims.head_dim], "float32", 0.0) for i, x in encoder),
+    ]
+    cross = [tensor(f"cross_keys_{i}", nth(CROSS_KEYS, i), [x.cross_heads, dims.head_dim, block]) for i, x in decoder]
+    cross += [
+        tensor(f"cross_values_{i}", nth(CROSS_VALUES, i), [x.cross_heads, block, dims.head_dim]) for i, x in decoder
+    ]
+    return {
+        "inputs": [
+            tensor("pcm", PCM, [1, samples]),
+            *(tensor(name, nth(STATE, i), shape, dtype, start) for i, (name, shape, dtype, start) in enumerate(states)),
+        ],
+        "outputs": [
+            tensor("symbols", CTC, [block, dims.ctc]),
+            *cross,
+            *(tensor(name, nth(STATE, i), shape, dtype) for i, (name, shape, dtype, _) in enumerate(states)),
+        ],
+        "delay": delay,
+        "look_ahead": block - size,
+    }
+
+
+def left_contexts(dims: Dims, chunking: Chunking) -> tuple[list[Tensor], list[Tensor]]:
+    """Each encoder layer's keys (heads, head_dim, left_context) and values (heads, left_context, head_dim), empty."""
+    left = chunking.left_context
     return (
-        [torch.zeros(x.heads, dims.head_dim, cache) for x in dims.decoder],
-        [torch.zeros(x.heads, cache, dims.head_dim) for x in dims.decoder],
-    )
-
-
-def decode_arguments(dims: Dims, table: list[Tensor], cache: int, tokens_per_call: int) -> tuple[tuple[Any, ...], Any]:
-    """Example arguments and dynamic shapes of `decode`."""
-    layers = len(dims.decoder)
-    # contiguous on purpose: an example with other strides is baked into the program's input layout
-    cross_keys = [torch.randn(x.cross_heads, dims.head_dim, EXAMPLE_POSITIONS) for x in dims.decoder]
-    cross_values = [torch.randn(x.cross_heads, EXAMPLE_POSITIONS, dims.head_dim) for x in dims.decoder]
-    # copies: an example that shares storage with the logits' weights would be traced as those weights
-    copies = [tensor.clone() for tensor in table]
-    example = (
-        torch.arange(EXAMPLE_TOKENS),
-        torch.tensor([0]),
-        copies,
-        *caches(dims, cache),
-        cross_keys,
-        cross_values,
-    )
-    positions = Dim("positions", min=FEWEST_POSITIONS, max=MOST_POSITIONS)
-    count = Dim("tokens", min=1, max=tokens_per_call)
-    return example, (
-        {0: count},
-        None,
-        [None] * len(table),
-        [None] * layers,
-        [None] * layers,
-        [{2: positions}] * layers,
-        [{1: positions}] * layers,
+        [torch.zeros(x.heads, dims.head_dim, left) for x in dims.encoder],
+        [torch.zeros(x.heads, left, dims.head_dim) for x in dims.encoder],
     )

@@ -42,6 +42,15 @@ class RotaryAttention(Attention):
         """Keys (batch * heads, head_dim, n), turned."""
         return turned(keys.transpose(1, 2), *at).transpose(1, 2)
 
+    def placed_keys_values(self, x: Tensor, at: Turns) -> tuple[Tensor, Tensor]:
+        keys, values = self.keys_values(x)
+        return self.turned_keys(keys, at), values
+
+    def placed(
+        self, x: Tensor, keys: Tensor, values: Tensor, at: Turns, mask: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return self.attend(self.turned_queries(x, at), keys, values, mask)
+
 
 class EncoderLayer(nn.Module):
     def __init__(self, dims: MoonshineDims, layer: LayerDims) -> None:

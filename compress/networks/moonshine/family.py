@@ -7,17 +7,19 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from compress.networks import label
 from compress.networks.axes import Axis, take, take_layers, taken
 from compress.networks.chunking import Chunking
+from compress.networks.decoder import caches, decode_arguments
 from compress.networks.dims import Dims
 from compress.networks.family import Arguments, Converted, Foreign, Part, Side
 from compress.networks.label import Label
-from compress.networks.moonshine import axes, convert, greedy, names, programs, stream
+from compress.networks.moonshine import axes, convert, limits, names, programs, stream
 from compress.networks.moonshine.dims import MoonshineDims, moonshine_dims
 from compress.networks.moonshine.frontend import FIRST_WIDTH, HOP, OVERHANG, SAMPLES_PER_POSITION
 from compress.networks.moonshine.network import Moonshine
 from compress.networks.moonshine.tokens import SPECIAL, keep_tokens, moonshine_vocabulary, special_ids, token_encoder
-from compress.networks.network import SpeechNetwork, caches, decode_arguments
+from compress.networks.network import SpeechNetwork
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.vocabulary import Vocabulary
 
@@ -36,7 +38,7 @@ class MoonshineFamily:
     license: ClassVar = {"license": "MIT", "from": "Moonshine AI, Moonshine base"}
     # silence behind an utterance makes its text worse, and clear ones have none now and then, see `tokens`
     habits: ClassVar[dict[str, Any]] = {
-        "tokens_per_second": greedy.TOKENS_PER_SECOND,
+        "tokens_per_second": limits.TOKENS_PER_SECOND,
         "retry_silence": 0.0,
         "end_first": "silence",
     }
@@ -105,10 +107,11 @@ class MoonshineFamily:
     def greedy(
         self, network: SpeechNetwork, vocabulary: Vocabulary, states: Tensor, mask: Tensor | None
     ) -> list[Label]:
-        return greedy.greedy(_moonshine(network), vocabulary, states, mask)
+        known = [states.shape[1]] * len(states) if mask is None else (mask == 0).sum(1).tolist()
+        return label.greedy(network, vocabulary, states, mask, [limits.longest(count) for count in known])
 
     def forced(self, network: SpeechNetwork, vocabulary: Vocabulary, states: Tensor, text: list[int]) -> Label:
-        return greedy.forced(_moonshine(network), vocabulary, states, text)
+        return label.forced(network, vocabulary, states, text)
 
     def encode_program(self, network: SpeechNetwork) -> nn.Module:
         return programs.EncodeProgram(_moonshine(network))

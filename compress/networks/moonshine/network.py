@@ -13,20 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.networks import decoder
 from compress.networks.adapters import LayerAdapters, adapted
 from compress.networks.chunking import Chunking, attended, without_look_ahead
 from compress.networks.dims import LayerDims
 from compress.networks.factored import factor
 from compress.networks.layers import Attention, CtcHead, GatedFeedForward, LayerNorm
-from compress.networks.masks import causal, padding
+from compress.networks.masks import padding
 from compress.networks.moonshine.dims import MoonshineDims
-from compress.networks.moonshine.encoder import Encoder, RotaryAttention
+from compress.networks.moonshine.encoder import Encoder, RotaryAttention, Turns
 from compress.networks.moonshine.frontend import OVERHANG, SAMPLES_PER_POSITION, SHORTEST, Hops, first_frames
 from compress.networks.moonshine.rotary import turns
 from compress.networks.network import SpeechNetwork
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(decoder.DecoderLayer):
     def __init__(self, dims: MoonshineDims, layer: LayerDims) -> None:
         super().__init__()
         self.attention_norm = LayerNorm(dims.state, bias=False)
@@ -36,57 +37,27 @@ class DecoderLayer(nn.Module):
         self.ffn_norm = LayerNorm(dims.state, bias=False)
         self.ffn = GatedFeedForward(dims.state, layer.ffn)
 
-    def finish(
-        self, x: Tensor, cross_keys: Tensor, cross_values: Tensor, cross_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Cross-attention and feed-forward after self-attention; also the cross-attention weights."""
-        mixed, weights = self.cross(self.cross_norm(x), cross_keys, cross_values, cross_mask)
-        x = x + mixed
-        return x + self.ffn(self.ffn_norm(x)), weights
 
-
-class Decoder(nn.Module):
-    """Token ids and encoder states to logits; the output projection is the token embedding."""
+class Decoder(decoder.Decoder):
+    """Its positions are turns of queries and keys."""
 
     def __init__(self, dims: MoonshineDims) -> None:
         super().__init__()
         self.dims = dims
         self.embedding = nn.Embedding(dims.vocab, dims.state)
         layers = nn.ModuleList(DecoderLayer(dims, layer) for layer in dims.decoder)
-        self.layers = cast(Sequence[DecoderLayer], layers)
+        self.layers = cast(Sequence[decoder.DecoderLayer], layers)
         self.norm = LayerNorm(dims.state, bias=False)
 
-    def forward(self, tokens: Tensor, audio: Tensor, cross_mask: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Teacher-forced logits.
-
-        Args:
-            tokens: (batch, n) int64.
-            audio: (batch, positions, state), the encoder's output.
-            cross_mask: (batch, positions), 0 or MASKED, where a batch is padded.
-
-        Returns:
-            logits (batch, n, vocab), and each layer's cross-attention weights (batch * heads, n, positions).
-        """
-        length = tokens.shape[1]
-        own_mask = causal(length, length, tokens.device)
-        at = turns(torch.arange(length, device=tokens.device), self.dims.rotary)
-        mask = None if cross_mask is None else cross_mask[:, None]
-        x = self.embedding(tokens)
-        weights_of = []
-        for layer in self.layers:
-            normed = layer.attention_norm(x)
-            keys, values = layer.attention.keys_values(normed)
-            queries = layer.attention.turned_queries(normed, at)
-            x = x + layer.attention.attend(queries, layer.attention.turned_keys(keys, at), values, own_mask)[0]
-            x, weights = layer.finish(x, *layer.cross.keys_values(audio), mask)
-            weights_of.append(weights)
-        return F.linear(self.norm(x), self.embedding.weight), weights_of
+    def placed(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Turns]:
+        return x, turns(positions, self.dims.rotary)
 
 
 class Moonshine(SpeechNetwork):
     """Frontend, encoder and decoder."""
 
     frontend: Hops
+    decoder: Decoder
 
     def __init__(self, dims: MoonshineDims) -> None:
         super().__init__()

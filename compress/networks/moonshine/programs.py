@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from compress.networks.decoder import EXAMPLE_POSITIONS, FEWEST_POSITIONS, DecodeModule
 from compress.networks.dims import Dims
-from compress.networks.embedding import lookup
 from compress.networks.layers import Attention
-from compress.networks.masks import MASKED
+from compress.networks.moonshine.encoder import Turns
 from compress.networks.moonshine.frontend import HOP, SAMPLES_PER_POSITION
 from compress.networks.moonshine.network import Moonshine
 from compress.networks.moonshine.rotary import frequencies
-from compress.networks.network import EXAMPLE_POSITIONS, FEWEST_POSITIONS, DecodeModule
 
 SILENCE = 8  # hops behind the audio: what the last position reads behind its own
 
@@ -49,71 +48,17 @@ class EncodeProgram(nn.Module):
 
 
 class DecodeProgram(DecodeModule):
-    """Tokens and caches -> logits, the tokens' own keys and values, and the alignment heads' attention.
+    """The keys in its cache are turned, and there is no last position."""
 
-    The caller owns the caches and writes the returned keys and values at `position`. The tied embedding is an input:
-    the runtime maps it from the program file, where it lies once, as the weights of the logits' linear layer.
-    """
-
-    slots: Tensor
     frequencies: Tensor
 
     def __init__(self, network: Moonshine, alignment_heads: tuple[tuple[int, int], ...], cache: int) -> None:
-        super().__init__()
-        decoder = network.decoder
-        self.layers, self.norm = decoder.layers, decoder.norm
-        self.logits = nn.Linear(decoder.embedding.embedding_dim, decoder.embedding.num_embeddings, bias=False)
-        self.logits.weight = nn.Parameter(decoder.embedding.weight.detach(), requires_grad=False)
-        self.register_buffer("slots", torch.arange(cache))
-        self.register_buffer("frequencies", frequencies(decoder.dims.rotary))
-        self.alignment = [[head for layer, head in alignment_heads if layer == i] for i in range(len(self.layers))]
+        super().__init__(network.decoder, alignment_heads, cache)
+        self.register_buffer("frequencies", frequencies(network.decoder.dims.rotary))
 
-    def forward(
-        self,
-        tokens: Tensor,
-        position: Tensor,
-        table: list[Tensor],
-        self_keys: list[Tensor],
-        self_values: list[Tensor],
-        cross_keys: list[Tensor],
-        cross_values: list[Tensor],
-    ) -> tuple[Tensor, ...]:
-        """Args:
-            tokens: (n,) int64. position: (1,) int64, index of the first of them; any number.
-            table: the tied embedding, see `embedding.stored_form`.
-            self_keys, self_values: a layer's cache, (heads, head_dim, cache) and (heads, cache, head_dim), of keys
-                that are turned; slots from `position` on are not looked at.
-            cross_keys, cross_values: from `encode`.
-
-        Returns:
-            logits (n, vocab); alignment (alignment heads, n, s), none where there are no such heads; each layer's
-            new keys (heads, head_dim, n); each layer's new values (heads, n, head_dim).
-        """
-        count = tokens.shape[0]
-        x = lookup(tokens, table).unsqueeze(0)
-        order = torch.arange(count)
-        angles = (position + order).to(torch.float32).unsqueeze(1) * self.frequencies
-        at = torch.cos(angles), torch.sin(angles)
-        past = (self.slots >= position).to(torch.float32) * MASKED
-        future = (order.unsqueeze(0) > order.unsqueeze(1)).to(torch.float32) * MASKED
-        mask = torch.cat([past.unsqueeze(0).expand(count, -1), future], dim=1).unsqueeze(0)
-        new_keys, new_values, aligned = [], [], []
-        for i, layer in enumerate(self.layers):
-            normed = layer.attention_norm(x)
-            keys, values = layer.attention.keys_values(normed)
-            keys = layer.attention.turned_keys(keys, at)
-            new_keys.append(keys)
-            new_values.append(values)
-            mixed, _ = layer.attention.attend(
-                layer.attention.turned_queries(normed, at),
-                torch.cat([self_keys[i], keys], 2),
-                torch.cat([self_values[i], values], 1),
-                mask,
-            )
-            x, weights = layer.finish(x + mixed, cross_keys[i], cross_values[i], None)
-            aligned += [weights[head : head + 1] for head in self.alignment[i]]
-        logits = self.logits(self.norm(x)).squeeze(0)
-        return (logits, *([torch.cat(aligned, 0)] if aligned else []), *new_keys, *new_values)
+    def placed(self, x: Tensor, positions: Tensor) -> tuple[Tensor, Turns]:
+        angles = positions.to(torch.float32).unsqueeze(1) * self.frequencies
+        return x, (torch.cos(angles), torch.sin(angles))
 
 
 def encode_arguments(dims: Dims) -> tuple[tuple[Any, ...], Any]:

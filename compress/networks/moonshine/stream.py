@@ -24,8 +24,7 @@ from compress.networks.moonshine.dims import MoonshineDims
 from compress.networks.moonshine.frontend import FRAMES_BEFORE, HOP, SAMPLES_PER_POSITION
 from compress.networks.moonshine.network import Moonshine
 from compress.networks.moonshine.rotary import frequencies
-from compress.networks.network import StreamModule
-from device_asr.bundle.roles import CROSS_KEYS, CROSS_VALUES, CTC, PCM, STATE, nth, tensor
+from compress.networks.network import StreamModule, left_contexts, stream_signature
 
 DELAY = 8 * HOP  # samples of silence before the audio: what a position reads behind its own, in whole hops
 FRAMES = 4  # earlier ones of the first convolution that the second still needs
@@ -142,19 +141,13 @@ def example(dims: MoonshineDims, chunking: Chunking) -> tuple[Any, ...]:
         torch.zeros(1, 1, 1),
         torch.zeros(1, 2 * look_ahead + 1, dims.conv2),
         torch.zeros(1, 2 * look_ahead + 1, 2),
-        [torch.zeros(x.heads, dims.head_dim, chunking.left_context) for x in dims.encoder],
-        [torch.zeros(x.heads, chunking.left_context, dims.head_dim) for x in dims.encoder],
+        *left_contexts(dims, chunking),
     )
 
 
 def signature(dims: MoonshineDims, chunking: Chunking) -> dict[str, Any]:
-    """The method for the manifest; see `device_asr.bundle.roles`.
-
-    The last `look_ahead` positions of each output come again with the next call; as many before the first are no part
-    of the audio.
-    """
-    size, block, left = chunking.size, chunking.block, chunking.left_context
-    encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
+    """The method for the manifest; see `stream_signature`."""
+    size, block = chunking.size, chunking.block
     waiting = 2 * (block - size) + 1
     states: list[tuple[str, list[int], str, Any]] = [
         ("position", [1], "int64", size - block),
@@ -164,25 +157,5 @@ def signature(dims: MoonshineDims, chunking: Chunking) -> dict[str, Any]:
         ("square", [1, 1, 1], "float32", 0.0),
         ("waiting", [1, waiting, dims.conv2], "float32", 0.0),
         ("moments", [1, waiting, 2], "float32", 0.0),
-        *((f"keys_{i}", [x.heads, dims.head_dim, left], "float32", 0.0) for i, x in encoder),
-        *((f"values_{i}", [x.heads, left, dims.head_dim], "float32", 0.0) for i, x in encoder),
     ]
-    outputs = [tensor("symbols", CTC, [block, dims.ctc])]
-    outputs += [
-        tensor(f"cross_keys_{i}", nth(CROSS_KEYS, i), [x.cross_heads, dims.head_dim, block]) for i, x in decoder
-    ]
-    outputs += [
-        tensor(f"cross_values_{i}", nth(CROSS_VALUES, i), [x.cross_heads, block, dims.head_dim]) for i, x in decoder
-    ]
-    return {
-        "inputs": [
-            tensor("pcm", PCM, [1, SAMPLES_PER_POSITION * size]),
-            *(tensor(name, nth(STATE, i), shape, dtype, start) for i, (name, shape, dtype, start) in enumerate(states)),
-        ],
-        "outputs": [
-            *outputs,
-            *(tensor(name, nth(STATE, i), shape, dtype) for i, (name, shape, dtype, _) in enumerate(states)),
-        ],
-        "delay": DELAY,
-        "look_ahead": block - size,
-    }
+    return stream_signature(dims, chunking, SAMPLES_PER_POSITION * size, DELAY, states)

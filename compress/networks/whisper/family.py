@@ -8,13 +8,15 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from compress.networks import label
 from compress.networks.axes import Axis, take, take_layers, taken
 from compress.networks.chunking import Chunking
+from compress.networks.decoder import caches, decode_arguments
 from compress.networks.dims import Dims
 from compress.networks.family import Arguments, Converted, Foreign, Part, Side
 from compress.networks.label import Label
-from compress.networks.network import SpeechNetwork, caches, decode_arguments
-from compress.networks.whisper import axes, bpe, convert, greedy, names, programs, stream
+from compress.networks.network import SpeechNetwork
+from compress.networks.whisper import axes, bpe, convert, names, programs, stream
 from compress.networks.whisper.dims import WhisperDims, whisper_dims
 from compress.networks.whisper.frontend import HOP, SAMPLES_PER_POSITION
 from compress.networks.whisper.network import Whisper, sinusoids
@@ -101,10 +103,10 @@ class WhisperFamily:
     def greedy(
         self, network: SpeechNetwork, vocabulary: Vocabulary, states: Tensor, mask: Tensor | None
     ) -> list[Label]:
-        return greedy.greedy(_whisper(network), vocabulary, states, mask)
+        return label.greedy(network, vocabulary, states, mask, [label.LONGEST] * len(states))
 
     def forced(self, network: SpeechNetwork, vocabulary: Vocabulary, states: Tensor, text: list[int]) -> Label:
-        return greedy.forced(_whisper(network), vocabulary, states, text)
+        return label.forced(network, vocabulary, states, text)
 
     def encode_program(self, network: SpeechNetwork) -> nn.Module:
         return programs.EncodeProgram(_whisper(network))

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from compress.networks import decoder
 from compress.networks.adapters import LayerAdapters, adapted
 from compress.networks.chunking import Chunking, attended, without_look_ahead
 from compress.networks.dims import Dims, LayerDims
 from compress.networks.factored import factor
 from compress.networks.layers import Attention, CtcHead, FeedForward, LayerNorm, remembering
-from compress.networks.masks import MASKED, causal, padding, position_count
+from compress.networks.masks import MASKED, padding, position_count
 from compress.networks.network import SpeechNetwork
 from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.frontend import SAMPLES_PER_POSITION, LogMel
@@ -72,7 +73,7 @@ class EncoderLayer(nn.Module):
         return x + self.ffn(self.ffn_norm(x))
 
 
-class DecoderLayer(nn.Module):
+class DecoderLayer(decoder.DecoderLayer):
     def __init__(self, dims: Dims, layer: LayerDims) -> None:
         super().__init__()
         self.attention_norm = LayerNorm(dims.state)
@@ -81,14 +82,6 @@ class DecoderLayer(nn.Module):
         self.cross = Attention(dims.state, layer.cross_heads, dims.head_dim)
         self.ffn_norm = LayerNorm(dims.state)
         self.ffn = FeedForward(dims.state, layer.ffn)
-
-    def finish(
-        self, x: Tensor, cross_keys: Tensor, cross_values: Tensor, cross_mask: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """Cross-attention and feed-forward after self-attention; also the cross-attention weights."""
-        mixed, weights = self.cross(self.cross_norm(x), cross_keys, cross_values, cross_mask)
-        x = x + mixed
-        return x + self.ffn(self.ffn_norm(x)), weights
 
 
 class Encoder(nn.Module):
@@ -169,46 +162,26 @@ class Encoder(nn.Module):
         return self.norm(x)
 
 
-class Decoder(nn.Module):
-    """Token ids and encoder states to logits; the output projection is the token embedding."""
+class Decoder(decoder.Decoder):
+    """Its positions are learned, and added to the tokens."""
 
     def __init__(self, dims: Dims) -> None:
         super().__init__()
-        self.dims = dims
         self.embedding = nn.Embedding(dims.vocab, dims.state)
         self.positions = nn.Parameter(torch.zeros(dims.text_ctx, dims.state))
         layers = nn.ModuleList(DecoderLayer(dims, layer) for layer in dims.decoder)
-        self.layers = cast(Sequence[DecoderLayer], layers)
+        self.layers = cast(Sequence[decoder.DecoderLayer], layers)
         self.norm = LayerNorm(dims.state)
 
-    def forward(self, tokens: Tensor, audio: Tensor, cross_mask: Tensor | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Teacher-forced logits.
-
-        Args:
-            tokens: (batch, n) int64.
-            audio: (batch, positions, state), the encoder's output.
-            cross_mask: (batch, positions), 0 or MASKED, where a batch is padded.
-
-        Returns:
-            logits (batch, n, vocab), and each layer's cross-attention weights (batch * heads, n, positions).
-        """
-        length = tokens.shape[1]
-        own_mask = causal(length, length, tokens.device)
-        x = self.embedding(tokens) + self.positions[:length]
-        weights_of = []
-        for layer in self.layers:
-            normed = layer.attention_norm(x)
-            x = x + layer.attention(normed, *layer.attention.keys_values(normed), own_mask)[0]
-            mask = None if cross_mask is None else cross_mask[:, None]
-            x, weights = layer.finish(x, *layer.cross.keys_values(audio), mask)
-            weights_of.append(weights)
-        return F.linear(self.norm(x), self.embedding.weight), weights_of
+    def placed(self, x: Tensor, positions: Tensor) -> tuple[Tensor, None]:
+        return x + torch.index_select(self.positions, 0, positions), None
 
 
 class Whisper(SpeechNetwork):
     """Frontend, encoder and decoder."""
 
     frontend: LogMel
+    decoder: Decoder
 
     def __init__(self, dims: WhisperDims) -> None:
         super().__init__()

@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from compress.networks.chunking import Chunking
 from compress.networks.layers import Attention
 from compress.networks.masks import MASKED
-from compress.networks.network import StreamModule
+from compress.networks.network import StreamModule, left_contexts, stream_signature
 from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.frontend import DYNAMIC_RANGE, HOP, N_FFT, SAMPLES_PER_POSITION, START_LOUDEST, framed
 from compress.networks.whisper.network import Whisper, frequencies
-from device_asr.bundle.roles import CROSS_KEYS, CROSS_VALUES, CTC, PCM, STATE, nth, tensor
 
 DELAY = SAMPLES_PER_POSITION  # samples of silence before the audio
 TAIL = DELAY + N_FFT // 2 - HOP  # earlier samples that the first frame of a chunk still needs
@@ -142,20 +141,13 @@ def example(dims: WhisperDims, chunking: Chunking) -> tuple[Any, ...]:
         torch.cat([torch.zeros(1, 1, dims.n_mels), silence], dim=1),
         torch.zeros(1, 1, dims.state),
         [torch.zeros(1, look_ahead, dims.state)] if look_ahead else [],
-        [torch.zeros(x.heads, dims.head_dim, chunking.left_context) for x in dims.encoder],
-        [torch.zeros(x.heads, chunking.left_context, dims.head_dim) for x in dims.encoder],
+        *left_contexts(dims, chunking),
     )
 
 
 def signature(dims: WhisperDims, chunking: Chunking) -> dict[str, Any]:
-    """The method for the manifest.
-
-    A state is filled with `start` before any audio (a list: one value for each row of its last axis but one) and
-    given to the next call as the last call returned it. The last `look_ahead` positions of each output come again
-    with the next call; as many before the first are no part of the audio.
-    """
-    size, block, left = chunking.size, chunking.block, chunking.left_context
-    encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
+    """The method for the manifest; see `stream_signature`."""
+    size, block = chunking.size, chunking.block
     mel = example(dims, chunking)[4]
     states: list[tuple[str, list[int], str, Any]] = [
         ("position", [1], "int64", size - block),
@@ -164,25 +156,5 @@ def signature(dims: WhisperDims, chunking: Chunking) -> dict[str, Any]:
         ("mel", list(mel.shape), "float32", mel[0, :, 0].tolist()),
         ("frame", [1, 1, dims.state], "float32", 0.0),
         *([("waiting", [1, block - size, dims.state], "float32", 0.0)] if chunking.look_ahead else []),
-        *((f"keys_{i}", [x.heads, dims.head_dim, left], "float32", 0.0) for i, x in encoder),
-        *((f"values_{i}", [x.heads, left, dims.head_dim], "float32", 0.0) for i, x in encoder),
     ]
-    outputs = [tensor("symbols", CTC, [block, dims.ctc])]
-    outputs += [
-        tensor(f"cross_keys_{i}", nth(CROSS_KEYS, i), [x.cross_heads, dims.head_dim, block]) for i, x in decoder
-    ]
-    outputs += [
-        tensor(f"cross_values_{i}", nth(CROSS_VALUES, i), [x.cross_heads, block, dims.head_dim]) for i, x in decoder
-    ]
-    return {
-        "inputs": [
-            tensor("pcm", PCM, [1, SAMPLES_PER_POSITION * size]),
-            *(tensor(name, nth(STATE, i), shape, dtype, start) for i, (name, shape, dtype, start) in enumerate(states)),
-        ],
-        "outputs": [
-            *outputs,
-            *(tensor(name, nth(STATE, i), shape, dtype) for i, (name, shape, dtype, _) in enumerate(states)),
-        ],
-        "delay": DELAY,
-        "look_ahead": block - size,
-    }
+    return stream_signature(dims, chunking, SAMPLES_PER_POSITION * size, DELAY, states)

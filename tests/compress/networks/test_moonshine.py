@@ -9,14 +9,16 @@ import torch
 from torch.nn import functional as F
 
 from compress.networks.family import family_named
-from compress.networks.moonshine import greedy
 from compress.networks.moonshine.frontend import EPS
+from compress.networks.moonshine.limits import longest
 from compress.networks.moonshine.network import Moonshine
 from compress.networks.moonshine.rotary import halves_first, turned, turns
 from compress.networks.moonshine.tokens import keep_tokens, moonshine_vocabulary, ordered, special_ids, token_encoder
 from compress.networks.weights import CheckpointError
 from device_asr.bundle.vocabulary import Vocabulary
 from tests.support.moonshine import DIMS, VOCABULARY, random_network
+
+FAMILY = family_named("moonshine")
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +73,10 @@ def test_greedy_decoding_with_a_cache_is_greedy_decoding(network: Moonshine, len
     pcm = torch.randn(2, 384 * 30, generator=torch.Generator().manual_seed(0)) * 0.1
     with torch.no_grad():
         states, mask = network.encode(pcm, None if lengths is None else torch.tensor(lengths))
-    labels = greedy.greedy(network, VOCABULARY, states, mask)
+    labels = FAMILY.greedy(network, VOCABULARY, states, mask)
     for row, label in enumerate(labels):
         ids = label.tokens.tolist()
-        assert len(ids) == greedy.longest(28 if lengths is None or row == 0 else 19) or label.ended
+        assert len(ids) == longest(28 if lengths is None or row == 0 else 19) or label.ended
         tokens = torch.tensor([[*VOCABULARY.prompt, *ids]])
         with torch.no_grad():
             logits = network.decode(tokens, states[row : row + 1], None if mask is None else mask[row : row + 1])[0]
@@ -95,14 +97,14 @@ def test_the_end_comes_first_only_where_it_may(network: Moonshine) -> None:
             wants_end.decoder.embedding.weight[: DIMS.state], logits[: DIMS.state, None]
         ).solution[:, 0]
         wants_end.decoder.embedding.weight[VOCABULARY.end] = 100 * direction
-    banned = greedy.greedy(wants_end, VOCABULARY, states, None)[0]
-    allowed = greedy.greedy(wants_end, replace(VOCABULARY, suppress_first=()), states, None)[0]
+    banned = FAMILY.greedy(wants_end, VOCABULARY, states, None)[0]
+    allowed = FAMILY.greedy(wants_end, replace(VOCABULARY, suppress_first=()), states, None)[0]
     assert len(banned.tokens) > 0
     assert len(allowed.tokens) == 0 and allowed.ended
 
 
 def test_a_given_text_gets_all_probability_where_the_network_would_write_another(network: Moonshine) -> None:
-    label = greedy.forced(network, VOCABULARY, torch.zeros(1, 9, DIMS.state), [70, 71])
+    label = FAMILY.forced(network, VOCABULARY, torch.zeros(1, 9, DIMS.state), [70, 71])
     assert label.tokens.tolist() == [70, 71] and label.ended
     assert label.best[:, 0].tolist() == [70, 71, VOCABULARY.end]
 
