@@ -155,6 +155,10 @@ class Family(Protocol):
     def special_tokens(self) -> int:
         """Tokens of a vocabulary besides its text."""
 
+    @property
+    def merges_characters(self) -> bool:
+        """Whether encoding begins with characters, those that are tokens, or with bytes."""
+
     def token_encoder(self, vocabulary: Vocabulary) -> Callable[[str], list[int]]:
         """Byte-pair encoding of text into ids of `vocabulary`, pruned or not."""
 

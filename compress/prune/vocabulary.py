@@ -38,7 +38,11 @@ class VocabularyReport:
 
 
 def select(
-    vocabulary: Vocabulary, size: int, encode: Callable[[str], list[int]], texts: Iterable[str] = ()
+    vocabulary: Vocabulary,
+    size: int,
+    encode: Callable[[str], list[int]],
+    texts: Iterable[str] = (),
+    characters: bool = False,
 ) -> list[int]:
     """Ids of the `size` text tokens to keep, in order: those of one byte, then by frequency, closed under merges.
 
@@ -46,7 +50,7 @@ def select(
     not), from numbers and punctuation, and from `texts`.
 
     Args:
-        encode: byte-pair encoding into ids of `vocabulary`.
+        encode: byte-pair encoding into ids of `vocabulary`. characters: see `Family.merges_characters`.
 
     Raises:
         UsageError: `size` is below the tokens of one byte or above the vocabulary.
@@ -56,7 +60,7 @@ def select(
     if not len(kept) <= size <= total:
         raise UsageError(f"Vocabulary size: wanted {len(kept)} to {total} tokens, found {size}.")
     weights = _frequencies(vocabulary, encode, texts)
-    parents = _merge_parents(vocabulary)
+    parents = _merge_parents(vocabulary, characters)
     by_frequency = sorted(weights, key=lambda token: (-weights[token], token))
     for token in (*by_frequency, *range(total)):  # of those that no word has, the ones that were merged first
         needed: set[int] = set()
@@ -100,13 +104,23 @@ def _frequencies(vocabulary: Vocabulary, encode: Callable[[str], list[int]], tex
     return weights
 
 
-def _merge_parents(vocabulary: Vocabulary) -> Callable[[int], tuple[int, ...]]:
-    """For a token, the two tokens whose merge makes it: its encoding by the merges before it."""
+def _merge_parents(vocabulary: Vocabulary, characters: bool) -> Callable[[int], tuple[int, ...]]:
+    """For a token, the two tokens whose merge makes it: its encoding by the merges before it.
+
+    Args:
+        characters: whether characters that are tokens are merged, wherever they stand among the merges, or bytes.
+    """
     rank = {token: i for i, token in enumerate(vocabulary.tokens)}
+
+    def start(token: bytes) -> list[bytes]:
+        text = [character.encode() for character in token.decode("utf-8", "ignore")] if characters else []
+        if len(text) > 1 and b"".join(text) == token:
+            return [part for one in text for part in ([one] if one in rank else [bytes([byte]) for byte in one])]
+        return [bytes([byte]) for byte in token]
 
     @cache
     def parents(token: int) -> tuple[int, ...]:
-        parts = [bytes([byte]) for byte in vocabulary.tokens[token]]
+        parts = start(vocabulary.tokens[token])
         while len(parts) > 2:
             best, at = math.inf, -1
             for k in range(len(parts) - 1):
@@ -130,7 +144,7 @@ def prune(checkpoint: Checkpoint, size: int, texts: Iterable[str] = ()) -> tuple
     old = checkpoint.vocabulary
     family = checkpoint.family_of()
     every = list(range(len(old.tokens)))
-    kept = select(old, size, family.token_encoder(old), texts) if size < len(every) else every
+    kept = select(old, size, family.token_encoder(old), texts, family.merges_characters) if size < len(every) else every
     vocabulary, rows = family.keep_tokens(old, kept)
     weights, table = dict(checkpoint.weights), f"{family.embedding}.weight"
     weights[table] = weights[table][torch.tensor(rows)].clone()

@@ -44,6 +44,7 @@ class MoonshineFamily:
     }
     embedding = "decoder.embedding"
     streams = axes.STREAMS
+    merges_characters = True
     special_tokens = len(SPECIAL)
 
     def dims(self, values: dict[str, Any]) -> MoonshineDims:

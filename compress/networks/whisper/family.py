@@ -40,6 +40,7 @@ class WhisperFamily:
     habits: ClassVar[dict[str, Any]] = {}
     embedding = "decoder.embedding"
     streams = axes.STREAMS
+    merges_characters = False
     special_tokens = len(SPECIAL_TOKENS)
 
     def dims(self, values: dict[str, Any]) -> WhisperDims:

