@@ -8,14 +8,18 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import os
+import stat
 import tomllib
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 MOST_TEXT = 4_000_000  # bytes of a file that a person writes or a manifest; en-tiny's manifest has 18 kB
 MOST_DEPTH = 64  # tables and lists within one another; the manifest has 8
 MOST_NUMBER = 2**63  # whole numbers beyond are no size, count or id
+PIECE = 1 << 20  # bytes that are read at once
+NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 
 
 def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
@@ -24,9 +28,30 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
     Raises:
         OSError: it cannot be read. ValueError: it is larger, or its name has a zero byte.
     """
-    with path.open("rb") as file:
-        data = file.read(most + 1)
-    return _bounded(data, most)
+    with opened(path) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            most = min(most, MOST_TEXT)  # a device never ends
+        return _bounded(_read(file, most + 1), most)
+
+
+def _read(file: IO[bytes], most: int) -> bytes:
+    """At most so many bytes, in pieces: a single `read` would take memory for all of them at once."""
+    found = bytearray()
+    while len(found) < most and (piece := file.read(min(PIECE, most - len(found)))):
+        found += piece
+    return bytes(found)
+
+
+def opened(path: Path) -> BinaryIO:
+    """Opens a file to read it; a pipe that nobody writes is empty, while opening it as usual would wait for a writer.
+
+    Raises:
+        OSError: it cannot be opened. ValueError: its name has a zero byte.
+    """
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | NONBLOCK))  # noqa: SIM115
+    if NONBLOCK:
+        os.set_blocking(file.fileno(), True)  # who writes it may take their time
+    return file
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:
@@ -45,8 +70,8 @@ def read_gzip(path: Path, most: int) -> bytes:
         OSError: it cannot be read, or is not gzip. ValueError: it stands for more bytes, or is damaged.
     """
     try:
-        with gzip.open(path) as file:
-            return _bounded(file.read(most + 1), most)
+        with opened(path) as packed, gzip.open(packed) as file:
+            return _bounded(_read(file, most + 1), most)
     except (EOFError, zlib.error) as error:
         raise ValueError(str(error)) from None
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -34,6 +36,38 @@ def test_nested_brackets_are_refused_in_json_and_in_toml(depth: int) -> None:
     for call, text in ((parse_json, nested), (parse_toml, f"a = {nested}"), (parse_json, "[" * depth)):
         with pytest.raises(ValueError):
             call(text)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_read_to_its_end_and_one_without_a_writer_is_empty(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    assert read_text(path) == ""
+    with pytest.raises(ValueError):
+        parse_json(read_bytes(path))
+    late = threading.Timer(0.2, lambda: path.write_bytes(gzip.compress(b"x" * 10)))
+    reader = os.open(path, os.O_RDWR | os.O_NONBLOCK)  # so that there is a writer when it is opened
+    late.start()
+    closing = threading.Timer(0.4, os.close, [reader])
+    closing.start()
+    assert read_gzip(path, 10) == b"x" * 10
+    late.join()
+    closing.join()
+
+
+def test_a_high_bound_takes_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    tracemalloc.start()
+    assert read_bytes(tmp_path / "a", 1 << 30) == b"x"
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 4 << 20
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="this system has no /dev/zero")
+def test_a_device_that_never_ends_is_read_as_far_as_a_text_goes() -> None:
+    with pytest.raises(ValueError, match="more than 4000000 bytes"):
+        read_bytes(Path("/dev/zero"), 10**12)
 
 
 def test_usual_values_are_read() -> None:
