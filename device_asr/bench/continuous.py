@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from device_asr.audio.format import SAMPLE_RATE, STEP
-from device_asr.bench.memory import fit
+from device_asr.bench.memory import Use, fit, long_run, use
 from device_asr.bench.run import read_audio
 from device_asr.bench.timed import TimedRecognizer
 from device_asr.config import Config
@@ -29,13 +29,13 @@ class Mark:
     """The state after `at` seconds of audio.
 
     partials, stream: seconds spent on partials so far, and in the method `stream`, which is a part of those.
-    memory: resident bytes. words: of the finals so far.
+    use: of the process. words: of the finals so far.
     """
 
     at: Seconds
     partials: Seconds
     stream: Seconds
-    memory: int
+    use: Use
     words: int
 
 
@@ -85,7 +85,7 @@ def feed(timed: TimedRecognizer, clips: Sequence[Clip], seconds: Seconds, every:
                 words += len(event.text.split()) if isinstance(event, Final) else 0
             fed += len(chunk)
             if fed / SAMPLE_RATE >= due:
-                yield Mark(due, timed.partial_seconds, timed.stream_seconds, process.memory_info().rss, words)
+                yield Mark(due, timed.partial_seconds, timed.stream_seconds, use(process), words)
                 due += every
         rest = audio[whole:]
     timed.recognizer.finish()
@@ -111,8 +111,8 @@ def cost(marks: Sequence[Mark], edges: Sequence[Seconds]) -> list[dict[str, Any]
     return found
 
 
-def memory(marks: Sequence[Mark]) -> dict[str, Any]:
-    """Bytes after the warm-up: first, last, most, and how many more for an hour of audio.
+def growth(marks: Sequence[Mark]) -> dict[str, Any]:
+    """Memory after the warm-up and how much more it is for an hour of audio; the rest as `long_run`.
 
     Raises:
         DeviceAsrError: too few marks to say anything.
@@ -120,11 +120,16 @@ def memory(marks: Sequence[Mark]) -> dict[str, Any]:
     kept = [mark for mark in marks if mark.at > WARM_UP * marks[-1].at] if marks else []
     if len(kept) < 3:
         raise DeviceAsrError("Too little audio to see memory grow; give it more --minutes.")
-    line = fit([mark.at for mark in kept], [mark.memory for mark in kept])
+    times, uses = [mark.at for mark in kept], [mark.use for mark in kept]
+    memory = [one.memory for one in uses]
+    line = fit(times, memory)
     return {
-        "first_bytes": kept[0].memory,
-        "last_bytes": kept[-1].memory,
-        "max_bytes": max(mark.memory for mark in kept),
-        "slope_bytes_per_hour": 3600 * line.slope,
-        "slope_error_bytes_per_hour": 3600 * line.error,
+        "memory": {
+            "first_bytes": memory[0],
+            "last_bytes": memory[-1],
+            "max_bytes": max(memory),
+            "slope_bytes_per_hour": 3600 * line.slope,
+            "slope_error_bytes_per_hour": 3600 * line.error,
+        },
+        **long_run(times, uses),
     }

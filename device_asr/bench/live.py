@@ -12,7 +12,7 @@ import queue
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from device_asr.audio.microphone import MicrophoneSource
 from device_asr.audio.realtime import RealtimeSource
 from device_asr.audio.source import AudioChunk
 from device_asr.bench.memory import peak_memory
+from device_asr.bench.promises import broken
 from device_asr.bench.run import ClipResult, Corpus, Recognized
 from device_asr.config import Config
 from device_asr.dictation.session import Delivery, LiveSession, Notice
@@ -186,6 +187,7 @@ def recognize_live(
         session.abort()
         session.wait(STOPPING)
     corpus.audio, corpus.compute = session.state.elapsed, session.state.compute
+    corpus.broken = replace(broken(recorder.events), sound=recorder.run.lost)
     return recorder.events, recorder.run
 
 

@@ -7,6 +7,7 @@ JSON, durations in seconds, memory in bytes, rates as fractions, null where noth
         manifest, clips, audio_s, compute_s, rtf, finals_compute_s, partials_compute_s
         the word counts: words, substitutions, deletions, insertions, wer, wer_interval ([low, high], 95 %), cer, loops
             (of clips that have a text)
+        promises: {lost_s (of sound), finals_lost, invented (words inserted), invented_per_hour (null without texts)}
         partials: the word counts of the last partial before each final; null where none was shown, or in real time
         utterances, finals, final_words, flicker, flicker_strict
         first_partial, word_emission, finalization, finalization_no_hangover: {n, p50, p95}
@@ -21,7 +22,8 @@ JSON, durations in seconds, memory in bytes, rates as fractions, null where noth
             {said, found, false_alarms, recall, false_alarms_per_hour, and the word counts}}}
     against: {setting: value} of the other side; empty: there is none
     peers: {name: {version, compute_type, load_s, peak_memory_bytes}}
-    noise: null or {words, partial_words, seconds, kinds: {kind: {seconds, words, partial_words, texts}}}
+    noise: null or {words, partial_words, seconds, words_per_hour,
+        kinds: {kind: {seconds, words, partial_words, texts}}}
     realtime: null or {device, wall_s, cpu, backlog_max_s, overflows, lost_s}    (cpu: of one core)
 The definitions are in `device_asr.metrics.latency`, `device_asr.metrics.wer`, of intervals in
 `device_asr.metrics.interval` and, of said, found and false alarms, in `device_asr.bench.custom`.
@@ -36,6 +38,7 @@ from typing import Any
 from device_asr.audio.format import STEP_S
 from device_asr.bench.custom import recall
 from device_asr.bench.noise import NoiseResult
+from device_asr.bench.promises import broken
 from device_asr.bench.run import ClipResult, Corpus, Recognized
 from device_asr.config import Config
 from device_asr.events import Seconds
@@ -95,12 +98,29 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         "word_emission": series(latency.word_emission),
         "finalization": series(latency.finalization),
         "finalization_no_hangover": series(latency.finalization_no_hangover),
+        "promises": promises_record(corpus, ours),
         "partials": counts(partial_errors(corpus)) if shows_partials(corpus) else None,
         "peers": {name: peer_record(corpus, name, ours) for name in corpus.peers},
         "teacher": teacher_record(corpus.results, corpus.teacher, ours) if corpus.teacher is not None else None,
         "against": against_record(corpus, corpus.against) if corpus.against is not None else None,
         "hotwords": hotwords_record(corpus) if corpus.custom else None,
     }
+
+
+def promises_record(corpus: Corpus, ours: WordErrors) -> dict[str, Any]:
+    """The entry `promises` of a corpus."""
+    lost, hours = corpus.lost, _hours(corpus)
+    return {
+        "lost_s": lost.sound,
+        "finals_lost": lost.finals,
+        "invented": ours.insertions,
+        "invented_per_hour": ours.insertions / hours if hours else None,
+    }
+
+
+def _hours(corpus: Corpus) -> float:
+    """Of the audio of clips that have a text."""
+    return sum(result.recognized.seconds for result in corpus.results if result.clip.text is not None) / 3600
 
 
 def final_errors(corpus: Corpus) -> WordErrors:
@@ -149,7 +169,7 @@ def against_record(corpus: Corpus, other: Corpus) -> dict[str, Any]:
 def hotwords_record(corpus: Corpus) -> dict[str, Any]:
     """The entry `hotwords` of a corpus."""
     references = [result.clip.text for result in corpus.results]
-    hours = sum(result.recognized.seconds for result in corpus.results if result.clip.text is not None) / 3600
+    hours = _hours(corpus)
 
     def part(texts: Iterable[str]) -> dict[str, Any]:
         pairs = list(zip(references, texts, strict=True))
@@ -223,13 +243,18 @@ def noise_record(results: Sequence[NoiseResult]) -> dict[str, Any]:
         for r in results
     }
     totals = {key: sum(kind[key] for kind in kinds.values()) for key in ("words", "partial_words", "seconds")}
-    return {**totals, "kinds": kinds}
+    hours = totals["seconds"] / 3600
+    return {**totals, "words_per_hour": totals["words"] / hours if hours else None, "kinds": kinds}
 
 
 def details(corpus: Corpus) -> Iterable[dict[str, Any]]:
-    """One record a clip, for `--detail`: reference, text, counts, finals with their times, the texts of others."""
+    """One record a clip, for `--detail`: reference, text, counts, finals with their times, the texts of others.
+
+    lost_s and finals_lost are null in real time, where they are of the whole run.
+    """
     for index, result in enumerate(corpus.results):
         clip, recognized = result.clip, result.recognized
+        lost = broken(recognized.events) if corpus.broken is None else None
         yield {
             "manifest": corpus.manifest,
             "audio": str(clip.audio),
@@ -239,6 +264,8 @@ def details(corpus: Corpus) -> Iterable[dict[str, Any]]:
             **counts(errors([(clip.text, recognized.text)])),
             "audio_s": recognized.seconds,
             "compute_s": recognized.compute,
+            "lost_s": lost.sound if lost else None,
+            "finals_lost": lost.finals if lost else None,
             "finals": [asdict(final) for final in recognized.finals],
             "peers": {name: {"text": one.text, "compute_s": one.compute} for name, one in result.peers.items()},
             "teacher_text": corpus.teacher[index] if corpus.teacher is not None else None,

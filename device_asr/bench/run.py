@@ -12,6 +12,7 @@ import numpy as np
 from device_asr.audio.file import FileSource
 from device_asr.audio.format import SAMPLE_RATE, STEP
 from device_asr.bench.peers.process import Peer, PeerResult
+from device_asr.bench.promises import Broken, broken
 from device_asr.events import Event, Final, Partial, Seconds
 from device_asr.hotwords.words import Hotword
 from device_asr.metrics.clips import Clip
@@ -94,6 +95,7 @@ class Corpus:
     teacher: the teacher's text of each clip, None where it was not asked.
     custom: the custom words that were favored. plain: each clip recognized without them, where there are any.
     against: the same clips with the other settings, where there are any.
+    broken: what was lost in real time; None: on the audio clock, where each clip's events tell it.
     """
 
     manifest: str
@@ -105,6 +107,7 @@ class Corpus:
     custom: Sequence[Hotword] = ()
     plain: list[Recognized] = field(default_factory=list)
     against: Corpus | None = None
+    broken: Broken | None = None
 
     def add(self, result: ClipResult) -> None:
         """Appends a clip that was recognized on the audio clock, and counts its events."""
@@ -113,6 +116,13 @@ class Corpus:
         self.compute += result.recognized.compute
         for index, event in enumerate(result.recognized.events):
             self.latency.add(event, cut_short=index >= result.recognized.cut)
+
+    @property
+    def lost(self) -> Broken:
+        """What was lost of sound and finals."""
+        if self.broken is not None:
+            return self.broken
+        return sum((broken(result.recognized.events) for result in self.results), Broken())
 
     @property
     def peers(self) -> list[str]:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from device_asr.bench.memory import fit
+from device_asr.bench.memory import NOTHING, Use, fit, long_run, use
 from device_asr.config import Config
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Seconds
@@ -43,37 +43,39 @@ PLAYER_PAUSE: Seconds = 2.0  # between two rounds, so that the last utterance en
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """At `time` (monotonic): resident bytes and processor seconds of all its processes, draws so far."""
+    """At `time` (monotonic): what all its processes have, their processor seconds, draws so far."""
 
     time: Seconds
-    memory: int
+    use: Use
     cpu: Seconds
     draws: int
 
 
 def figures(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Figures of the samples: bytes, bytes an hour, per cent of one core, draws a second.
+    """Figures of the samples: bytes, bytes an hour, per cent of one core, draws a second, and those of `long_run`.
 
     Raises:
         DeviceAsrError: there are too few.
     """
     if len(samples) < 3:
         raise DeviceAsrError(f"The interface was sampled {len(samples)} times only; give it more --minutes.")
-    whole = fit([sample.time for sample in samples], [sample.memory for sample in samples])
+    times, uses = [sample.time for sample in samples], [sample.use for sample in samples]
+    whole = fit(times, [one.memory for one in uses])
     last = samples[-max(3, 2 * len(samples) // 3) :]  # caches fill first: 28 MB an hour for 10 minutes, then 12
-    settled = fit([sample.time for sample in last], [sample.memory for sample in last])
+    settled = fit([sample.time for sample in last], [sample.use.memory for sample in last])
     seconds = samples[-1].time - samples[0].time
     draws = [(b.draws - a.draws) / (b.time - a.time) for a, b in itertools.pairwise(samples)]
     return {
         "seconds": seconds,
         "memory": {
-            "first_bytes": samples[0].memory,
-            "last_bytes": samples[-1].memory,
-            "max_bytes": max(sample.memory for sample in samples),
+            "first_bytes": uses[0].memory,
+            "last_bytes": uses[-1].memory,
+            "max_bytes": max(one.memory for one in uses),
             "slope_bytes_per_hour": 3600 * whole.slope,
             "slope_error_bytes_per_hour": 3600 * whole.error,
             "settled_slope_bytes_per_hour": 3600 * settled.slope,
         },
+        **long_run(times, uses),
         "cpu": (samples[-1].cpu - samples[0].cpu) / seconds,
         "draws_per_second": {"mean": (samples[-1].draws - samples[0].draws) / seconds, "p50": float(np.median(draws))},
     }
@@ -122,7 +124,7 @@ class Watched:
         Raises:
             DeviceAsrError: it has ended.
         """
-        memory, cpu = 0, 0.0
+        taken, cpu = NOTHING, 0.0
         if self.process.poll() is not None:
             raise self.ended()
         try:
@@ -130,11 +132,11 @@ class Watched:
                 self._processes.setdefault(child.pid, child)
             for process in self._processes.values():
                 times = process.cpu_times()
-                memory += process.memory_info().rss
+                taken += use(process)
                 cpu += times.user + times.system
         except psutil.NoSuchProcess:
             raise self.ended() from None
-        return Sample(time.monotonic(), memory, cpu, self.draws)
+        return Sample(time.monotonic(), taken, cpu, self.draws)
 
     def ended(self) -> DeviceAsrError:
         """The reason why it ended before its time."""

@@ -90,7 +90,20 @@ def _peer_rows(name: str) -> list[Row]:
     ]
 
 
-def _rows(clock: str, peers: Iterable[str]) -> list[Row]:
+def _promise_rows() -> list[Row]:
+    """What the product promises: no sound and no final lost; how many words it invents."""
+
+    def invented(promises: dict[str, Any]) -> str:
+        return f"{promises['invented']} ({_number(promises['invented_per_hour'], '.0f')} an hour)"
+
+    return [
+        ("sound lost", _of("promises", lambda p: _number(p["lost_s"], ".1f", " s"))),
+        ("finals lost", _of("promises", lambda p: str(p["finals_lost"]))),
+        ("words invented", _of("promises", invented)),
+    ]
+
+
+def _rows(clock: str, peers: Iterable[str], promises: bool) -> list[Row]:
     return [
         ("clips", lambda c: f"{c['clips']}, {c['audio_s'] / 60:.1f} min"),
         ("WER", _wer),
@@ -117,18 +130,23 @@ def _rows(clock: str, peers: Iterable[str]) -> list[Row]:
         ("finalization without", lambda c: _p50_p95(c["finalization_no_hangover"])),
         ("flicker", lambda c: _number(c["flicker"], ".3f")),
         ("  with case and punctuation", lambda c: _number(c["flicker_strict"], ".3f")),
+        *(_promise_rows() if promises else ()),
     ]
 
 
-def table(found: dict[str, Any]) -> str:
-    """The record for a person: one column a corpus, then memory, noise and notes."""
+def table(found: dict[str, Any], promises: bool = False) -> str:
+    """The record for a person: one column a corpus, then memory, noise and notes.
+
+    Args:
+        promises: with rows of what was lost and what was invented.
+    """
     lines = [
         f"model {found['model']}, {found['threads']} threads, {found['clock']} clock, "
         f"partials {'on' if found['partials'] else 'off'}, guards {'on' if found['guards'] else 'off'}",
         "",
     ]
     if found["corpora"]:
-        lines += _aligned([["", *(title for title, _ in _columns(found))], *_cells(found)])
+        lines += _aligned([["", *(title for title, _ in _columns(found))], *_cells(found, promises)])
         lines.append("")
     lines.append(f"loaded in {found['load_s']:.2f} s, peak memory {_megabytes(found['peak_memory_bytes'])}")
     for name, peer in found["peers"].items():
@@ -147,7 +165,8 @@ def table(found: dict[str, Any]) -> str:
         noise = found["noise"]
         kinds = ", ".join(f"{kind} {part['words']}" for kind, part in noise["kinds"].items())
         lines.append(
-            f"noise: {noise['words']} words in {noise['seconds']:.0f} s ({kinds}); "
+            f"noise: {noise['words']} words in {noise['seconds']:.0f} s, "
+            f"{_number(noise['words_per_hour'], '.0f')} an hour ({kinds}); "
             f"{noise['partial_words']} words shown for a while"
         )
     if found["corpora"]:
@@ -183,9 +202,9 @@ def _columns(record: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     return columns
 
 
-def _cells(record: dict[str, Any]) -> list[list[str]]:
+def _cells(record: dict[str, Any], promises: bool) -> list[list[str]]:
     rows = []
-    for title, cell in _rows(record["clock"], record["peers"]):
+    for title, cell in _rows(record["clock"], record["peers"], promises):
         cells = [cell(corpus) for _, corpus in _columns(record)]
         if any(text is not None for text in cells):
             rows.append([title, *(text or "-" for text in cells)])

@@ -141,7 +141,10 @@ class BenchOptions:
 @click.option("--player", metavar="COMMAND", help="With --device: plays a clip into it, such as `paplay`.")
 @click.option("--seconds", type=FiniteRange(min=1), help="With --device and no manifest: end after this time.")
 @click.option(
-    "--detail", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write one JSON object a clip."
+    "--detail",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write one JSON object a clip, and print what was lost (sound, finals) and invented (words an hour).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @as_options(BenchOptions)
@@ -167,4 +170,5 @@ def command(loaded: LoadedConfig, options: BenchOptions) -> None:
             found = in_real_time(config, plan, microphone, progress)
         else:
             found = as_fast_as_possible(config, plan, progress)
-    echo(json.dumps(found, ensure_ascii=False, indent=2) if options.as_json else table(found))
+    text = table(found, promises=options.detail is not None)
+    echo(json.dumps(found, ensure_ascii=False, indent=2) if options.as_json else text)

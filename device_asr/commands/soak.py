@@ -29,6 +29,7 @@ def table(found: dict[str, Any]) -> str:
         "interface": f"{found['minutes']:g} min over {found['source']}, of which {found['warm_up_s']:.0f} s warm-up",
         **_memory(found),
         "  of the last two thirds": f"{found['memory']['settled_slope_bytes_per_hour'] / 1e6:.1f} MB an hour",
+        **_long_run(found),
         "CPU": f"{100 * found['cpu']:.0f} % of one core",
         "updates": f"{found['updates_per_second']:.1f} a second, of which drawn (something had changed) "
         f"{draws['mean']:.1f}, median {draws['p50']:.1f}",
@@ -95,7 +96,7 @@ def command(
 
 
 def _fed(config: Config, manifest: Path, minutes: float) -> dict[str, Any]:
-    from device_asr.bench.continuous import feed, memory, without_pauses
+    from device_asr.bench.continuous import feed, growth, without_pauses
     from device_asr.bench.suite import read_test_sets
     from device_asr.bench.timed import timed_recognizer
     from device_asr.bundle.bundle import load
@@ -108,12 +109,11 @@ def _fed(config: Config, manifest: Path, minutes: float) -> dict[str, Any]:
         for mark in feed(timed, test_set.clips, 60 * minutes, every=min(LOOK, 6 * minutes)):
             marks.append(mark)
             progress.update(task, completed=mark.at)
-    found = memory(marks)
     return {
         "minutes": minutes,
         "clips": len(test_set.clips),
         "words": marks[-1].words,
-        "memory": found,
+        **growth(marks),
         "partials_rtf": marks[-1].partials / marks[-1].at,
         "partials_mode": "stream" if timed.stream else "reencode",
     }
@@ -124,6 +124,7 @@ def fed_table(found: dict[str, Any]) -> str:
     rows = {
         "recognized": f"{found['minutes']:g} min of speech without a pause, {found['words']} words",
         **_memory(found),
+        **_long_run(found),
         "RTF of partials": f"{found['partials_rtf']:.3f} ({found['partials_mode']})",
     }
     return "\n".join(f"{name:<26}{text}" for name, text in rows.items())
@@ -135,6 +136,20 @@ def _memory(found: dict[str, Any]) -> dict[str, str]:
         "memory": f"{memory['first_bytes']} -> {memory['last_bytes']} MB, at most {memory['max_bytes']} MB",
         "memory slope": f"{memory['slope_bytes_per_hour']} ± {memory['slope_error_bytes_per_hour']} MB an hour",
     }
+
+
+def _long_run(found: dict[str, Any]) -> dict[str, str]:
+    """Descriptors and threads, and what would be after hours, along straight lines."""
+    rows = {
+        name: f"{found[name]['first']} -> {found[name]['last']}, at most {found[name]['max']}, "
+        f"{found[name]['per_hour']:+.1f} an hour"
+        for name in ("descriptors", "threads")
+    }
+    after = found["after"]
+    rows[f"after {after['hours']} h at this rate"] = (
+        f"{after['memory_bytes'] / 1e6:.0f} MB, {after['descriptors']:.0f} descriptors, {after['threads']:.0f} threads"
+    )
+    return rows
 
 
 def _check_microphone(config: Config, player: str | None) -> None:

@@ -15,10 +15,12 @@ from click.testing import CliRunner, Result
 
 from device_asr.audio.format import SAMPLE_RATE, STEP, STEP_S
 from device_asr.bench.memory import peak_memory
+from device_asr.bench.promises import Broken, broken
 from device_asr.bench.run import recognize
 from device_asr.commands.bench import command
 from device_asr.config import Config
 from device_asr.errors import OutputError, UsageError
+from device_asr.events import AudioGap, Final
 from device_asr.metrics.clips import ManifestError
 from device_asr.recognition import assemble as assembly
 from tests.support.scripted import Scripted, corpus, utterance
@@ -82,7 +84,31 @@ def test_details_hold_one_record_a_clip(tmp_path: Path, bench: Callable[..., Res
     first, second = map(json.loads, detail.read_text().splitlines())
     assert first["text"] == "Hello" and first["wer"] == 0 and first["finals"][0]["words"][0]["end"] == 1.1
     assert second["text"] == "" and second["deletions"] == 2
+    assert (first["lost_s"], first["finals_lost"]) == (0, 0) == (second["lost_s"], second["finals_lost"])
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_details_print_what_was_lost_and_what_was_invented(tmp_path: Path, bench: Callable[..., Result]) -> None:
+    said = utterance(("Hello", 1.1), ("again", 1.5), at=1.8)
+    vanished = [event for event in said if not isinstance(event, Final)]
+    manifest, detail = corpus(tmp_path, "hello", "hello"), tmp_path / "detail.jsonl"
+    script = said, said, [AudioGap(0.2, 0.5), *vanished]  # the first is recognized twice: warm-up
+    rows = bench(Scripted(*script), manifest, "--detail", detail).stdout.splitlines()
+    found = {row.partition("  ")[0]: row.split("  ")[-1].strip() for row in rows}
+    assert found["sound lost"] == "0.5 s" and found["finals lost"] == "1"
+    assert found["words invented"] == "1 (900 an hour)"  # one in two clips of 2 s
+    assert [json.loads(line)["finals_lost"] for line in detail.read_text().splitlines()] == [0, 1]
+    assert "finals lost" not in bench(Scripted(*script), manifest).stdout
+    (measured,) = json.loads(bench(Scripted(*script), manifest, "--json").stdout)["corpora"]
+    assert measured["promises"] == {"lost_s": 0.5, "finals_lost": 1, "invented": 1, "invented_per_hour": 900.0}
+
+
+def test_words_that_a_partial_took_back_are_no_lost_final() -> None:
+    started, partial, final, ended = utterance(("Hello", 1.1), at=2.0)
+    assert broken([started, partial, final, ended]) == Broken(0.0, 0)
+    assert broken([started, partial, ended]) == Broken(0.0, 1)
+    assert broken([started, partial, replace(partial, text=""), ended]) == Broken(0.0, 0)
+    assert broken([started, partial, replace(final, utterance=1), AudioGap(3.0, 0.25)]) == Broken(0.25, 1)
 
 
 def test_a_detail_file_that_cannot_be_written_is_reported_and_leaves_nothing(

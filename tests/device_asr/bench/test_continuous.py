@@ -11,7 +11,8 @@ import soundfile
 from click.testing import CliRunner
 
 from device_asr.audio.format import SAMPLE_RATE as SECOND
-from device_asr.bench.continuous import Mark, cost, feed, joined, memory, trimmed, without_pauses
+from device_asr.bench.continuous import Mark, cost, feed, growth, joined, trimmed, without_pauses
+from device_asr.bench.memory import Use
 from device_asr.bench.timed import timed_recognizer
 from device_asr.bundle.bundle import load
 from device_asr.commands.soak import command as soak
@@ -49,7 +50,7 @@ def test_clips_are_joined_without_their_quiet_edges(speech: np.ndarray, tmp_path
 
 def test_cost_is_counted_between_edges_and_memory_after_the_warm_up() -> None:
     marks = [
-        Mark(float(at), 0.1 * at + (0.1 * (at - 5) if at > 5 else 0), 0.05 * at, 1_000_000 + 1000 * at, at)
+        Mark(float(at), 0.1 * at + (0.1 * (at - 5) if at > 5 else 0), 0.05 * at, Use(1_000_000 + 1000 * at, 20, 5), at)
         for at in range(1, 11)
     ]
     first, second = cost(marks, (5, 10))
@@ -57,10 +58,11 @@ def test_cost_is_counted_between_edges_and_memory_after_the_warm_up() -> None:
     assert first["partials"] == pytest.approx(0.1) and second["partials"] == pytest.approx(0.2)
     assert second["stream"] == pytest.approx(0.05)
     assert len(cost(marks, (5, 10, 20))) == 2, "there is no audio up to 20 s"
-    assert memory(marks)["slope_bytes_per_hour"] == pytest.approx(3_600_000)
-    assert memory(marks)["first_bytes"] == 1_003_000
+    assert growth(marks)["memory"]["slope_bytes_per_hour"] == pytest.approx(3_600_000)
+    assert growth(marks)["memory"]["first_bytes"] == 1_003_000
+    assert growth(marks)["after"]["memory_bytes"] == pytest.approx(1_010_000 + 1000 * (8 * 3600 - 7))
     with pytest.raises(DeviceAsrError, match="Too little audio"):
-        memory(marks[:2])
+        growth(marks[:2])
 
 
 def test_speech_without_a_pause_ends_utterances_by_their_length_alone(bundle: Path) -> None:
@@ -80,5 +82,6 @@ def test_soak_feeds_the_recognizer_alone_and_tells_the_slope(bundle: Path, manif
     kept = found["memory"]
     assert 5e7 < kept["first_bytes"] <= kept["max_bytes"] and "slope_bytes_per_hour" in kept
     text = CliRunner().invoke(soak, arguments, catch_exceptions=False).output
-    assert "memory slope" in text and "0.2 min of speech without a pause" in text
+    assert found["descriptors"]["first"] > 2 and found["after"]["threads"] >= 1
+    assert "memory slope" in text and "after 8 h at this rate" in text and "0.2 min of speech without a pause" in text
     assert isinstance(CliRunner().invoke(soak, [*arguments, "--audio", "x.wav"]).exception, UsageError)
