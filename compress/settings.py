@@ -7,8 +7,10 @@ import math
 import types
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from device_asr.bounded import read_toml
 from device_asr.errors import UsageError
 
 Settings = TypeVar("Settings")
@@ -34,6 +36,22 @@ RENAMED = {
     "distill.streaming.ahead": "look_ahead",
     "distill.streaming.steady": "regularize_whole",
 }
+
+
+def read_table(path: Path, what: str) -> dict[str, Any]:
+    """The table of a TOML file, within the bounds of `device_asr.bounded`.
+
+    Args:
+        what: begins the sentence of an error, as "Recipe".
+
+    Raises:
+        UsageError: unreadable, too large, not UTF-8, not TOML.
+    """
+    try:
+        return read_toml(path)
+    except (OSError, ValueError) as error:
+        found = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{what} {path} cannot be read ({found}); wanted a TOML file.") from None
 
 
 def refuse_renamed(table: str, names: Iterable[str], where: str) -> None:

@@ -15,17 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from compress.checkpoints.believed import believed
+from compress.checkpoints.reading import read_safetensors, told
 from compress.networks.checkpoint import Checkpoint
+from compress.networks.dims import Dims
 from compress.networks.embedding import NAMES, stored_form
 from compress.networks.family import Family, family_named
-from compress.networks.weights import COMPUTED_ATOL, CheckpointError
+from compress.networks.weights import COMPUTED_ATOL, CheckpointError, check_shapes, shapes_of
 from compress.quantize.apply import quantize_linears
 from compress.quantize.grid import LOWEST, on_grid
 from compress.quantize.plan import Width
+from device_asr.bounded import parse_json
 from device_asr.errors import OutputError
 
 SUFFIX = ".safetensors"
@@ -110,29 +114,17 @@ def load(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: not such a file, or a damaged one.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            stored = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it has no iterator
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path}: wanted the base of a bundle, found a file that is damaged, cut short or no "
-            f"safetensors file ({error}); copy or build it again."
-        ) from None
+    stored, tensors = read_safetensors(path, "the base of a bundle")
     if KEY not in stored:
         raise CheckpointError(
             f"{path}: wanted the base of a bundle, found other tensors, with no metadata "
             f"{KEY!r}; of a Hugging Face model give the folder."
         )
-    try:
-        checksum, facts = json.loads(stored[KEY])
+    with told(path, "the facts of a base"):
+        checksum, facts = parse_json(stored[KEY])
         if checksum != digest(facts, tensors):
             raise CheckpointError(f"{path} is damaged: its checksum does not fit; copy or build it again.")
         return _checkpoint(facts, tensors, path)
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: wanted the facts of a base, found others ({error!r}); build it again."
-        ) from None
 
 
 def _checkpoint(facts: Mapping[str, Any], tensors: dict[str, Tensor], path: Path) -> Checkpoint:
@@ -143,6 +135,7 @@ def _checkpoint(facts: Mapping[str, Any], tensors: dict[str, Tensor], path: Path
     if table[0] in tensors:
         tensors[f"{family.embedding}.weight"] = unpack(*(tensors.pop(name) for name in table))
     weights = {name: tensor.to(torch.float32) for name, tensor in tensors.items()}
+    _check_stored(family, dims, weights)
     weights = {**family.computed(dims), **weights}
     vocabulary = family.vocabulary(
         tuple(base64.b64decode(piece) for piece in words["pieces"]),
@@ -150,15 +143,23 @@ def _checkpoint(facts: Mapping[str, Any], tensors: dict[str, Tensor], path: Path
         tuple(words["suppress"]),
         tuple(words["suppress_first"]),
     )
-    checkpoint = Checkpoint(
-        dims,
-        weights,
-        vocabulary,
-        tuple((int(a), int(b)) for a, b in facts["alignment_heads"]),
-        (*facts["provenance"], f"half precision, from {path.name}"),
+    return believed(
+        Checkpoint(
+            dims,
+            weights,
+            vocabulary,
+            tuple((int(a), int(b)) for a, b in facts["alignment_heads"]),
+            (*facts["provenance"], f"half precision, from {path.name}"),
+        )
     )
-    checkpoint.check()
-    return checkpoint
+
+
+def _check_stored(family: Family, dims: Dims, weights: Mapping[str, Tensor]) -> None:
+    """Raises CheckpointError where stored tensors do not fit the dims, before others of these sizes are computed."""
+    with torch.device("meta"):
+        wanted, computed = shapes_of(family.network(dims)), family.computed(dims)
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    check_shapes(wanted, {**{name: wanted[name] for name in computed}, **found})
 
 
 def _table(family: Family) -> list[str]:

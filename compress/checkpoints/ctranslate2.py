@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import mmap
 import struct
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compress.checkpoints.believed import believed
+from compress.checkpoints.reading import read_json, regular, told
 from compress.networks.checkpoint import Checkpoint, from_foreign
 from compress.networks.family import Foreign
 from compress.networks.weights import CheckpointError
@@ -24,7 +26,15 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
 
     A record is name, shape, dtype and bytes.
     """
-    data = path.read_bytes()
+    with (
+        told(path, "a model of CTranslate2"),
+        regular(path).open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data,
+    ):
+        return _records(path, data)
+
+
+def _records(path: Path, data: mmap.mmap) -> tuple[str, dict[str, Tensor]]:
     offset = 0
 
     def take(layout: str) -> tuple[Any, ...]:
@@ -46,7 +56,7 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
             raise CheckpointError(f"{path}: wanted CTranslate2 binary version 6, found {version}.")
         kind, _revision = text(), take("I")
         if kind not in FAMILIES:
-            raise CheckpointError(f"{path}: wanted a {' or '.join(FAMILIES)}, found {kind}.")
+            raise CheckpointError(f"{path}: wanted a {' or '.join(FAMILIES)}, found {kind[:60]!r}.")
         tensors: dict[str, Tensor] = {}
         for _ in range(take("I")[0]):
             name = text()
@@ -55,9 +65,7 @@ def _read(path: Path) -> tuple[str, dict[str, Tensor]]:
             dtype_id, size = take("BI")
             if dtype_id not in DTYPES:
                 raise CheckpointError(f"{path}: tensor {name}: wanted a dtype id of 0 to 4, found {dtype_id}.")
-            array = np.frombuffer(
-                data, DTYPES[dtype_id], offset=offset, count=size // np.dtype(DTYPES[dtype_id]).itemsize
-            )
+            array = np.frombuffer(data[offset : offset + size], DTYPES[dtype_id])
             tensors[name] = torch.from_numpy(array.reshape(shape).copy())
             offset += size
         return kind, tensors
@@ -74,6 +82,7 @@ def load_ctranslate2(folder: Path) -> Checkpoint:
     spec, tensors = _read(folder / "model.bin")
     if any(name.endswith("weight_scale") for name in tensors):
         raise CheckpointError(f"{folder}: wanted float weights, found int8; convert the model with float16 weights.")
-    config = json.loads((folder / "config.json").read_text())
-    foreign = Foreign("ctranslate2", tensors, config, folder, folder)
-    return from_foreign(FAMILIES[spec], foreign, f"CTranslate2 folder {folder.name}")
+    config = read_json(folder / "config.json", "the settings of a CTranslate2 model")
+    with told(folder, "a CTranslate2 folder with model.bin, config.json and tokenizer.json that fit"):
+        foreign = Foreign("ctranslate2", tensors, config, folder, folder)
+        return believed(from_foreign(FAMILIES[spec], foreign, f"CTranslate2 folder {folder.name}"))

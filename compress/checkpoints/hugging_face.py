@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-
+from compress.checkpoints.believed import believed
+from compress.checkpoints.reading import read_json, read_safetensors, told
 from compress.networks.checkpoint import Checkpoint, from_foreign
 from compress.networks.family import Foreign
-from compress.networks.weights import CheckpointError
 
 
 def load_hugging_face(folder: Path) -> Checkpoint:
@@ -19,14 +16,11 @@ def load_hugging_face(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing or broken, or tensors do not fit.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        found = load_file(folder / "model.safetensors")
-        generation = folder / "generation_config.json"
-        extra = json.loads(generation.read_text()) if generation.is_file() else {}
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder}: wanted config.json and model.safetensors, found something broken ({error})."
-        ) from None
-    foreign = Foreign("hugging_face", found, {**config, "generation": extra}, folder, folder)
-    return from_foreign(str(config.get("model_type", "whisper")), foreign, f"Hugging Face folder {folder.name}")
+    config = read_json(folder / "config.json", "the settings of a Hugging Face model")
+    generation = folder / "generation_config.json"
+    extra = read_json(generation, "the settings of generation") if generation.exists() else {}
+    _, tensors = read_safetensors(folder / "model.safetensors", "the weights of a Hugging Face model")
+    with told(folder, "a Hugging Face folder with config.json, model.safetensors and tokenizer.json that fit"):
+        foreign = Foreign("hugging_face", tensors, {**config, "generation": extra}, folder, folder)
+        family = str(config.get("model_type", "whisper"))
+        return believed(from_foreign(family, foreign, f"Hugging Face folder {folder.name}"))

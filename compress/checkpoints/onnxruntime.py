@@ -18,9 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from compress.checkpoints.believed import believed
+from compress.checkpoints.reading import regular, told
 from compress.networks.checkpoint import Checkpoint, from_foreign
 from compress.networks.family import Foreign
 from compress.networks.weights import CheckpointError
+from device_asr.bounded import read_bytes
 
 PACKAGE, FOLDER = "moonshine_cpp", "models/base-en"
 ENCODER, DECODER, TOKENIZER = "encoder_model.ort", "decoder_model_merged.ort", "tokenizer.bin"
@@ -28,6 +31,8 @@ IDENTIFIER = b"ORTM"  # bytes 4 to 8 of such a file
 MOST_BYTES = 1 << 30  # of a file; Moonshine base has 43 MB
 MOST_PIECES = 1 << 20  # of a tokenizer
 MOST_DEPTH = 4  # of graphs in graphs
+MOST_ITEMS = 1 << 14  # nodes, weights or attributes of one graph
+WIDENED = 8  # bytes of float32 weights for a byte of the file: 4 for 8 bits, and some are used under two names
 DTYPES = {1: np.float32, 3: np.int8}  # of TensorProto.DataType
 QUANTIZED, SCALE, OFFSET = "_quantized", "_scale", "_zero_point"
 # operator -> inputs that are weights: (number, kind)
@@ -67,9 +72,9 @@ def load_onnxruntime(folder: Path) -> Checkpoint:
     tensors = {f"{side}.{name}": t for side, file in _SIDES for name, t in read_weights(folder / file).items()}
     pieces = read_tokenizer(folder / TOKENIZER)
     config = {"pieces": pieces, "start": START, "end": END}
-    return from_foreign(
-        "moonshine", Foreign("onnxruntime", tensors, config, folder, folder), f"ONNX Runtime folder {folder.name}"
-    )
+    with told(folder, f"{ENCODER}, {DECODER} and {TOKENIZER} that fit"):
+        foreign = Foreign("onnxruntime", tensors, config, folder, folder)
+        return believed(from_foreign("moonshine", foreign, f"ONNX Runtime folder {folder.name}"))
 
 
 _SIDES = (("encoder", ENCODER), ("decoder", DECODER))
@@ -94,9 +99,14 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         graph = InferenceSession.GetRootAs(data, 0).Model().Graph()
         stored = {t.Name().decode(): t for g in _graphs(graph) for t in _all(g.Initializers, g.InitializersLength())}
         found: dict[str, Tensor] = {}
+        taken = 0
         for one in _graphs(graph):
             for node in _all(one.Nodes, one.NodesLength()):
-                _take(node, stored, found)
+                weights = _taken(node, stored)
+                found |= weights
+                taken += sum(weight.nbytes for weight in weights.values())
+                if taken > WIDENED * len(data):
+                    raise ValueError("more weights than the file has bytes for")
         return found
     except BROKEN as error:
         raise CheckpointError(f"{path} is damaged or cut short ({error!r}); copy it again.") from None
@@ -129,19 +139,22 @@ def read_tokenizer(path: Path) -> tuple[bytes, ...]:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if size > MOST_BYTES:
-            raise CheckpointError(f"{path}: wanted at most {MOST_BYTES} bytes, found {size}.")
-        return path.read_bytes()
-    except OSError as error:
+    if not path.exists():
         raise CheckpointError(
-            f"{path}: wanted {ENCODER}, {DECODER} and {TOKENIZER} in one folder, found no such file ({error.strerror})."
-        ) from None
+            f"{path}: wanted {ENCODER}, {DECODER} and {TOKENIZER} in one folder, found no such file; copy all three."
+        )
+    with told(path, "a file of Moonshine"):
+        return read_bytes(regular(path), MOST_BYTES)
 
 
 def _all(item: Any, count: int) -> Iterator[Any]:
-    """The items of a vector of flatbuffers, none of which is missing."""
+    """The items of a vector of flatbuffers, none of which is missing.
+
+    Raises:
+        ValueError: there are more than any model has; vectors may share their bytes, so that a small file has many.
+    """
+    if count > MOST_ITEMS:
+        raise ValueError(f"wanted at most {MOST_ITEMS} items, found {count}")
     for i in range(count):
         yield item(i)
 
@@ -157,9 +170,9 @@ def _graphs(graph: Any, depth: int = 0) -> Iterator[Any]:
                 yield from _graphs(attribute.G(), depth + 1)
 
 
-def _take(node: Any, stored: dict[str, Any], found: dict[str, Tensor]) -> None:
-    """Adds the weights that a node uses under its name; nodes of both branches use the same."""
-    operator = node.OpType().decode()
+def _taken(node: Any, stored: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights that a node uses, under its name; nodes of both branches use the same."""
+    operator, found = node.OpType().decode(), dict[str, Tensor]()
     for number, kind in WEIGHTS.get(operator, ()):
         if number >= node.InputsLength():
             continue
@@ -171,6 +184,7 @@ def _take(node: Any, stored: dict[str, Any], found: dict[str, Tensor]) -> None:
         if operator == "MatMul":
             weight = weight.t()
         found[name] = (weight if weight.dim() != 2 or weight.shape[1] > 1 else weight.flatten()).contiguous()
+    return found
 
 
 def _weight(name: str, stored: dict[str, Any]) -> Tensor | None:

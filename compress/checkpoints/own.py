@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from compress.checkpoints.believed import believed
+from compress.checkpoints.reading import read_json, read_safetensors, regular, told
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.family import family_named
-from compress.networks.weights import CheckpointError
 from device_asr.bundle.vocabulary import read_tokens, write_tokens
 from device_asr.errors import OutputError
 from device_asr.files import write_whole
@@ -51,25 +52,23 @@ def load(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: a file is missing or broken.
     """
-    try:
-        values = json.loads((folder / "checkpoint.json").read_text())
-        weights = {k: v.to(torch.float32) for k, v in load_file(folder / "weights.safetensors").items()}
+    wanted = "a checkpoint folder of device-asr-compress"
+    values = read_json(folder / "checkpoint.json", f"the facts of {wanted}")
+    _, tensors = read_safetensors(folder / "weights.safetensors", f"the weights of {wanted}")
+    with told(folder, wanted):
         family = family_named(values.get("family", "whisper"))  # earlier folders do not name it
         vocabulary = family.vocabulary(
-            read_tokens(folder / "vocabulary.txt"),
+            read_tokens(regular(folder / "vocabulary.txt")),
             values["special"],
             tuple(values["suppress"]),
             tuple(values["suppress_first"]),
         )
-        return Checkpoint(
-            family.dims(values["dims"]),
-            weights,
-            vocabulary,
-            tuple((int(a), int(b)) for a, b in values["alignment_heads"]),
-            tuple(values["provenance"]),
+        return believed(
+            Checkpoint(
+                family.dims(values["dims"]),
+                {name: tensor.to(torch.float32) for name, tensor in tensors.items()},
+                vocabulary,
+                tuple((int(a), int(b)) for a, b in values["alignment_heads"]),
+                tuple(values["provenance"]),
+            )
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{folder}: wanted a checkpoint folder of device-asr-compress, found something broken "
-            f"({error}); remove it and build again."
-        ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import Any
 from compress.networks.chunking import Chunking
 from compress.quantize.plan import QuantizationPlan
 from compress.recipe.techniques import settings_of
-from compress.settings import check_corpus, check_types, refuse_renamed
+from compress.settings import check_corpus, check_types, read_table, refuse_renamed
 from device_asr.errors import UsageError
 
 PLANS, OWN_PLAN = ("plan", "qat"), "quantize"  # settings of stages that take a plan, and the recipe's own
@@ -43,6 +42,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_types(Recipe, vars(self), "Recipe")
+        if not self.name.strip() or set(self.name) & set("/\\\0"):  # folders of bundles are called by it
+            raise UsageError(f"Recipe: wanted a name that a folder may have, found {self.name!r}.")
         _ = self.plan
         object.__setattr__(self, "stages", [self._planned(table) for table in self.stages])
         for table in self.stages:
@@ -78,10 +79,7 @@ def read_recipe(path: Path) -> Recipe:
     Raises:
         UsageError: unreadable, not TOML, unknown, renamed or missing keys, a stage that is not known.
     """
-    try:
-        values = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"Recipe {path} cannot be read: {error}.") from None
+    values = read_table(path, "Recipe")
     refuse_renamed("recipe", values, f"Recipe {path}")
     try:
         return Recipe(**values)

@@ -6,7 +6,6 @@ A row of ablation.jsonl stands for a bundle and the speech it was measured on; t
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from compress.recipe.build import beginning, build
 from compress.recipe.cache import Stages
 from compress.recipe.recipe import Recipe
 from compress.report.ablation_table import row_key, to_row
-from compress.settings import refuse_renamed
+from compress.settings import read_table, refuse_renamed
 from compress.tables import figure
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
 
@@ -61,10 +60,7 @@ def read_ablation(path: Path, base: Recipe) -> Ablation:
     Raises:
         UsageError: unreadable, unknown or missing keys, a stage that is not in `base`.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"Ablation {path} cannot be read: {error}.") from None
+    values = read_table(path, "Ablation")
     refuse_renamed("recipe", values, f"Ablation {path}")
     names = [table["do"] for table in base.stages]
     until = values.pop("shared", None)

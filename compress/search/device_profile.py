@@ -11,7 +11,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from compress.evaluate.measurement import Measurement
 from compress.paths import DEVICES
+from compress.settings import read_table
 from device_asr.errors import OutputError, UsageError
 from device_asr.files import write_whole
 
@@ -128,16 +128,12 @@ def load(name_or_path: str) -> DeviceProfile:
             f"No device {name_or_path!r}: wanted one of {', '.join(known)}, or a .toml file that "
             f"`device-asr-compress profile --new NAME` wrote.{hint}"
         )
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         raise UsageError(
             f"Device file {path} does not exist; `device-asr-compress profile --new NAME --out {path}` "
             "measures this machine and writes one."
-        ) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"Device file {path} cannot be read: {error}.") from None
-    return from_table(values, str(path))
+        )
+    return from_table(read_table(path, "Device file"), str(path))
 
 
 def from_table(values: Mapping[str, Any], where: str) -> DeviceProfile:

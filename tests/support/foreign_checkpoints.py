@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -12,7 +14,7 @@ from torch import Tensor
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.weights import CheckpointError
 from compress.networks.whisper.dims import whisper_dims
-from compress.networks.whisper.names import HUGGING_FACE, OPENAI, is_convolution, their_name
+from compress.networks.whisper.names import CTRANSLATE2_NORMS, HUGGING_FACE, OPENAI, is_convolution, their_name
 
 
 def _renamed(checkpoint: Checkpoint, style: int) -> dict[str, Tensor]:
@@ -80,3 +82,65 @@ def save_openai(checkpoint: Checkpoint, path: Path) -> None:
         "n_text_layer": len(decoder),
     }
     torch.save({"dims": values, "model_state_dict": _renamed(checkpoint, OPENAI)}, path)
+
+
+def save_ctranslate2(checkpoint: Checkpoint, folder: Path, tokenizer: Path) -> None:
+    """Writes model.bin (version 6, float32), config.json, and the tokenizer, as CTranslate2's converter does."""
+    weights, dims = checkpoint.weights, whisper_dims(checkpoint.dims)
+    arrays: dict[str, np.ndarray] = {}
+
+    def put(theirs: str, *ours: str) -> None:
+        parts = [weights[f"{name}.weight"].numpy() for name in ours]
+        arrays[f"{theirs}/weight"] = np.concatenate(parts)
+        zeros = np.zeros(dims.state, np.float32)  # a key has no bias
+        biases = [weights[f"{name}.bias"].numpy() if f"{name}.bias" in weights else zeros for name in ours]
+        arrays[f"{theirs}/bias"] = np.concatenate(biases)
+
+    def norm(theirs: str, ours: str) -> None:
+        arrays[f"{theirs}/gamma"] = weights[f"{ours}.weight"].numpy()
+        arrays[f"{theirs}/beta"] = weights[f"{ours}.bias"].numpy()
+
+    for side, layers in (("encoder", dims.encoder), ("decoder", dims.decoder)):
+        for i in range(len(layers)):
+            ours, theirs = f"{side}.layers.{i}", f"{side}/layer_{i}"
+            put(f"{theirs}/self_attention/linear_0", *(f"{ours}.attention.{p}" for p in ("query", "key", "value")))
+            put(f"{theirs}/self_attention/linear_1", f"{ours}.attention.out")
+            if side == "decoder":
+                put(f"{theirs}/attention/linear_0", f"{ours}.cross.query")
+                put(f"{theirs}/attention/linear_1", f"{ours}.cross.key", f"{ours}.cross.value")
+                put(f"{theirs}/attention/linear_2", f"{ours}.cross.out")
+            put(f"{theirs}/ffn/linear_0", f"{ours}.ffn.up")
+            put(f"{theirs}/ffn/linear_1", f"{ours}.ffn.down")
+            for mine, other in CTRANSLATE2_NORMS.items():
+                if side == "decoder" or mine != "cross_norm":
+                    norm(f"{theirs}/{other}", f"{ours}.{mine}")
+        arrays[f"{side}/position_encodings/encodings"] = weights[f"{side}.positions"].numpy()
+        norm(f"{side}/layer_norm", f"{side}.norm")
+        arrays[f"{side}/num_heads"] = np.array(layers[0].heads, np.int16)
+    for conv in ("conv1", "conv2"):
+        arrays[f"encoder/{conv}/weight"] = _conv(weights[f"encoder.{conv}.weight"]).numpy()
+        arrays[f"encoder/{conv}/bias"] = weights[f"encoder.{conv}.bias"].numpy()
+    arrays["decoder/embeddings/weight"] = weights["decoder.embedding.weight"].numpy()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.bin").write_bytes(_model_bin(arrays))
+    config = {
+        "alignment_heads": checkpoint.alignment_heads,
+        "suppress_ids": checkpoint.vocabulary.suppress,
+        "suppress_ids_begin": checkpoint.vocabulary.suppress_first,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+
+
+def _model_bin(arrays: dict[str, np.ndarray]) -> bytes:
+    """CTranslate2's file: its version, the specification and its revision, then a record a tensor."""
+    parts = [struct.pack("<I", 6), _text("WhisperSpec"), struct.pack("<II", 3, len(arrays))]
+    for name, array in arrays.items():
+        kind = {np.dtype(np.float32): 0, np.dtype(np.int16): 2}[array.dtype]
+        parts += [_text(name), struct.pack(f"<B{array.ndim}I", array.ndim, *array.shape)]
+        parts += [struct.pack("<BI", kind, array.nbytes), array.tobytes()]
+    return b"".join(parts)
+
+
+def _text(value: str) -> bytes:
+    return struct.pack("<H", len(value) + 1) + value.encode() + b"\0"

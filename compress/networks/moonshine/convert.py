@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from compress.networks.dims import LayerDims
+from compress.networks.dims import LayerDims, check_layers
 from compress.networks.family import Converted, Foreign
 from compress.networks.moonshine import tokens
 from compress.networks.moonshine.dims import MoonshineDims
 from compress.networks.moonshine.frontend import FIRST_WIDTH, SAMPLES_PER_POSITION
 from compress.networks.moonshine.names import HUGGING_FACE, ONNXRUNTIME, PREFIX, their_names
 from compress.networks.moonshine.rotary import THETA, halves_first
-from compress.networks.weights import CheckpointError
+from compress.networks.weights import CheckpointError, read_tokenizer
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.vocabulary import Vocabulary
 
@@ -74,6 +73,8 @@ def _hugging_face(foreign: Foreign) -> Converted:
         special = {"start": int(config["decoder_start_token_id"]), "end": int(config["eos_token_id"])}
     except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise CheckpointError(f"{where}/config.json: wanted settings of a Moonshine model, found {error!r}.") from None
+    for count in layers.values():
+        check_layers(count)
     tensors = {name.removeprefix("model."): tensor for name, tensor in foreign.tensors.items()}
     weights = _renamed(tensors, their_names(layers, HUGGING_FACE), where)
     ordered = tokens.ordered(_pieces(foreign.tokenizer), special)
@@ -83,16 +84,9 @@ def _hugging_face(foreign: Foreign) -> Converted:
 
 def _pieces(folder: Path) -> dict[int, bytes]:
     """The text pieces of a tokenizer.json by id."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: wanted tokenizer.json, found none; copy it beside the weights.")
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        added = {entry["id"] for entry in stored["added_tokens"] if entry.get("special", True)}
-        ids = {int(i): str(piece) for piece, i in stored["model"]["vocab"].items() if i not in added}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{path}: wanted a tokenizer of byte-pair encoding, found {error!r}.") from None
-    return {i: piece.encode() for i, piece in ids.items()}
+    ids, added = read_tokenizer(folder)
+    special = {entry["id"] for entry in added if entry.get("special", True)}
+    return {i: piece.encode() for piece, i in ids.items() if i not in special}
 
 
 def _layers(tensors: Mapping[str, Tensor], prefix: str) -> int:
@@ -140,10 +134,10 @@ def _assembled(
     """Reads the dims off the tensors, brings rotary rows and the tokens into this network's order."""
     vocabulary, rows = ordered
     table = "decoder.embedding.weight"
-    if max(rows) >= weights[table].shape[0]:
+    if not 0 <= min(rows) <= max(rows) < weights[table].shape[0]:
         raise CheckpointError(
-            f"{where}: the tokenizer has ids up to {max(rows)}, the embedding {weights[table].shape[0]} rows; "
-            "wanted a tokenizer that fits."
+            f"{where}: the tokenizer has ids from {min(rows)} to {max(rows)}, the embedding "
+            f"{weights[table].shape[0]} rows; wanted a tokenizer that fits."
         )
     weights[table] = weights[table][torch.tensor(rows)].contiguous()
     state = weights["encoder.norm.weight"].shape[0]

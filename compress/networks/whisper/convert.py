@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from compress.networks.dims import LayerDims
+from compress.networks.dims import LayerDims, check_layers
 from compress.networks.family import Converted, Foreign
 from compress.networks.layers import conv_to_linear
 from compress.networks.weights import CheckpointError
@@ -107,11 +107,15 @@ def _openai(foreign: Foreign) -> Converted:
     layers = {"encoder": int(dims["n_audio_layer"]), "decoder": int(dims["n_text_layer"])}
     heads = {"encoder": int(dims["n_audio_head"]), "decoder": int(dims["n_text_head"])}
     weights = _renamed(foreign.tensors, OPENAI, layers, foreign.source)
-    return _assembled(weights, heads, load_vocabulary(foreign.tokenizer, config), config["alignment_heads"])
+    found = config["alignment_heads"]  # tiny.en's: a network of fewer layers or heads has some of them
+    pairs = [(i, head) for i, head in found if i < layers["decoder"] and head < heads["decoder"]]
+    return _assembled(weights, heads, load_vocabulary(foreign.tokenizer, config), pairs)
 
 
 def _renamed(found: Mapping[str, Tensor], style: int, layers: Mapping[str, int], where: Path) -> dict[str, Tensor]:
     """Tensors under our names; raises CheckpointError naming the first that is missing."""
+    for count in layers.values():
+        check_layers(count)
     weights = {}
     for name in tensor_names(layers):
         theirs = their_name(name, style)

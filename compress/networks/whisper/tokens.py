@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compress.networks.weights import CheckpointError
+from compress.networks.weights import CheckpointError, read_tokenizer
 from device_asr.bundle.vocabulary import Vocabulary
 
 SPECIAL_TOKENS = {
@@ -34,17 +33,15 @@ def load_vocabulary(folder: Path, config: Mapping[str, Any]) -> Vocabulary:
     Raises:
         CheckpointError: no tokenizer.json, or a special token is missing from it.
     """
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise CheckpointError(f"{folder}: wanted tokenizer.json, found none; copy it beside the weights.")
-    tokenizer = json.loads(path.read_text(encoding="utf-8"))
-    ids: dict[str, int] = dict(tokenizer["model"]["vocab"])
-    added = {entry["content"]: entry["id"] for entry in tokenizer["added_tokens"]}
+    ids, entries = read_tokenizer(folder)
+    added = {entry["content"]: entry["id"] for entry in entries}
     special = {}
     for name, text in SPECIAL_TOKENS.items():
         found = added.get(text, added.get(OLD_SPECIAL_TOKENS.get(name, "")))
         if found is None:
-            raise CheckpointError(f"{path}: wanted the token {text}, found none; is it a Whisper tokenizer?")
+            raise CheckpointError(
+                f"{folder}/tokenizer.json: wanted the token {text}, found none; is it a Whisper tokenizer?"
+            )
         special[name] = found
     alphabet = _byte_alphabet()
     text_ids = {i: token for token, i in ids.items() if i < min(added.values())}

@@ -99,7 +99,7 @@ def test_what_is_missing_is_named(checkpoint: Checkpoint, tmp_path: Path) -> Non
         ("rope_parameters", {"rope_theta": 5.0}, "wanted rope_theta of 10000.0, found 5.0"),
         ("decoder_hidden_act", "gelu", "wanted decoder_hidden_act of silu, found 'gelu'"),
         ("encoder_num_hidden_layers", 3, "encoder.layers.2.*wanted it for"),
-        ("eos_token_id", 900, "the tokenizer has ids up to 900"),
+        ("eos_token_id", 900, "the tokenizer has ids from 1 to 900"),
     ):
         (tmp_path / "hf" / "config.json").write_text(json.dumps({**config, key: value}))
         with pytest.raises(CheckpointError, match=told):
