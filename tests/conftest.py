@@ -18,6 +18,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # without the offline stage's packages the tests of the runtime alone are run
 OFFLINE = [
+    "campaign",
     "compress",
     "device_asr/bench/test_continuous.py",
     "device_asr/decoding",
