@@ -9,8 +9,8 @@ terminals, and programs that type, act on those.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 from device_asr.printable import printable, spoken_text
 
@@ -121,16 +121,21 @@ def _clean(event: Event | Word, *names: str) -> None:
         object.__setattr__(event, name, spoken_text(getattr(event, name)))
 
 
-def shifted(final: Final, by: Seconds) -> Final:
-    """`final` with all times moved by `by` seconds, none below 0."""
+_Text = TypeVar("_Text", Partial, Final)
+
+
+def shifted(event: _Text, by: Seconds) -> _Text:
+    """`event` with all times moved by `by` seconds, none below 0."""
     if not by:
-        return final
+        return event
 
     def move(time: Seconds) -> Seconds:
         return round(max(0.0, time + by), 3)
 
-    words = tuple(replace(w, start=move(w.start), end=move(w.end)) for w in final.words)
-    return replace(final, start=move(final.start), end=move(final.end), time=move(final.time), words=words)
+    moved = replace(event, start=move(event.start), end=move(event.end), time=move(event.time))
+    if isinstance(moved, Final):
+        moved = replace(moved, words=tuple(replace(w, start=move(w.start), end=move(w.end)) for w in moved.words))
+    return moved
 
 
 def to_record(event: Event) -> dict[str, Any]:
@@ -142,14 +147,41 @@ def from_record(record: dict[str, Any]) -> Event:
     """The inverse of `to_record`; unknown keys are ignored so that older readers accept newer files.
 
     Raises:
-        ValueError: `record` names no known kind.
+        ValueError: `record` names no known kind, or a value is missing or of the wrong type.
     """
-    cls = _CLASSES.get(record.get("event", ""))
+    kind = record.get("event", "")
+    cls = _CLASSES.get(kind) if isinstance(kind, str) else None
     if cls is None:
-        raise ValueError(f"wanted an event of {sorted(_CLASSES)}, found {record.get('event')!r}")
-    values = {f.name: record[f.name] for f in fields(cls) if f.name in record}
-    if "utterance" not in values and "phrase" in record:  # the field's name in sessions of the first version
-        values["utterance"] = record["phrase"]
-    if cls is Final:
-        values["words"] = tuple(Word(**word) for word in values["words"])
+        raise ValueError(f"wanted an event of {sorted(_CLASSES)}, found {kind!r}")
+    if "utterance" not in record and "phrase" in record:  # the field's name in sessions of the first version
+        record = {**record, "utterance": record["phrase"]}
+    event: Event = _read(cls, record)
+    return event
+
+
+LARGEST = 1e12  # of a number that is read: no time and no count comes near it, and arithmetic with it is exact
+
+
+def _read(cls: Any, record: Any) -> Any:
+    """One of the dataclasses above out of a dictionary, each value checked against the field's type."""
+    if not isinstance(record, dict):
+        raise ValueError(f"wanted the values of a {cls.__name__}, found {record!r}")
+    values = {}
+    for f in fields(cls):
+        if f.name in record:
+            values[f.name] = _value(str(f.type), record[f.name], f.name)
+        elif f.default is MISSING:
+            raise ValueError(f"a {cls.__name__} lacks {f.name!r}")
     return cls(**values)
+
+
+def _value(kind: str, value: Any, name: str) -> Any:
+    """`value` where it is of the type that is written as `kind`."""
+    if kind == "tuple[Word, ...]" and isinstance(value, list | tuple):
+        return tuple(_read(Word, word) for word in value)
+    if kind == "str" and isinstance(value, str):
+        return value
+    number = isinstance(value, int if kind == "int" else int | float) and not isinstance(value, bool)
+    if kind in ("int", "float", "Seconds") and number and abs(value) <= LARGEST:  # NaN is not
+        return value
+    raise ValueError(f"{name}: wanted a value of type {kind}, found {value!r:.100}")

@@ -77,11 +77,15 @@ def _copy(source: Path, shown: Path, whole: Path, models: Path, replace: bool) -
         if (source / name).is_file():
             shutil.copyfile(source / name, whole / name)
     _load(whole, shown, verify=True)  # the copy is checked: the source may change meanwhile
-    if target.is_symlink():
-        target.unlink()
-    elif target.exists():
-        target.rename(whole.with_name("former"))
-    return whole.rename(target)
+    former = whole.with_name("former")
+    if target.is_symlink() or target.exists():
+        target.rename(former)
+    try:
+        return whole.rename(target)
+    except OSError:
+        if former.is_symlink() or former.exists():
+            former.rename(target)
+        raise
 
 
 def _load(folder: Path, shown: Path, verify: bool) -> Bundle:

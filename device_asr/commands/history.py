@@ -28,32 +28,39 @@ def find(loaded: LoadedConfig, wanted: str) -> Session:
     from device_asr.dictation import history as sessions
 
     found = sessions.find(sessions.folder(loaded.config.session), wanted)
-    if found.damaged:
-        lines = "1 damaged line" if found.damaged == 1 else f"{found.damaged} damaged lines"
-        echo(f"{found.path}: {lines} left out (cut off by a kill or a full disk); the rest is whole.", err=True)
+    if found.unfinished:
+        echo(f"{found.path}: the last utterance has no final yet and is as it was last shown.", err=True)
+    _say_damage(found)
     return found
+
+
+def _say_damage(session: Session) -> None:
+    if session.damaged:
+        lines = "1 damaged line" if session.damaged == 1 else f"{session.damaged} damaged lines"
+        echo(f"{session.path}: {lines} left out (cut off by a kill or a full disk); the rest is whole.", err=True)
 
 
 @click.group(name="history", invoke_without_command=True)
 @click.pass_context
-def command(context: click.Context) -> None:
+def command(context: click.Context) -> int:
     """Sessions that were dictated; without a verb: list them."""
-    if context.invoked_subcommand is None:
-        context.invoke(_list)
+    return 0 if context.invoked_subcommand else int(context.invoke(_list))
 
 
 @command.command(name="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @configured
-def _list(as_json: bool, loaded: LoadedConfig) -> None:
-    """All sessions, oldest first."""
+def _list(as_json: bool, loaded: LoadedConfig) -> int:
+    """All sessions, oldest first; those that cannot be read are named, and the exit code is 1."""
     from device_asr.dictation import history as sessions
 
     directory = sessions.folder(loaded.config.session)
-    found = sessions.list_sessions(directory)
-    if not found:
+    bad: list[str] = []
+    found = sessions.list_sessions(directory, bad.append)
+    if not found and not bad:
         echo(f"No session is kept in {directory} yet.", err=True)
     for session in found:
+        _say_damage(session)
         begin = session.lines[0].text if session.lines else ""
         if as_json:
             echo(
@@ -64,6 +71,7 @@ def _list(as_json: bool, loaded: LoadedConfig) -> None:
                         "words": session.words,
                         "recording": session.recording is not None,
                         "begin": begin,
+                        "unfinished": session.unfinished,
                         "damaged": session.damaged,
                     },
                     ensure_ascii=False,
@@ -73,6 +81,9 @@ def _list(as_json: bool, loaded: LoadedConfig) -> None:
             audio = "audio" if session.recording else "     "
             begin = begin if len(begin) <= 40 else begin[:39] + "…"
             echo(f"{session.id:<22}{session.words:>6} words  {audio}  {begin}")
+    for sentence in bad:
+        echo(f"device-asr: {sentence}", err=True)
+    return 1 if bad else 0
 
 
 @command.command()
@@ -101,7 +112,7 @@ def export(session: str, format: str | None, output: str | None, loaded: LoadedC
         return
     path = Path(output)
     try:
-        write_whole(path, text)
+        write_whole(path, text, private=loaded.config.session.private)
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}.") from None
 

@@ -123,12 +123,12 @@ def _show_all(session: LiveSession, deliveries: queue.SimpleQueue[Delivery], pri
         printer.show(delivery)
 
 
-def run(config: Config, format: str, command: str | None, type_text: bool) -> None:
+def run(config: Config, format: str, command: str | None, type_text: bool, timeout: float) -> None:
     """Listens to the microphone until Ctrl-C; prints, and hands each utterance to `command` or to the window."""
     from device_asr.audio.devices import silenced_libraries
     from device_asr.audio.microphone import MicrophoneSource
     from device_asr.dictation import remote
-    from device_asr.dictation.handover import TYPE_TIMEOUT, Handover, typing_command
+    from device_asr.dictation.handover import Handover, typing_command
 
     if not (type_text or command):
         require_output()
@@ -137,18 +137,34 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
         handovers: list[Handover] = []
         printer = Printer(format, output_or_nothing(), sys.stderr, handovers)
         if typing is not None:
-            handovers.append(Handover(typing, " ", printer.report, TYPE_TIMEOUT))
+            handovers.append(Handover(typing, " ", printer.report))
         if command is not None:
-            handovers.append(Handover(command, "\n", printer.report))
+            handovers.append(Handover(command, "\n", printer.report, timeout=timeout))
         left = None
         try:
             listen(MicrophoneSource(config.audio), lambda: remote.load(config), config, printer)
         except BrokenPipeError as error:
             left = error  # the reader has enough; the commands still get every text
         for handover in handovers:
-            handover.close()
+            finish(handover, printer)
         if left is not None:
             raise left
+
+
+def finish(handover: Handover, printer: Printer) -> None:
+    """Waits until a command was given every text.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; a line says how many texts were not handed over.
+    """
+    if handover.waiting:
+        printer.hint(f"{handover.name!r} still works on {handover.waiting} utterances; Ctrl-C again ends at once.")
+    try:
+        handover.close()
+    except KeyboardInterrupt:
+        if handover.waiting:
+            printer.report(f"{handover.name!r} has not taken the last {handover.waiting} utterances.")
+        raise
 
 
 @click.command(name="listen")
@@ -163,10 +179,19 @@ def run(config: Config, format: str, command: str | None, type_text: bool) -> No
     "--exec",
     "command",
     metavar="CMD",
-    help="Run this shell command for each utterance, with the text on its standard input.",
+    help="Run this shell command for each utterance, with the text on its standard input; up to 100 wait for it.",
+)
+@click.option(
+    "--exec-timeout",
+    "timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Kill the command of --exec when it takes longer for one utterance.",
 )
 @click.option("--type", "type_text", is_flag=True, help="Type into the focused window, with wtype, xdotool or ydotool.")
 @with_microphone
-def command(format: str, command: str | None, type_text: bool, config: Config) -> None:
+def command(format: str, command: str | None, timeout: float, type_text: bool, config: Config) -> None:
     """Print what is said into the microphone, one utterance a line, until Ctrl-C."""
-    run(config, format, command, type_text)
+    run(config, format, command, type_text, timeout)

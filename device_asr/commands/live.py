@@ -23,7 +23,7 @@ def run(config: Config, audio: Path | None = None) -> None:
 
     Raises:
         UsageError: this is no terminal.
-        DeviceAsrError: the session failed, or its file cannot be written.
+        DeviceAsrError: the session failed, or some of its text or audio could not be kept.
     """
     # the screen is drawn on standard error
     if not (sys.stdin.isatty() and sys.stdout.isatty() and sys.stderr.isatty()):
@@ -41,10 +41,33 @@ def run(config: Config, audio: Path | None = None) -> None:
             app.run()
         finally:
             app.close()
-    if app.writer.path.exists():
-        echo(f"The text is kept: device-asr history show {app.writer.id}", err=True)
-    if app.failure:
-        raise DeviceAsrError(app.failure)
+    problems = [app.failure, report(app.writer.path, app.unkept, app.trouble)]
+    if any(problems):
+        raise DeviceAsrError(" ".join(filter(None, problems)))
+
+
+def report(path: Path, unkept: list[str], trouble: str | None) -> str | None:
+    """Says where the text of a session is, once it was read from there, and prints what could not be kept.
+
+    Args:
+        path: of the session.
+        unkept: texts that the disk has refused.
+        trouble: why.
+
+    Returns:
+        A sentence about what could not be kept; None: everything was.
+    """
+    from device_asr.dictation.history import load
+    from device_asr.dictation.keeper import amount
+
+    if unkept:
+        echo("\n".join(unkept))
+    if path.exists() and load(path).lines:
+        rest = "The rest of the text" if unkept else "The text"
+        echo(f"{rest} is kept: device-asr history show {path.stem}", err=True)
+    if not unkept:
+        return None
+    return f"{amount(unkept)} could not be kept: {trouble}; they stand above, copy them from there."
 
 
 def _source(config: Config, audio: Path | None) -> LiveSource:

@@ -83,7 +83,8 @@ def _transcribe_all(config: Config, options: TranscribeOptions, paths: Sequence[
         try:
             source = _open(file, options)
             recognizer = recognizer or _load(config, timer)
-            _transcribe(recognizer, source, Output(options.format, path), options.realtime, timer)
+            output = Output(options.format, path, private=config.session.private)
+            _transcribe(recognizer, source, output, options.realtime, timer)
             for note in source.notes():
                 echo(f"device-asr: {note}", err=True)
         except UsageError:

@@ -167,6 +167,10 @@ class SessionConfig(Section):
     title = "session"
     folder: str | None = setting(None, "folder where sessions are kept; empty: the user data folder")
     record: bool = setting(False, "keep the audio beside the text")
+    private: bool = setting(
+        True,
+        "nobody else can read new folders of sessions, their files, saved and exported text; false: as the umask says",
+    )
 
 
 @dataclass(frozen=True)

@@ -209,7 +209,7 @@ class LiveSession:
             self._fail(str(error))
         except Exception as error:
             _log.debug("the session failed", exc_info=True)
-            self._fail(f"The session failed: {type(error).__name__}: {error}; the text so far is kept.")
+            self._fail(f"The session failed: {type(error).__name__}: {error}.")
         finally:
             self._at_a_cut()
             self.source.close()

@@ -104,8 +104,13 @@ def export(lines: Sequence[Line], format: str) -> str:
     return writer.header() + "".join(writer.final(final) for final in finals)
 
 
-def save(transcript: Transcript, path: Path) -> str:
+def save(transcript: Transcript, path: Path, *, private: bool = True) -> str:
     """Saves `transcript` in the format that the ending of `path` names; returns a sentence about it.
+
+    Args:
+        transcript: its finished lines.
+        path: of the file.
+        private: a new file can be read by its owner alone.
 
     Raises:
         OutputError: no format has this ending, or the file cannot be written.
@@ -115,7 +120,7 @@ def save(transcript: Transcript, path: Path) -> str:
         raise OutputError(f"Wanted an ending of {', '.join(FORMATS)}, found {path.suffix or 'none'!r}: not saved.")
     text = transcript.text() + "\n" if format == "txt" else export(transcript.lines, format)
     try:
-        write_whole(path, text)
+        write_whole(path, text, private=private)
     except OSError as error:
         raise OutputError(f"{path} was not saved: {error.strerror}.") from None
     return f"Saved {path}."

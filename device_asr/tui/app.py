@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -16,20 +16,17 @@ from textual.containers import Container
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from device_asr.audio.format import SAMPLE_RATE
 from device_asr.audio.live_source import LiveSource
-from device_asr.audio.source import AudioChunk
 from device_asr.config import Config
-from device_asr.dictation.history import folder
+from device_asr.dictation.keeper import Keeper, amount
 from device_asr.dictation.session import LiveSession, RecognizerFactory
-from device_asr.dictation.session_writer import SessionWriter
 from device_asr.dictation.state import Delivery, Notice
 from device_asr.dictation.transcript import Transcript, save
 from device_asr.errors import DeviceAsrError
-from device_asr.events import AudioGap, Failed, Final
+from device_asr.events import AudioGap, Failed
 from device_asr.metrics.latency import LatencyMeter
 from device_asr.tui.keys import KEYS, keymap
-from device_asr.tui.messages import Delivered, SessionBegun
+from device_asr.tui.messages import Delivered, NotKept, SessionBegun
 from device_asr.tui.screens.ask import AskScreen
 from device_asr.tui.screens.device import DeviceScreen
 from device_asr.tui.screens.help import HelpScreen
@@ -44,8 +41,8 @@ from device_asr.writers import FORMATS
 UPDATES = 30  # level and state, a second; 20 are wanted, and on a core shared by six programs 25 became 18
 FINISHING = 10.0  # seconds for the utterance in progress where the interface ended by a fault
 THEMES = {"dark": "textual-dark", "light": "textual-light"}
-ALARMS = ("device_lost", "device_waiting")
-PACE = ("behind", "recovered")  # the notice line shows these by itself; they do not hide an alarm
+NO_DEVICE = ("device_lost", "device_waiting")
+ANSWERS = ("paused", "resumed", "muted", "unmuted")  # to keys
 
 
 class DictationApp(App[None]):
@@ -72,12 +69,11 @@ class DictationApp(App[None]):
         resource_tracker.ensure_running()
         self.config = config
         self.failure: str | None = None
-        self.session = LiveSession(source, make_recognizer, config, self._delivered, on_audio=self._record)
+        self._keeper = Keeper(config, self._not_kept)
+        self.writer = self._keeper.writer  # of the transcript on the screen
+        self.session = LiveSession(source, make_recognizer, config, self._delivered, on_audio=self._keeper.audio)
         self.meter = LatencyMeter(self.session.wall_time)
         self.transcript = Transcript(config.interface.paragraph_s)
-        self.writer = self._new_writer()  # of the transcript on the screen
-        self._keeper = self.writer  # takes Finals and audio now; changed on the recognizer's thread
-        self._fed = 0  # samples, counted on the recognizer's thread
         self._leaving = self._at_once = False
         self.updates = 0  # times that the level and the state were brought up to date
         # kept rather than looked up: events still come while the screen is being taken down
@@ -86,11 +82,6 @@ class DictationApp(App[None]):
         self._view = TranscriptView(self.transcript, id="transcript")
         self.theme = THEMES[config.interface.theme]
         self.set_keymap(keys)
-
-    def _new_writer(self, offset: float = 0.0) -> SessionWriter:
-        return SessionWriter(
-            folder(self.config.session), model=self.config.model.name, record=self.config.session.record, offset=offset
-        )
 
     def compose(self) -> ComposeResult:
         yield self._state
@@ -126,30 +117,19 @@ class DictationApp(App[None]):
     # --- on the recognizer's thread --------------------------------------------------------------
 
     def _delivered(self, delivery: Delivery) -> None:
-        event = delivery.event
-        if isinstance(event, Final):
-            self._keep(lambda: self._keeper.final(event, cut_short=delivery.cut_short))
+        self._keeper.take(delivery)
         self.post_message(Delivered(delivery))
 
-    def _record(self, chunk: AudioChunk) -> None:
-        self._fed += chunk.pcm.size
-        self._keep(lambda: self._keeper.audio(chunk.pcm))
-
-    def _keep(self, write: Callable[[], object]) -> None:
-        try:
-            write()
-        except DeviceAsrError as error:
-            self.post_message(Delivered(Delivery(Failed(0.0, str(error)), time.monotonic())))
+    def _not_kept(self, sentence: str) -> None:
+        self._failed(sentence)  # here, as nobody takes the message any more once the screen is taken down
+        self.post_message(NotKept(sentence))
 
     def _begin_session(self) -> None:
         """Begins a new session at a cut, where the utterance so far belongs to the former one."""
         try:
-            former, self._keeper = self._keeper, self._new_writer(self._fed / SAMPLE_RATE)
+            self.post_message(SessionBegun(self._keeper.begin()))
         except DeviceAsrError as error:
             self.post_message(SessionBegun(None, str(error)))
-            return
-        former.close()
-        self.post_message(SessionBegun(self._keeper))
 
     # --- on the interface's thread ---------------------------------------------------------------
 
@@ -157,17 +137,28 @@ class DictationApp(App[None]):
         event = message.delivery.event
         notice = self._notice
         if isinstance(event, Notice):
-            if event.kind not in PACE or not notice.alarm:
-                notice.report(event.message, alarm=event.kind in ALARMS)
-            return
-        if isinstance(event, Failed):
-            self.failure = event.message
-            notice.report(event.message, alarm=True)
+            if event.kind in NO_DEVICE:
+                notice.hold("device", event.message)
+            elif event.kind in ANSWERS:
+                notice.answer(event.message)
+            else:
+                if event.kind == "device_opened":
+                    notice.hold("device", None)
+                notice.tell(event.message)
+        elif isinstance(event, Failed):
+            self._failed(event.message)
+            notice.hold("failure", event.message)
         elif isinstance(event, AudioGap):
-            notice.report(f"{event.lost * 1000:.0f} ms of audio were lost ({event.reason}).", alarm=True)
+            notice.hold("gap", f"{event.lost * 1000:.0f} ms of audio were lost ({event.reason}).")
         else:
             self._view.add(event)
             self.meter.add(event, time.monotonic(), cut_short=message.delivery.cut_short)
+
+    def on_not_kept(self, message: NotKept) -> None:
+        self._notice.hold("recording", message.sentence)
+
+    def _failed(self, sentence: str) -> None:
+        self.failure = f"{self.failure} {sentence}" if self.failure else sentence
 
     def _refresh_level(self) -> None:
         if len(self.screen_stack) != 1:
@@ -177,14 +168,16 @@ class DictationApp(App[None]):
         model = self.config.model
         self._level.refresh_level(state)
         self._state.refresh_state(state, model.name.rpartition("/")[2], model.threads, self.transcript.words)
+        why = self._keeper.trouble
+        self._notice.hold("disk", why and f"Not kept yet: {amount(self._keeper.unkept)}, {why}; free some of the disk.")
         self._notice.refresh_notice(state)
 
     def _refresh_latency(self) -> None:
         if len(self.screen_stack) == 1:
             self._latency.refresh_latency(self.session.state, self.meter)
 
-    def _report(self, message: str, *, alarm: bool = False) -> None:
-        self._notice.report(message, alarm=alarm)
+    def _refuse(self, error: DeviceAsrError) -> None:
+        self._notice.hold("refused", str(error))
 
     def action_pause(self) -> None:
         if self.session.state.phase == "paused":
@@ -198,7 +191,7 @@ class DictationApp(App[None]):
     def action_copy(self) -> None:
         text = self.screen.get_selected_text() or self._view.chosen_text() or self.transcript.text()
         self.copy_to_clipboard(text)
-        self._report(f"Copied {len(text.split())} words.")
+        self._notice.answer(f"Copied {len(text.split())} words.")
 
     def action_save(self) -> None:
         name = str(Path.cwd() / f"{self.writer.id}.txt")
@@ -210,21 +203,23 @@ class DictationApp(App[None]):
         if not name:
             return
         try:
-            self._report(save(self.transcript, Path(os.path.expanduser(name))))
+            path = Path(os.path.expanduser(name))
+            self._notice.answer(save(self.transcript, path, private=self.config.session.private))
         except DeviceAsrError as error:
-            self._report(str(error), alarm=True)
+            self._refuse(error)
 
     def action_new(self) -> None:
         self.session.cut(self._begin_session)
 
     def on_session_begun(self, message: SessionBegun) -> None:
         if message.writer is None:
-            self._report(message.failure, alarm=True)
+            self._notice.hold("refused", message.failure)
             return
         self.writer = message.writer
         self.transcript = Transcript(self.config.interface.paragraph_s)
         self._view.restart(self.transcript)
-        self._report("A new session; the former one is in `device-asr history`.")
+        self._notice.hold("recording", None)
+        self._notice.answer("A new session; the former one is in `device-asr history`.")
 
     def on_transcript_view_edit_wanted(self, message: TranscriptView.EditWanted) -> None:
         transcript, writer, index = self.transcript, self.writer, message.index
@@ -232,8 +227,11 @@ class DictationApp(App[None]):
         def edited(text: str | None) -> None:
             if text is not None and text.strip() != transcript.lines[index].text:
                 transcript.edit(index, text)
-                self._keep(lambda: writer.edit(index, text.strip()))
                 self._view.redraw()
+                try:
+                    writer.edit(index, text.strip())
+                except DeviceAsrError as error:
+                    self._refuse(error)
 
         self.push_screen(
             AskScreen("Edit the line; enter keeps it, escape leaves it as it was", transcript.lines[index].text), edited
@@ -248,7 +246,7 @@ class DictationApp(App[None]):
         try:
             devices = list_afresh()
         except DeviceAsrError as error:
-            self.call_from_thread(self._report, str(error), alarm=True)
+            self.call_from_thread(self._refuse, error)
             return
         self.call_from_thread(self.push_screen, DeviceScreen(devices), self._device_chosen)
 
@@ -260,7 +258,7 @@ class DictationApp(App[None]):
         try:
             self.session.select_device(index)
         except DeviceAsrError as error:
-            self.call_from_thread(self._report, str(error), alarm=True)
+            self.call_from_thread(self._refuse, error)
 
     def action_theme(self) -> None:
         self.theme = THEMES["light" if self.theme == THEMES["dark"] else "dark"]
@@ -279,7 +277,7 @@ class DictationApp(App[None]):
             self.exit()
             return
         self._leaving = True
-        self._report("Finishing the utterance; again leaves at once.")
+        self._notice.answer("Finishing the utterance; again leaves at once.")
         self.run_worker(self._finish, thread=True)
 
     def _finish(self) -> None:
@@ -292,5 +290,15 @@ class DictationApp(App[None]):
             self.session.stop(FINISHING)
         self.session.abort()
         self.session.wait(2)
-        self.writer = self._keeper
-        self.writer.close()
+        self._keeper.close()
+        self.writer = self._keeper.writer
+
+    @property
+    def unkept(self) -> list[str]:
+        """The texts that the disk refuses so far; after `close` for good."""
+        return self._keeper.unkept
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the disk refuses text; None: it does not."""
+        return self._keeper.trouble

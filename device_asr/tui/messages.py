@@ -22,3 +22,11 @@ class SessionBegun(Message):
     def __init__(self, writer: SessionWriter | None, failure: str = "") -> None:
         super().__init__()
         self.writer, self.failure = writer, failure
+
+
+class NotKept(Message):
+    """Something cannot be kept any more, as `sentence` says."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self.sentence = sentence

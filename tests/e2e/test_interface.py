@@ -79,13 +79,15 @@ def test_a_closed_window_keeps_the_text(tmp_path: Path, terminal: Terminal) -> N
     assert psutil.wait_procs(children, 5)[1] == []
 
 
-def test_after_kill_9_everything_that_was_final_is_there(tmp_path: Path, terminal: Terminal) -> None:
+def test_after_kill_9_everything_is_there_that_was_shown_a_second_ago(tmp_path: Path, terminal: Terminal) -> None:
     in_mid_utterance(terminal)
     finished = words(terminal.text)
+    time.sleep(1.5)  # a second, and what a busy machine takes
     children = recognizers(terminal)
     terminal.process.send_signal(signal.SIGKILL)
     terminal.process.wait(10)
-    assert len(kept(tmp_path).split()) >= finished >= 10
+    assert len(kept(tmp_path).split()) > finished >= 10
+    assert "train" in kept(tmp_path), "the utterance in progress is kept as it was shown"
     assert psutil.wait_procs(children, 10)[1] == [], "the recognizer ends with its pipe"
 
 

@@ -23,14 +23,14 @@ class Output:
         OutputError: it cannot be written; also from `final` and `done`.
     """
 
-    def __init__(self, format: str, path: Path | None) -> None:
+    def __init__(self, format: str, path: Path | None, *, private: bool = True) -> None:
         self._writer, self._path = make_writer(format), path
         self._file: WholeFile | None = None
         if path is None:
             require_output()
         with self._failing():
             if path is not None:
-                self._file = WholeFile(path)
+                self._file = WholeFile(path, private=private)
             elif isinstance(sys.stdout, io.TextIOWrapper):
                 sys.stdout.reconfigure(errors="replace")  # the encoding of a terminal or pipe may lack a character
             self._write(self._writer.header())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -15,7 +16,7 @@ import pytest
 from device_asr.bundle import adding
 from device_asr.bundle.adding import add_bundle
 from device_asr.bundle.bundle import find_bundles, load, user_models
-from device_asr.errors import BundleError
+from device_asr.errors import BundleError, OutputError
 from tests.support.paths import MODEL
 
 
@@ -77,6 +78,29 @@ def test_a_link_is_replaced_and_what_it_leads_to_stays(model: Path, tmp_path: Pa
     (user_models() / "en-tiny").symlink_to(MODEL)
     assert not add_bundle(model, replace=True).is_symlink()
     assert (MODEL / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_disk_that_breaks_at_the_last_step_leaves_the_former_model(
+    model: Path, link: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if link:
+        user_models().mkdir(parents=True)
+        (user_models() / "en-tiny").symlink_to(MODEL)
+    else:
+        add_bundle(model)
+    rename = Path.rename
+
+    def breaks(path: Path, target: Path) -> Path:
+        if path.name == "whole":
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", breaks)
+    with pytest.raises(OutputError, match="Input/output error"):
+        add_bundle(model, replace=True)
+    assert (user_models() / "en-tiny" / "manifest.json").exists()
+    assert (user_models() / "en-tiny").is_symlink() == link
 
 
 def test_a_damaged_file_is_named_and_nothing_is_added(model: Path) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from device_asr.audio.realtime import RealtimeSource
-from device_asr.commands.listen import Printer, listen
+from device_asr.commands.listen import Printer, finish, listen
 from device_asr.commands.parts.progress import CLEAR_LINE
 from device_asr.config import Config
 from device_asr.dictation.handover import Handover, typing_command
@@ -148,6 +148,68 @@ def test_a_command_that_fails_is_reported_and_the_next_text_is_given_all_the_sam
     absent.send("text")
     absent.close()
     assert "no-such-tool" in failures[2]
+
+
+def test_a_command_that_hangs_is_killed_with_what_it_has_started(tmp_path: Path) -> None:
+    failures: list[str] = []
+    handover = Handover(f"sleep 60 & echo $! >> {tmp_path / 'pids'}; wait", "\n", failures.append, timeout=0.3)
+    began = time.monotonic()
+    for text in ("one", "two"):
+        handover.send(text)
+    handover.close()
+    assert time.monotonic() - began < 5
+    assert len(failures) == 2 and all("did not end within 0.3 s" in failure for failure in failures)
+    for pid in (tmp_path / "pids").read_text().split():
+        with pytest.raises(ProcessLookupError):
+            gone = time.monotonic() + 5
+            while time.monotonic() < gone:
+                os.kill(int(pid), 0)
+                if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
+                    raise ProcessLookupError
+                time.sleep(0.02)
+
+
+def test_a_command_that_does_not_read_is_ended_too() -> None:
+    failures: list[str] = []
+    handover = Handover(["sleep", "60"], "", failures.append, timeout=0.2)
+    handover.send("x" * 1_000_000)
+    handover.close()
+    assert len(failures) == 1 and "'sleep' did not end" in failures[0]
+
+
+def test_the_queue_of_a_slow_command_has_an_end_and_says_what_it_did_not_take(tmp_path: Path) -> None:
+    failures: list[str] = []
+    log = tmp_path / "log"
+    handover = Handover(f"sleep 0.2; cat >> {log}", "\n", failures.append, most=3)
+    for number in range(6):
+        handover.send(f"text {number}")
+    handover.close()
+    taken = log.read_text().splitlines()  # three waited, and a fourth where the first was taken at once
+    assert 3 <= len(taken) <= 4 and taken == [f"text {number}" for number in range(len(taken))]
+    assert failures == [
+        f"{handover.name!r} was not given 'text {number}': 3 utterances wait for it already."
+        for number in range(len(taken), 6)
+    ]
+
+
+def test_a_slow_command_holds_neither_the_microphone_nor_the_text() -> None:
+    pcm = np.tile(np.concatenate([speech(0.2), silence(0.1)]), 8)
+    handover = Handover("sleep 60", "\n", lambda failure: None, most=2)
+    began = time.monotonic()
+    assert listened(pcm, handovers=[handover]) == "0.200\n" * 8
+    assert time.monotonic() - began < len(pcm) / 16000 + 1.5
+    assert handover.waiting == 3
+
+
+def test_ctrl_c_ends_the_waiting_for_a_command_and_says_what_it_has_not_taken() -> None:
+    err = Terminal()
+    handover = Handover("sleep 60", "\n", lambda failure: None)
+    for text in ("one", "two"):
+        handover.send(text)
+    threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        finish(handover, Printer("txt", io.StringIO(), err, []))
+    assert "still works on 2 utterances" in err.getvalue() and "has not taken the last 2 utterances" in err.getvalue()
 
 
 def screen(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], installed: set[str]) -> None:
