@@ -34,7 +34,7 @@ def read_bytes(path: Path, most: int = MOST_TEXT) -> bytes:
         return _bounded(_read(file, most + 1), most)
 
 
-def _read(file: IO[bytes], most: int) -> bytes:
+def _read(file: IO[bytes] | gzip.GzipFile, most: int) -> bytes:
     """At most so many bytes, in pieces: a single `read` would take memory for all of them at once."""
     found = bytearray()
     while len(found) < most and (piece := file.read(min(PIECE, most - len(found)))):
