@@ -143,12 +143,19 @@ class Loader:
         return settings.soft + settings.hard > 0 or symbols
 
     def _labeled(self, recordings: list[np.ndarray], given: list[str | None]) -> list[Utterance]:
-        """The recordings whose labels are trusted, with them."""
+        """The recordings whose labels are trusted, with them; given texts suffice where symbols alone are learned."""
         found = []
-        for audio, text, label in zip(recordings, given, self._labels.labels(recordings, given), strict=True):
-            if trusted(label, self._teacher_vocabulary, text):
+        writes = self.settings.soft + self.settings.hard > 0
+        unknown = [k for k, text in enumerate(given) if writes or text is None]
+        made = self._labels.labels([recordings[k] for k in unknown], [given[k] for k in unknown])
+        labels = dict(zip(unknown, made, strict=True))
+        for k, (audio, text) in enumerate(zip(recordings, given, strict=True)):
+            label = labels.get(k)
+            if label is None:
+                found.append(Utterance(audio, text or ""))
+            elif trusted(label, self._teacher_vocabulary, text):
                 said = text or self._teacher_vocabulary.decode(label.tokens.tolist())
-                found.append(Utterance(audio, said, self._translate(label)))
+                found.append(Utterance(audio, said, self._translate(label) if writes else None))
         return found
 
 

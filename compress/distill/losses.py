@@ -12,7 +12,7 @@ from compress.data.targets import ctc_loss, distance, distillation_loss
 from compress.distill.loader import Batch
 from compress.distill.settings import DistillSettings
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.chunking import without_look_ahead
+from compress.networks.chunking import Chunking, without_look_ahead
 from compress.networks.family import family_of
 from compress.networks.masks import padding, position_count
 from compress.networks.network import SpeechNetwork
@@ -41,6 +41,13 @@ class BatchLoss:
     ) -> None:
         self.network, self.settings, self.device, self.bfloat16 = network, settings, device, bfloat16
         self._family = family_of(student.dims)
+        streaming = settings.streaming
+        heard = network.ctc is not None and len(network.ctc.norms) > 0
+        if heard and streaming is not None and streaming.ctc > 0 and streaming.share < 1:
+            raise UsageError(
+                "distill.streaming.share: wanted 1 with a CTC head that reads several layers, whose states are of "
+                f"chunks alone, found {streaming.share:g}."
+            )
         self._initial = self._initial_network(student)
         self._teacher = self._teacher_network(teacher, student)
 
@@ -74,11 +81,12 @@ class BatchLoss:
         with precision(self.device, self.bfloat16):
             states, at = self._encode(batch, pcm, lengths)
             count = (pcm.shape[1] - self._family.overhang + samples - 1) // samples
+            symbols = self._symbols(states, batch.chunking, count)
+            states = states[..., : network.dims.state]
             audio = states if batch.chunking is None else without_look_ahead(states, batch.chunking)[:, :count]
             mask = padding(torch.arange(count, device=self.device), audible, samples)
             writes = settings.soft + settings.hard > 0
             logits = network.decode(wanted.tokens, audio, mask) if writes and wanted is not None else None
-            symbols = None if network.ctc is None else network.ctc(audio)
             with torch.no_grad():
                 before = self._initial_states(batch, pcm, lengths)
                 taught = self._teacher_states(pcm, lengths, audio.shape[1])
@@ -88,7 +96,7 @@ class BatchLoss:
                 logits.float(), wanted, settings.soft, settings.hard, settings.temperature
             )
         streaming = settings.streaming
-        if streaming is not None and streaming.ctc > 0 and symbols is not None:
+        if streaming is not None and symbols is not None:
             terms["ctc"] = streaming.ctc * ctc_loss(symbols.float(), position_count(audible, samples), batch.spoken)
         if before is not None and streaming is not None:
             block_mask = padding(at, audible, samples)
@@ -103,6 +111,15 @@ class BatchLoss:
             return self.network.encode_chunks(pcm, lengths, batch.chunking, batch.start)
         states, _ = self.network.encode(pcm, lengths)
         return states, torch.arange(states.shape[1], device=self.device)
+
+    def _symbols(self, states: Tensor, chunking: Chunking | None, count: int) -> Tensor | None:
+        """Logits of CTC symbols (batch, count, symbols); None: nothing is learned from them."""
+        streaming = self.settings.streaming
+        if self.network.ctc is None or streaming is None or streaming.ctc == 0:
+            return None
+        if chunking is None:
+            return self.network.ctc(states)
+        return without_look_ahead(self.network.symbols(states, chunking), chunking)[:, :count]
 
     def _initial_states(self, batch: Batch, pcm: Tensor, lengths: Tensor) -> Tensor | None:
         """(batch, n, state) of the initial network for whole clips; None where the batch does not follow them."""

@@ -12,7 +12,7 @@ from compress.checkpoints.load import load_checkpoint
 from compress.data.corpus import CorpusError, pad, read_clip
 from compress.data.labels import full_context
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.chunking import Chunking
+from compress.networks.chunking import Chunking, without_look_ahead
 from compress.networks.family import family_of
 from compress.networks.label import Label
 from compress.networks.masks import position_count
@@ -101,12 +101,21 @@ def ctc_texts(
     network, family = checkpoint.network(), checkpoint.family_of()
     if network.ctc is None:
         raise UsageError("Wanted a checkpoint with a CTC head, found none; add the stage `ctc` and train it.")
+    if chunking is None and len(network.ctc.norms):
+        raise UsageError(
+            "Wanted chunks for a CTC head that reads several layers, found none; give --chunks SIZE,LEFT,AHEAD."
+        )
     for at in range(0, len(clips), BATCH):
         group = clips[at : at + BATCH]
         pcm, lengths = pad([read_clip(clip) for clip in group], family.samples_per_position)
         counts = position_count(torch.from_numpy(lengths) - family.overhang, family.samples_per_position)
+        audio = torch.from_numpy(pcm), torch.from_numpy(lengths)
         with torch.no_grad():
-            symbols = network.ctc(network.encode(torch.from_numpy(pcm), torch.from_numpy(lengths), chunking)[0])
+            if chunking is None:
+                symbols = network.ctc(network.encode(*audio)[0])
+            else:
+                states, _ = network.encode_chunks(*audio, chunking)
+                symbols = without_look_ahead(network.symbols(states, chunking), chunking)
         for clip, row, count in zip(group, symbols.numpy(), counts.tolist(), strict=True):
             yield clip, path_text(row[: max(0, count)].argmax(axis=1).tolist())
 

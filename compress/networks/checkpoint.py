@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from compress.networks.network import SpeechNetwork
 from compress.networks.weights import check_shapes, shapes_of
 from device_asr.bundle.symbols import SYMBOLS
 from device_asr.bundle.vocabulary import Vocabulary
+from device_asr.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,28 @@ def from_foreign(family: str, foreign: Foreign, origin: str) -> Checkpoint:
     return checkpoint
 
 
-def add_ctc(checkpoint: Checkpoint, seed: int = 0) -> Checkpoint:
-    """The checkpoint with a CTC head over `device_asr.bundle.symbols`, untrained: every symbol alike."""
-    dims = replace(checkpoint.dims, ctc=len(SYMBOLS) + 1)
-    return _extended(checkpoint, dims, seed, f"CTC head over {dims.ctc} symbols")
+def add_ctc(checkpoint: Checkpoint, layers: tuple[int, ...] = (), reach: int = 0, seed: int = 0) -> Checkpoint:
+    """The checkpoint with a CTC head over `device_asr.bundle.symbols`, untrained: every symbol alike.
+
+    Args:
+        layers: numbers of encoder layers that it reads besides the last. reach: positions on each side that it reads.
+
+    Raises:
+        UsageError: the family's head reads the last states of one position alone, or there is no such layer.
+    """
+    known = {f.name for f in fields(checkpoint.dims)}
+    if (layers or reach) and not {"ctc_layers", "ctc_reach"} <= known:
+        raise UsageError(f"ctc: wanted no layers and a reach of 0 for {checkpoint.family}, found {layers} and {reach}.")
+    if any(layer >= len(checkpoint.dims.encoder) - 1 for layer in layers):
+        raise UsageError(
+            f"ctc.layers: wanted encoder layers before the last, 0 to {len(checkpoint.dims.encoder) - 2}, "
+            f"found {list(layers)}."
+        )
+    more: dict[str, Any] = {"ctc_layers": layers, "ctc_reach": reach} if layers or reach else {}
+    dims = replace(checkpoint.dims, ctc=len(SYMBOLS) + 1, **more)
+    read = f", of layers {', '.join(map(str, layers))} too" if layers else ""
+    around = f", {reach} positions on each side" if reach else ""
+    return _extended(checkpoint, dims, seed, f"CTC head over {dims.ctc} symbols{read}{around}")
 
 
 def add_adapters(checkpoint: Checkpoint, rank: int, seed: int = 0) -> Checkpoint:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from compress.networks.chunking import Chunking
+from compress.networks.chunking import Chunking, with_left_context
 from compress.networks.decoder import Decoder
 from compress.networks.dims import Dims
 from compress.networks.layers import CtcHead
@@ -52,10 +53,26 @@ class SpeechNetwork(nn.Module):
             pcm, lengths, chunking, start: see `encode`.
 
         Returns:
-            states (batch, chunks, block, state), of which the first `size` of a chunk are final; and the positions
-            of each block, (chunks, block) int64, some of which are behind the last.
+            states (batch, chunks, block, state), of which the first `size` of a chunk are final, behind each one's
+            `state` numbers those of lower layers that the CTC head reads; and the positions of each block,
+            (chunks, block) int64, some of which are behind the last.
         """
         raise NotImplementedError
+
+    def symbols(self, states: Tensor, chunking: Chunking) -> Tensor:
+        """Logits of CTC symbols (batch, chunks, block, symbols) of what `encode_chunks` gives.
+
+        Raises:
+            ValueError: the network has no CTC head.
+        """
+        if self.ctc is None:
+            raise ValueError("wanted a network with a CTC head")
+        features = self.ctc.features(states)
+        if self.ctc.reach == 0:
+            return self.ctc.symbols(features)
+        reach = replace(chunking, left_context=self.ctc.reach)
+        known = with_left_context(features.permute(0, 3, 1, 2), reach).permute(0, 2, 3, 1)
+        return self.ctc.symbols(features, known[:, :, : self.ctc.reach])
 
     def decode(self, tokens: Tensor, states: Tensor, mask: Tensor | None = None) -> Tensor:
         """Logits (batch, n, vocab) of `tokens` (batch, n) int64, given encoder states and their mask."""
@@ -93,7 +110,12 @@ class StreamModule(nn.Module):
 
 
 def stream_signature(
-    dims: Dims, chunking: Chunking, samples: int, delay: int, first: Sequence[tuple[str, list[int], str, Any]]
+    dims: Dims,
+    chunking: Chunking,
+    samples: int,
+    delay: int,
+    first: Sequence[tuple[str, list[int], str, Any]],
+    last: Sequence[tuple[str, list[int], str, Any]] = (),
 ) -> dict[str, Any]:
     """The method `stream` for the manifest.
 
@@ -103,7 +125,7 @@ def stream_signature(
 
     Args:
         samples: of a chunk. delay: samples of silence before the audio. first: name, shape, dtype and start of the
-            states before the left contexts of the layers.
+            states before the left contexts of the layers. last: of those behind them.
     """
     size, block, left = chunking.size, chunking.block, chunking.left_context
     encoder, decoder = list(enumerate(dims.encoder)), list(enumerate(dims.decoder))
@@ -111,6 +133,7 @@ def stream_signature(
         *first,
         *((f"keys_{i}", [x.heads, dims.head_dim, left], "float32", 0.0) for i, x in encoder),
         *((f"values_{i}", [x.heads, left, dims.head_dim], "float32", 0.0) for i, x in encoder),
+        *last,
     ]
     cross = [tensor(f"cross_keys_{i}", nth(CROSS_KEYS, i), [x.cross_heads, dims.head_dim, block]) for i, x in decoder]
     cross += [

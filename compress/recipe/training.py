@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,27 @@ from compress.distill.training_log import TrainingReport, training_report
 from compress.networks.checkpoint import Checkpoint, add_adapters, add_ctc
 from compress.prune import magnitude
 from compress.quantize.qat import simulate
-from compress.recipe.technique import NoSettings, Technique
+from compress.recipe.technique import Technique
+from device_asr.errors import UsageError
 
 
-def _ctc(checkpoint: Checkpoint, settings: NoSettings, data: TrainingData, folder: Path) -> tuple[Checkpoint, Any]:
-    return add_ctc(checkpoint), None
+@dataclass(frozen=True)
+class CtcSettings:
+    """What the CTC head reads, see `add_ctc`."""
+
+    layers: tuple[int, ...] = ()
+    reach: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if min((self.reach, *self.layers)) < 0:
+            raise UsageError(
+                f"ctc: wanted layers and a reach of at least 0, found {list(self.layers)} and {self.reach}."
+            )
+
+
+def _ctc(checkpoint: Checkpoint, settings: CtcSettings, data: TrainingData, folder: Path) -> tuple[Checkpoint, Any]:
+    return add_ctc(checkpoint, settings.layers, settings.reach), None
 
 
 def _adapters(
@@ -110,7 +126,7 @@ def _distill(
 
 
 STAGES = {
-    "ctc": Technique(NoSettings, _ctc),
+    "ctc": Technique(CtcSettings, _ctc),
     "adapters": Technique(AdapterSettings, _adapters, reads=lambda s: () if s.changed is None else (s.changed,)),
     "merge_adapters": Technique(MergeSettings, _merge_adapters, reads=lambda s: s.checkpoints),
     "average": Technique(AverageSettings, _average, lambda s: bool(s.trainings), reads=lambda s: s.checkpoints),

@@ -37,10 +37,10 @@ def random_network() -> Moonshine:
     return network.eval()
 
 
-def random_checkpoint() -> Checkpoint:
-    """With a CTC head and adapters that say and change something."""
+def random_checkpoint(layers: tuple[int, ...] = (), reach: int = 0) -> Checkpoint:
+    """With a CTC head, which reads these layers and so far around, and adapters that say and change something."""
     plain = Checkpoint(DIMS, random_network().state_dict(), VOCABULARY, ((0, 1),), ("random",))
-    made = add_adapters(add_ctc(plain), 4)
+    made = add_adapters(add_ctc(plain, layers, reach), 4)
     for name, weight in made.weights.items():
         if name.startswith("adapters.") and ".up." in name:
             torch.nn.init.normal_(weight, std=0.2)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from compress.networks.axes import DECODER_STATE, ENCODER_STATE, Axis, adapter_axes
 from compress.networks.dims import Dims
+from compress.networks.moonshine.dims import moonshine_dims
 from device_asr.errors import UsageError
 
 STREAMS = (ENCODER_STATE, DECODER_STATE)  # both are `Dims.state` wide
@@ -36,7 +37,9 @@ def axes(dims: Dims) -> dict[str, tuple[Axis | None, ...]]:
         "decoder.embedding.weight": (None, decoder),
     }
     if dims.ctc:
-        table["ctc.hidden.weight"] = (None, encoder)
+        heard = moonshine_dims(dims).ctc_layers
+        table["ctc.hidden.weight"] = (None, replace(encoder, blocks=1 + len(heard)))
+        table |= {f"ctc.norms.{i}.weight": (encoder,) for i in range(len(heard))}
     for side, stream, layers in (("encoder", encoder, dims.encoder), ("decoder", decoder, dims.decoder)):
         for i, layer in enumerate(layers):
             at = f"{side}.layers.{i}"

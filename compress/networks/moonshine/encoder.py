@@ -198,7 +198,8 @@ class Encoder(nn.Module):
             samples: (batch or 1,) int64, of each clip's audio; positions behind it are not attended to.
 
         Returns:
-            (batch, chunks, block, state): each chunk's own states, then its provisional ones of the look-ahead.
+            (batch, chunks, block, state): each chunk's own states, then its provisional ones of the look-ahead;
+            behind each one's those of the layers that the CTC head reads.
         """
         first = self.first(hops)
         counts = frontend.first_frames(samples).expand(hops.shape[0])
@@ -209,11 +210,11 @@ class Encoder(nn.Module):
         behind = block >= positions(samples)[:, None, None]
         mask = (behind.to(x.dtype) * MASKED).expand(x.shape[0], -1, -1)
         at = turns(block.flatten(), self.dims.rotary)
-        for layer in self.layers:
-            x = remembering(
-                REMEMBERED, x.shape[0] * read.numel() * chunking.block, layer.forward_chunks, x, at, mask, chunking
-            )
-        return self.norm(x)
+        scores, lower = x.shape[0] * read.numel() * chunking.block, {}
+        for i, layer in enumerate(self.layers):
+            x = remembering(REMEMBERED, scores, layer.forward_chunks, x, at, mask, chunking)
+            lower[i] = x
+        return torch.cat([self.norm(x), *(lower[i] for i in self.dims.ctc_layers)], dim=-1)
 
 
 def _unwatched(layer: nn.Module, x: Tensor) -> Tensor:

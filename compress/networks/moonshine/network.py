@@ -65,7 +65,7 @@ class Moonshine(SpeechNetwork):
         self.frontend = Hops()
         self.encoder = Encoder(dims)
         self.decoder = Decoder(dims)
-        self.ctc = CtcHead(dims.state, dims.ctc) if dims.ctc else None
+        self.ctc = CtcHead(dims.state, dims.ctc, len(dims.ctc_layers), dims.ctc_reach) if dims.ctc else None
         self.adapters = self._adapters(dims.adapters) if dims.adapters else None
         factor(self, dims.ranks)
 
@@ -103,7 +103,7 @@ class Moonshine(SpeechNetwork):
             counts = None if lengths is None else first_frames(lengths)
             return self.encoder(hops, None if mask is None else mask[:, None], counts), mask
         states, _ = self.encode_chunks(pcm, lengths, chunking, start)
-        return without_look_ahead(states, chunking)[:, :count], mask
+        return without_look_ahead(states, chunking)[:, :count, : self.dims.state], mask
 
     def encode_chunks(
         self,
@@ -118,8 +118,9 @@ class Moonshine(SpeechNetwork):
             pcm, lengths, chunking, start: see `encode`.
 
         Returns:
-            states (batch, chunks, block, state), of which the first `size` of a chunk are final; and the positions
-            of each block, (chunks, block) int64, some of which are behind the last.
+            states (batch, chunks, block, state), of which the first `size` of a chunk are final, behind each one's
+            those of the layers `MoonshineDims.ctc_layers`; and the positions of each block, (chunks, block) int64,
+            some of which are behind the last.
         """
         hops = self._hops(pcm)
         samples = torch.tensor([pcm.shape[1]], device=pcm.device) if lengths is None else lengths

@@ -18,13 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from compress.networks.chunking import Chunking
-from compress.networks.layers import Attention
+from compress.networks.layers import CTC_WIDTH, Attention
 from compress.networks.masks import MASKED
 from compress.networks.moonshine.dims import MoonshineDims
 from compress.networks.moonshine.frontend import FRAMES_BEFORE, HOP, SAMPLES_PER_POSITION
 from compress.networks.moonshine.network import Moonshine
 from compress.networks.moonshine.rotary import frequencies
 from compress.networks.network import StreamModule, left_contexts, stream_signature
+from device_asr.errors import UsageError
 
 DELAY = 8 * HOP  # samples of silence before the audio: what a position reads behind its own, in whole hops
 FRAMES = 4  # earlier ones of the first convolution that the second still needs
@@ -42,6 +43,11 @@ class StreamProgram(StreamModule):
         super().__init__()
         if network.ctc is None:
             raise ValueError("wanted a network with a CTC head")
+        if network.ctc.reach > chunking.size:
+            raise UsageError(
+                f"stream.size: wanted chunks of at least {network.ctc.reach} positions, which the CTC head reads on "
+                f"each side, found {chunking.size}."
+            )
         self.encoder, self.ctc = network.chunk_encoder(), network.ctc
         self.encoder.keep_constants()
         self.cross = cast(Sequence[Attention], nn.ModuleList(layer.cross for layer in network.decoder.layers))
@@ -62,6 +68,7 @@ class StreamProgram(StreamModule):
         moments: Tensor,
         keys: list[Tensor],
         values: list[Tensor],
+        heard: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         """Args:
             pcm: (1, 384 * size) float32. position: (1,) int64, of the block's first one, counted from 0; below 0
@@ -72,6 +79,7 @@ class StreamProgram(StreamModule):
                 and the frame before them. moments: (1, the same, 2), their mean and mean square.
             keys, values: each encoder layer's left context, (heads, head_dim, left_context), turned, and
                 (heads, left_context, head_dim).
+            heard: (1, reach, CTC_WIDTH), features of the CTC head of the last final positions, where it has a reach.
 
         Returns:
             CTC logits (block, symbols); each decoder layer's cross-attention keys (heads, head_dim, block),
@@ -94,7 +102,7 @@ class StreamProgram(StreamModule):
         angles = (position + self.order).to(torch.float32).unsqueeze(1) * self.frequencies
         at = torch.cos(angles), torch.sin(angles)
         mask = ((position + self.seen < 0).to(torch.float32) * MASKED).unsqueeze(0)
-        new_keys, new_values = [], []
+        new_keys, new_values, lower = [], [], {}
         for i, layer in enumerate(self.encoder.layers):
             normed = layer.attention_norm(x)
             own_keys, own_values = layer.attention.keys_values(normed)
@@ -105,10 +113,13 @@ class StreamProgram(StreamModule):
             queries = layer.attention.turned_queries(normed, at)
             x = x + layer.attention.attend(queries, all_keys, all_values, mask)[0]
             x = x + layer.ffn(layer.ffn_norm(x))
+            lower[i] = x
         states = self.encoder.norm(x)
+        features = self.ctc.features(torch.cat([states, *(lower[i] for i in self.encoder.dims.ctc_layers)], dim=2))
+        reach = self.ctc.reach
         cross = [attention.keys_values(states) for attention in self.cross]
         return (
-            self.ctc(states).squeeze(0),
+            self.ctc.symbols(features, heard).squeeze(0),
             *(k for k, _ in cross),
             *(v for _, v in cross),
             position + size,
@@ -120,13 +131,15 @@ class StreamProgram(StreamModule):
             known[:, 2 * size :],
             *new_keys,
             *new_values,
+            *([features[:, size - reach : size] * (position >= 0).to(torch.float32)] if reach else []),
         )
 
     def state_of(self, outputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """The state among the outputs of `forward`, as it takes it."""
-        layers = len(self.dims.encoder)
-        flat = outputs[-2 * layers - FIXED :]
-        return (*flat[:FIXED], list(flat[FIXED : FIXED + layers]), list(flat[FIXED + layers :]))
+        layers, heard = len(self.dims.encoder), int(self.ctc.reach > 0)
+        flat = outputs[-2 * layers - FIXED - heard :]
+        end = FIXED + 2 * layers
+        return (*flat[:FIXED], list(flat[FIXED : FIXED + layers]), list(flat[FIXED + layers : end]), *flat[end:])
 
 
 def example(dims: MoonshineDims, chunking: Chunking) -> tuple[Any, ...]:
@@ -142,6 +155,7 @@ def example(dims: MoonshineDims, chunking: Chunking) -> tuple[Any, ...]:
         torch.zeros(1, 2 * look_ahead + 1, dims.conv2),
         torch.zeros(1, 2 * look_ahead + 1, 2),
         *left_contexts(dims, chunking),
+        *([torch.zeros(1, dims.ctc_reach, CTC_WIDTH)] if dims.ctc_reach else []),
     )
 
 
@@ -158,4 +172,5 @@ def signature(dims: MoonshineDims, chunking: Chunking) -> dict[str, Any]:
         ("waiting", [1, waiting, dims.conv2], "float32", 0.0),
         ("moments", [1, waiting, 2], "float32", 0.0),
     ]
-    return stream_signature(dims, chunking, SAMPLES_PER_POSITION * size, DELAY, states)
+    heard = [("heard", [1, dims.ctc_reach, CTC_WIDTH], "float32", 0.0)] if dims.ctc_reach else []
+    return stream_signature(dims, chunking, SAMPLES_PER_POSITION * size, DELAY, states, heard)

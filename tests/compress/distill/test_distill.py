@@ -476,3 +476,13 @@ def test_low_rank_changes_learn_what_the_teacher_says_and_go_on_after_a_cut(
         distill(teacher, untrained(1), clips, noises, recipe, Run(tmp_path / "cut"), cut)
     again, _ = run(teacher, clips, tmp_path / "cut", recipe)
     assert all(torch.equal(again.weights[name], whole.weights[name]) for name in whole.weights)
+
+
+def test_a_given_text_is_spelled_without_the_teacher(clips: list[Clip], teacher: Checkpoint, tmp_path: Path) -> None:
+    streaming = Streaming(share=1.0, sizes=(8,), left_context=(8, 16), look_ahead=(1,), ctc=1.0)
+    recipe = replace(RECIPE, soft=0.0, hard=0.0, cut=0.0, only=("ctc.*",), streaming=streaming)
+    rows: list[dict[str, Any]] = []
+    student, spoken = add_ctc(untrained(1)), [clip for clip in clips if clip.text]
+    done = distill(teacher, student, spoken, [], recipe, Run(tmp_path, tmp_path / "labels"), rows.append)
+    assert not list((tmp_path / "labels").glob("*.npz")) and rows[-1]["loss"] < rows[0]["loss"]
+    assert not torch.equal(done.weights["ctc.out.weight"], student.weights["ctc.out.weight"])

@@ -11,12 +11,21 @@ from compress.networks.moonshine.encoder import positions
 from compress.networks.moonshine.frontend import SAMPLES_PER_POSITION, first_frames, running_moments, whole_moments
 from compress.networks.moonshine.network import Moonshine
 from compress.networks.moonshine.stream import DELAY, StreamProgram, example
+from device_asr.errors import UsageError
 from tests.support.moonshine import DIMS, random_checkpoint
 
 
 @pytest.fixture(scope="module")
 def network() -> Moonshine:
     made = random_checkpoint().network()
+    assert isinstance(made, Moonshine)
+    return made
+
+
+@pytest.fixture(scope="module")
+def hearing() -> Moonshine:
+    """With a CTC head that reads two layers and a position on each side."""
+    made = random_checkpoint((0,), 1).network()
     assert isinstance(made, Moonshine)
     return made
 
@@ -49,6 +58,35 @@ def test_chunk_by_chunk_equals_the_masked_network_at_once(
         wanted = network.ctc(network.encode(delayed, lengths, chunking)[0])[0][: size * (chunks - ahead)]
     found = torch.cat(outputs)[size * ahead :]
     assert torch.allclose(found, wanted, atol=2e-4), (found - wanted).abs().max()
+
+
+@pytest.mark.parametrize(("size", "left", "ahead", "chunks"), [(4, 8, 1, 6), (2, 5, 3, 9), (4, 8, 0, 6), (1, 4, 1, 8)])
+def test_symbols_of_several_layers_and_positions_come_chunk_by_chunk(
+    hearing: Moonshine, size: int, left: int, ahead: int, chunks: int
+) -> None:
+    chunking = Chunking(size, left, ahead)
+    pcm = noise(size * chunks, size)
+    program, state = StreamProgram(hearing, chunking).eval(), example(hearing.dims, chunking)[1:]
+    outputs = []
+    with torch.no_grad():
+        for chunk in pcm.split(SAMPLES_PER_POSITION * size, dim=1):
+            out = program(chunk, *state)
+            outputs.append(out[0])
+            state = program.state_of(out)
+        delayed = torch.nn.functional.pad(pcm, (DELAY, SAMPLES_PER_POSITION * 2 - DELAY))
+        blocks, _ = hearing.encode_chunks(delayed, torch.tensor([pcm.shape[1] + DELAY]), chunking)
+        wanted = hearing.symbols(blocks, chunking)[0, : chunks - ahead]
+    found = torch.stack(outputs[ahead:])
+    assert torch.allclose(found, wanted, atol=2e-4), (found - wanted).abs().max()
+
+
+def test_symbols_that_read_more_positions_than_a_chunk_has_are_refused(hearing: Moonshine) -> None:
+    hearing.ctc.reach, reach = 3, hearing.ctc.reach  # type: ignore[union-attr]
+    try:
+        with pytest.raises(UsageError, match="at least 3 positions"):
+            StreamProgram(hearing, Chunking(2, 4, 1))
+    finally:
+        hearing.ctc.reach = reach  # type: ignore[union-attr]
 
 
 def test_the_first_blocks_chunks_share_their_moments() -> None:
