@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compress.recipe import compression, training
+from compress.recipe import alignment, compression, training
 from compress.recipe.technique import Technique
 from compress.settings import nearest, parse, refuse_renamed
 from device_asr.errors import UsageError
 
-TECHNIQUES: Mapping[str, Technique] = {**training.STAGES, **compression.STAGES}
+TECHNIQUES: Mapping[str, Technique] = {**training.STAGES, **compression.STAGES, **alignment.STAGES}
 
 
 def settings_of(table: Mapping[str, Any]) -> tuple[Technique, Any]:

@@ -11,6 +11,9 @@ JSON, durations in seconds, memory in bytes, rates as fractions, null where noth
         partials: the word counts of the last partial before each final; null where none was shown, or in real time
         utterances, finals, final_words, flicker, flicker_strict
         first_partial, word_emission, finalization, finalization_no_hangover: {n, p50, p95}
+        word_times: null or {words, matched, before_start, starts, ends: null or {n, p50, p50_interval, p95, bias}}, the
+            errors of the finals' words where the manifest has known times; null in real time
+        confidence: null or {n, wrong, auc, right_mean, wrong_mean, calibration_error}, of the finals' words
         peers: {name: {compute_s, rtf, ratio_finals, ratio_all, the word counts, difference, difference_interval}}
             ratio_finals: finals_compute_s / the peer's compute_s; ratio_all: compute_s / the peer's
             difference: wer less the peer's wer; difference_interval: [low, high], 95 %, or null
@@ -25,8 +28,9 @@ JSON, durations in seconds, memory in bytes, rates as fractions, null where noth
     noise: null or {words, partial_words, seconds, words_per_hour,
         kinds: {kind: {seconds, words, partial_words, texts}}}
     realtime: null or {device, wall_s, cpu, backlog_max_s, overflows, lost_s}    (cpu: of one core)
-The definitions are in `device_asr.metrics.latency`, `device_asr.metrics.wer`, of intervals in
-`device_asr.metrics.interval` and, of said, found and false alarms, in `device_asr.bench.custom`.
+The definitions are in `device_asr.metrics.latency`, `device_asr.metrics.wer`, `device_asr.metrics.word_times`,
+`device_asr.metrics.confidence`, of intervals in `device_asr.metrics.interval` and, of said, found and false alarms, in
+`device_asr.bench.custom`.
 """
 
 from __future__ import annotations
@@ -42,6 +46,7 @@ from device_asr.bench.promises import broken
 from device_asr.bench.run import ClipResult, Corpus, Recognized
 from device_asr.config import Config
 from device_asr.events import Seconds
+from device_asr.metrics import confidence, word_times
 from device_asr.metrics.latency import Series, rtf
 from device_asr.metrics.wer import WordErrors, word_errors
 
@@ -99,6 +104,16 @@ def corpus_record(corpus: Corpus) -> dict[str, Any]:
         "finalization": series(latency.finalization),
         "finalization_no_hangover": series(latency.finalization_no_hangover),
         "promises": promises_record(corpus, ours),
+        "word_times": word_times.summary(
+            word_times.word_time_errors(result.clip.words, result.recognized.words)
+            for result in corpus.results
+            if result.clip.words and result.recognized.origin is not None
+        ),
+        "confidence": confidence.summary(
+            confidence.judged(result.clip.text, result.recognized.words)
+            for result in corpus.results
+            if result.clip.text is not None
+        ),
         "partials": counts(partial_errors(corpus)) if shows_partials(corpus) else None,
         "peers": {name: peer_record(corpus, name, ours) for name in corpus.peers},
         "teacher": teacher_record(corpus.results, corpus.teacher, ours) if corpus.teacher is not None else None,

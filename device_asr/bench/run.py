@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter, sleep
 
@@ -13,7 +13,7 @@ from device_asr.audio.file import FileSource
 from device_asr.audio.format import SAMPLE_RATE, STEP
 from device_asr.bench.peers.process import Peer, PeerResult
 from device_asr.bench.promises import Broken, broken
-from device_asr.events import Event, Final, Partial, Seconds
+from device_asr.events import Event, Final, Partial, Seconds, Word
 from device_asr.hotwords.words import Hotword
 from device_asr.metrics.clips import Clip
 from device_asr.metrics.latency import LatencyMeter
@@ -36,13 +36,15 @@ class Recognized:
     """The events of the recognizer for one audio file.
 
     seconds: length of the audio, tail left out. compute: seconds in `feed` and `finish`, tail included.
-    events: in order; those from index `cut` on came from `finish`.
+    events: in order; those from index `cut` on came from `finish`. origin: the recognizer's audio clock at the file's
+    beginning; None in real time, where it is not known.
     """
 
     seconds: Seconds
     compute: Seconds
     events: tuple[Event, ...]
     cut: int
+    origin: Seconds | None = None
 
     @property
     def finals(self) -> list[Final]:
@@ -60,6 +62,16 @@ class Recognized:
         return " ".join(final.text for final in self.finals)
 
     @property
+    def words(self) -> list[Word]:
+        """The words of all finals in a row, their times from the file's beginning on."""
+        origin = self.origin or 0.0
+        return [
+            replace(word, start=word.start - origin, end=word.end - origin)
+            for final in self.finals
+            for word in final.words
+        ]
+
+    @property
     def partial_text(self) -> str:
         """The texts of the last partial before each final, in a row."""
         shown = {partial.utterance: partial.text for partial in self.partials}
@@ -70,12 +82,13 @@ def recognize(recognizer: Recognizer, pcm: np.ndarray, tail: Seconds) -> Recogni
     """Feeds `pcm` and `tail` seconds of silence in chunks of 32 ms, then finishes."""
     audio = np.concatenate([pcm, np.zeros(int(tail * SAMPLE_RATE), np.float32)])
     events: list[Event] = []
+    origin = recognizer.time
     began = perf_counter()
     for at in range(0, len(audio), STEP):
         events += recognizer.feed(audio[at : at + STEP])
     cut = len(events)
     events += recognizer.finish()
-    return Recognized(len(pcm) / SAMPLE_RATE, perf_counter() - began, tuple(events), cut)
+    return Recognized(len(pcm) / SAMPLE_RATE, perf_counter() - began, tuple(events), cut, origin)
 
 
 @dataclass(frozen=True, slots=True)

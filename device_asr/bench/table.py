@@ -41,6 +41,28 @@ def _p50_p95(values: dict[str, Any]) -> str:
     return f"{1000 * values['p50']:.0f} / {1000 * values['p95']:.0f} ms ({values['n']})"
 
 
+def _off(side: str) -> Callable[[dict[str, Any]], str | None]:
+    """Amounts of the errors of word times and their bias, such as "35 / 99 ms (31-40), +16 ms"."""
+
+    def cell(times: dict[str, Any]) -> str | None:
+        found = times[side]
+        if found is None:
+            return None
+        interval = found["p50_interval"]
+        spread = f" ({1000 * interval[0]:.0f}-{1000 * interval[1]:.0f})" if interval else ""
+        return f"{1000 * found['p50']:.0f} / {1000 * found['p95']:.0f} ms{spread}, {1000 * found['bias']:+.0f} ms"
+
+    return cell
+
+
+def _means(found: dict[str, Any]) -> str:
+    return f"{_number(found['right_mean'], '.2f')} / {_number(found['wrong_mean'], '.2f')}"
+
+
+def _confidence(found: dict[str, Any]) -> str:
+    return f"{_number(found['auc'], '.3f')} ({found['wrong']} of {found['n']} wrong)"
+
+
 def _errors(counted: dict[str, Any]) -> str:
     found = f"{counted['substitutions']} / {counted['deletions']} / {counted['insertions']} of {counted['words']}"
     return f"{found}, {_percent(counted['deletions'] / counted['words'])} deleted" if counted["words"] else found
@@ -128,6 +150,15 @@ def _rows(clock: str, peers: Iterable[str], promises: bool) -> list[Row]:
         (f"word emission, {clock} clock", lambda c: _p50_p95(c["word_emission"])),
         ("finalization with hang-over", lambda c: _p50_p95(c["finalization"])),
         ("finalization without", lambda c: _p50_p95(c["finalization_no_hangover"])),
+        ("word ends off, p50 / p95, bias", _of("word_times", _off("ends"))),
+        ("word starts off, p50 / p95, bias", _of("word_times", _off("starts"))),
+        (
+            "words that end before their start",
+            _of("word_times", lambda t: f"{t['before_start']} of {t['matched']}, {t['words']} known"),
+        ),
+        ("confidence, AUC", _of("confidence", _confidence)),
+        ("  mean of right / of wrong words", _of("confidence", _means)),
+        ("  calibration error", _of("confidence", lambda c: _number(c["calibration_error"], ".3f"))),
         ("flicker", lambda c: _number(c["flicker"], ".3f")),
         ("  with case and punctuation", lambda c: _number(c["flicker_strict"], ".3f")),
         *(_promise_rows() if promises else ()),

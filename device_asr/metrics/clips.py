@@ -2,7 +2,8 @@
 
     {"audio": "corpus/0001.flac", "text": "but she is gone", "speaker": null, "duration": 2.76}
 
-`text` and `speaker` may be null or left out (unknown), and so may `duration` (seconds).
+`text` and `speaker` may be null or left out (unknown), and so may `duration` (seconds). `words` may hold what was said
+word by word, with the times in seconds where they are known: [{"text": "but", "start": 0.31, "end": null}].
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 from device_asr.bounded import parse_json, read_text
 from device_asr.errors import DeviceAsrError
 from device_asr.events import Seconds
+from device_asr.metrics.word_times import KnownWord
 
 MOST_BYTES = 1_000_000_000  # of a manifest; 20 thousand clips have 4 million
 
@@ -33,6 +35,7 @@ class Clip:
     text: str | None = None
     speaker: str | None = None
     duration: Seconds | None = None
+    words: tuple[KnownWord, ...] = ()
 
 
 def check_entry(entry: Any) -> str | None:
@@ -48,6 +51,22 @@ def check_entry(entry: Any) -> str | None:
     duration = entry.get("duration")
     if duration is not None and not _is_duration(duration):
         return f'wanted "duration" to be seconds above 0 or null, found {_short(duration)}'
+    return _check_words(entry.get("words"))
+
+
+def _check_words(words: Any) -> str | None:
+    """The mistake of `words` of a line; None: there is none."""
+    if words is None:
+        return None
+    if not isinstance(words, list):
+        return f'wanted "words" to be a list or null, found {_short(words)}'
+    for word in words:
+        if not isinstance(word, dict) or not isinstance(word.get("text"), str):
+            return f'wanted each of "words" to be an object with a "text", found {_short(word)}'
+        times = [word.get("start"), word.get("end")]
+        known = [time for time in times if time is not None]
+        if not all(time == 0 or _is_duration(time) for time in known) or known != sorted(known):
+            return f'wanted "start" and "end" of a word to be seconds in order, or null, found {_short(word)}'
     return None
 
 
@@ -96,7 +115,10 @@ def read_manifest(path: Path) -> list[Clip]:
         problem = check_entry(entry)
         if problem:
             raise ManifestError(f"{path}, line {number}: {problem}.")
-        clips.append(Clip(path.parent / entry["audio"], entry.get("text"), entry.get("speaker"), entry.get("duration")))
+        words = tuple(KnownWord(word["text"], word.get("start"), word.get("end")) for word in entry.get("words") or ())
+        clips.append(
+            Clip(path.parent / entry["audio"], entry.get("text"), entry.get("speaker"), entry.get("duration"), words)
+        )
     if not clips:
         raise ManifestError(f"Manifest {path} has no clip; wanted at least one line.")
     return clips

@@ -136,6 +136,18 @@ def word_errors(pairs: Iterable[tuple[str, str]]) -> WordErrors:
     )
 
 
+def equal_words(reference: str, hypothesis: str) -> list[bool]:
+    """Whether each word of a normalized hypothesis is aligned with an equal one of the normalized reference."""
+    count = len(hypothesis.split())
+    if not count or not reference.strip():
+        return [False] * count
+    equal = [False] * count
+    for chunk in _package("jiwer").process_words([reference], [hypothesis]).alignments[0]:
+        if chunk.type == "equal":
+            equal[chunk.hyp_start_idx : chunk.hyp_end_idx] = [True] * (chunk.hyp_end_idx - chunk.hyp_start_idx)
+    return equal
+
+
 def _errors(chunks: Iterable[Any]) -> int:
     """Errors of one pair, given jiwer's alignment chunks: substituted words count once, others on their side."""
     return sum(

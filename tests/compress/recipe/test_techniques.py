@@ -39,6 +39,7 @@ from tests.support.stages import TRAINING, stage, untrained, walk, zeros
         {"do": "ctc"},
         {"do": "adapters", "rank": 4},
         {"do": "gptq", "plan": {"bits": 4, "group": 32}, "clips": 4},
+        {"do": "alignment", "heads": [[1, 0], [0, 1]]},
     ],
     ids=lambda table: "-".join(map(str, list(table.values())[:2])),
 )
@@ -47,7 +48,7 @@ def test_a_technique_gives_a_network_and_a_report_of_plain_numbers(
 ) -> None:
     result, removed = stage(table, teacher, data, tmp_path)
     result.network()
-    smaller = table["do"] not in ("magnitude", "ctc", "adapters", "gptq")
+    smaller = table["do"] not in ("magnitude", "ctc", "adapters", "gptq", "alignment")
     if table["do"] == "vocabulary":
         smaller = len(teacher.vocabulary.tokens) > table["size"]
     assert (result.parameters < teacher.parameters) is smaller
@@ -112,6 +113,21 @@ def test_checkpoints_are_combined_and_found_again_while_they_are_the_same(
     own.save(untrained(3, teacher), tmp_path / "other")
     again = walk(tables, untrained(1, teacher), data, tmp_path / "work")
     assert not torch.equal(again.weights["encoder.conv1.weight"], made.weights["encoder.conv1.weight"])
+
+
+def test_other_alignment_heads_change_no_weight(teacher: Checkpoint, data: TrainingData, tmp_path: Path) -> None:
+    result, report = stage({"do": "alignment", "heads": [[1, 0], [0, 1]]}, teacher, data, tmp_path)
+    assert result.alignment_heads == ((0, 1), (1, 0)) == report.after and report.before == teacher.alignment_heads
+    assert result.weights is teacher.weights
+    assert result.provenance[-1] == "alignment heads 0.1, 1.0 (layer.head)"
+
+
+@pytest.mark.parametrize("heads", [[], [[0, 1], [0, 1]], [[0]], [[0, -1]], [[0, 99]], [[9, 0]]], ids=str)
+def test_heads_that_are_not_there_are_refused(
+    teacher: Checkpoint, data: TrainingData, tmp_path: Path, heads: list[list[int]]
+) -> None:
+    with pytest.raises(UsageError, match=r"alignment\.heads: wanted .*, found "):
+        stage({"do": "alignment", "heads": heads}, teacher, data, tmp_path)
 
 
 def test_which_settings_learn_from_clips() -> None:

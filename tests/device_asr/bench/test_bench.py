@@ -32,6 +32,13 @@ def test_audio_is_fed_as_a_microphone_would_with_silence_behind_it() -> None:
     assert recognizer.chunks == [STEP] * 17 + [9000 - 17 * STEP]
 
 
+def test_word_times_are_from_the_beginning_of_the_clip_though_the_audio_clock_goes_on() -> None:
+    recognizer = Scripted(utterance(("Hello", 6.1), at=7.0))
+    recognizer.time = 5.0
+    (word,) = recognize(recognizer, np.zeros(2 * SAMPLE_RATE, np.float32), tail=1.0).words
+    assert (word.start, word.end) == (pytest.approx(0.9), pytest.approx(1.1))
+
+
 def test_the_tail_costs_computation_but_is_not_counted_as_audio() -> None:
     found = recognize(Scripted([], cost=0.001), np.zeros(SAMPLE_RATE, np.float32), tail=1.0)
     assert found.seconds == 1.0 and found.compute >= 0.06
@@ -53,6 +60,27 @@ def test_every_figure_of_a_corpus_follows_from_its_events(tmp_path: Path, bench:
     assert measured["finalization"]["p50"] == pytest.approx(1.1)
     assert measured["finalization_no_hangover"]["p50"] == pytest.approx(0.4)
     assert measured["flicker"] == 0 and measured["peers"] == {} and measured["teacher"] is measured["against"] is None
+
+
+def test_word_times_are_compared_with_the_manifests_and_confidence_with_its_texts(
+    tmp_path: Path, bench: Callable[..., Result]
+) -> None:
+    manifest = corpus(tmp_path, "hello world", "hello world")
+    entries = [json.loads(line) for line in manifest.read_text().splitlines()]
+    entries[0]["words"] = [{"text": "hello", "start": 0.85, "end": 1.05}, {"text": "world", "start": 1.8, "end": 1.9}]
+    manifest.write_text("\n".join(json.dumps(entry) for entry in entries))
+    script = utterance(("Hello", 1.1), ("world.", 1.5), at=2.2)
+    wrong = utterance(("Hello", 1.1), ("word.", 1.5), at=2.2)
+    found = json.loads(bench(Scripted(script, script, wrong), manifest, "--json").stdout)
+    (measured,) = found["corpora"]
+    times = measured["word_times"]
+    assert (times["words"], times["matched"], times["before_start"]) == (2, 2, 1), "of the clip that has times"
+    assert times["ends"]["p50"] == pytest.approx((0.05 + 0.4) / 2) and times["ends"]["n"] == 2
+    assert times["starts"]["bias"] == pytest.approx((0.05 - 0.5) / 2)
+    assert (measured["confidence"]["n"], measured["confidence"]["wrong"], measured["confidence"]["auc"]) == (4, 1, 0.5)
+    text = bench(Scripted(script, script, wrong), manifest).stdout
+    assert "word ends off, p50 / p95, bias" in text and "225 / 382 ms, -175 ms" in text
+    assert "1 of 2, 2 known" in text and "0.500 (1 of 4 wrong)" in text
 
 
 def test_a_final_forced_by_the_end_of_a_clip_is_not_counted_as_finalization(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from device_asr.metrics.clips import Clip, ManifestError, check_clips, check_entry, read_manifest
+from device_asr.metrics.word_times import KnownWord
 
 
 def write(folder: Path, *lines: str) -> Path:
@@ -26,6 +27,14 @@ def test_audio_paths_are_relative_to_the_manifest_and_unknowns_are_none(tmp_path
     assert read_manifest(path) == [Clip(tmp_path / "a/1.flac", "Grüße", "x", 2), Clip(Path("/b.wav"))]
 
 
+def test_words_have_the_times_that_are_known(tmp_path: Path) -> None:
+    words = [{"text": "a", "start": 0, "end": 0.4}, {"text": "rod", "start": None}, {"text": "is"}]
+    (clip,) = read_manifest(write(tmp_path, json.dumps({"audio": "a.wav", "words": words})))
+    assert clip.words == (KnownWord("a", 0, 0.4), KnownWord("rod"), KnownWord("is"))
+    (other,) = read_manifest(write(tmp_path, '{"audio": "a.wav", "words": null}'))
+    assert other.words == ()
+
+
 @pytest.mark.parametrize(
     "entry",
     [
@@ -41,6 +50,13 @@ def test_audio_paths_are_relative_to_the_manifest_and_unknowns_are_none(tmp_path
         {"audio": "a", "duration": True},
         {"audio": "a", "duration": float("nan")},
         {"audio": "a", "duration": float("inf")},
+        {"audio": "a", "words": "the rod"},
+        {"audio": "a", "words": ["the", "rod"]},
+        {"audio": "a", "words": [{"text": None}]},
+        {"audio": "a", "words": [{"text": "a", "start": -1}]},
+        {"audio": "a", "words": [{"text": "a", "end": "2"}]},
+        {"audio": "a", "words": [{"text": "a", "start": 2, "end": 1}]},
+        {"audio": "a", "words": [{"text": "a", "end": float("nan")}]},
     ],
 )
 def test_what_is_not_a_clip_is_reported_with_its_line(tmp_path: Path, entry: object) -> None:
