@@ -80,9 +80,7 @@ def parse(kind: type[Settings], table: Mapping[str, Any], where: str, renamed: s
     known = [f.name for f in every]
     for name in table:
         if name not in known:
-            raise UsageError(
-                f"{where}: wanted settings of {', '.join(known) or 'no name'}, found {name!r}{nearest(name, known)}"
-            )
+            raise UsageError(f"{where}: wanted settings of {', '.join(known)}, found {name!r}{nearest(name, known)}")
     check_types(kind, table, where)
     required = [f.name for f in every if f.default is MISSING and f.default_factory is MISSING]
     if lacking := [name for name in required if name not in table]:

@@ -28,8 +28,3 @@ class Technique:
     learns: Callable[[Any], bool] = lambda settings: False
     zeros: bool = False
     reads: Callable[[Any], Sequence[str]] = lambda settings: ()
-
-
-@dataclass(frozen=True)
-class NoSettings:
-    """A technique without settings."""

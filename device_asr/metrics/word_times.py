@@ -46,8 +46,8 @@ class WordTimeErrors:
 
 def word_time_errors(known: Sequence[KnownWord], found: Sequence[Word]) -> WordTimeErrors:
     """The errors of the found words' times."""
-    texts = [[bare(word.text) for word in side] for side in (known, found)]
-    matcher = SequenceMatcher(None, *texts, autojunk=False)
+    said, heard = ([bare(word.text) for word in side] for side in (known, found))
+    matcher = SequenceMatcher(None, said, heard, autojunk=False)
     pairs = [
         (known[block.a + k], found[block.b + k]) for block in matcher.get_matching_blocks() for k in range(block.size)
     ]

@@ -172,7 +172,7 @@ def test_low_rank_goes_as_far_as_the_wer_budget_holds(teacher: Checkpoint, data:
         ({"do": "head"}, "did you mean 'heads'"),
         ({"size": 3}, "found None"),
         ({"do": "magnitude", "amout": 0.5}, "found 'amout'; did you mean 'amount'"),
-        ({"do": "ctc", "size": 3}, "wanted settings of no name"),
+        ({"do": "ctc", "size": 3}, "wanted settings of layers, reach, found 'size'"),
         ({"do": "adapters", "rank": 0}, "rank: wanted a whole number of at least 1"),
         ({"do": "vocabulary"}, "found no size"),
         ({"do": "gptq"}, "found no plan"),

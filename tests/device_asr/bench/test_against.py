@@ -76,7 +76,7 @@ def test_a_name_is_a_model_and_all_entries_together_make_the_other_side(sides: S
 
 @pytest.mark.parametrize(
     ("entry", "words"),
-    [("final.beem=1", "nearest valid name is 'final.beam'"), ("final.beam=many", "final.beam: wanted a number")],
+    [("final.beem=1", "nearest valid name is 'final.beam'"), ("final.beam=many", "final.beam: wanted a finite number")],
 )
 def test_a_mistake_in_it_is_found_before_anything_is_measured(
     tmp_path: Path, bench: Callable[..., Result], entry: str, words: str
