@@ -18,7 +18,7 @@ def test_a_word_is_right_where_the_reference_has_it_at_its_place() -> None:
 
 
 def test_words_are_compared_as_for_the_word_error_rate() -> None:
-    found = judged("it is um colour", words(("It's", 0.9), ("um", 0.1), ("color", 0.8)))
+    found = judged("it is um color", words(("It's", 0.9), ("um", 0.1), ("color", 0.8)))
     assert found == [(0.9, True), (0.8, True)], "a filler does not count"
     assert judged("it was", words(("it's", 0.5))) == [(0.5, False)], "half of it is wrong"
 
