@@ -97,10 +97,19 @@ def save(checkpoint: Checkpoint, width: Width, path: Path) -> None:
             "suppress_first": vocabulary.suppress_first,
         },
     }
+    write(tensors, KEY, facts, path)
+
+
+def write(tensors: Mapping[str, Tensor], key: str, facts: Mapping[str, Any], path: Path) -> None:
+    """Writes tensors with facts and their checksum in the metadata; the file appears when it is whole.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, {KEY: json.dumps([digest(facts, tensors), facts])})
+        save_file(dict(tensors), partial, {key: json.dumps([digest(facts, tensors), facts])})
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:
         if partial.is_file():

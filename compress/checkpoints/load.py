@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compress.checkpoints import base, own
+from compress.checkpoints import base, changes, own
 from compress.checkpoints.ctranslate2 import load_ctranslate2
 from compress.checkpoints.hugging_face import load_hugging_face
 from compress.checkpoints.onnxruntime import ENCODER, load_onnxruntime, moonshine_folder
@@ -33,7 +33,7 @@ def load_checkpoint(source: str | Path) -> Checkpoint:
     if (path / "model.safetensors").is_file():
         return load_hugging_face(path)
     if path.is_file() and path.suffix == base.SUFFIX:
-        return base.load(path)
+        return changes.load(path, load_checkpoint, TEACHERS) if changes.is_one(path) else base.load(path)
     if path.is_file():
         return load_openai(path)
     raise CheckpointError(

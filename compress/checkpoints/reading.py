@@ -90,8 +90,8 @@ def read_json(path: Path, wanted: str) -> dict[str, Any]:
         return found
 
 
-def read_safetensors(path: Path, wanted: str) -> tuple[Mapping[str, str], dict[str, Tensor]]:
-    """The metadata and the tensors of a safetensors file.
+def read_safetensors(path: Path, wanted: str, tensors: bool = True) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    """The metadata and the tensors of a safetensors file, or the metadata alone.
 
     Raises:
         CheckpointError: missing, damaged, or with a header that is too large.
@@ -104,9 +104,10 @@ def read_safetensors(path: Path, wanted: str) -> tuple[Mapping[str, str], dict[s
             raise ValueError(f"a header of {header} bytes in a file of {size} that is damaged or cut short")
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata() or {}
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 - it has no iterator
-    check_tensors(tensors, path)
-    return metadata, tensors
+            names = stored.keys() if tensors else ()
+            found = {name: stored.get_tensor(name) for name in names}
+    check_tensors(found, path)
+    return metadata, found
 
 
 def check_tensors(tensors: Mapping[str, Any], source: Path) -> None:

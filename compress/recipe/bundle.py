@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compress.checkpoints import base
+from compress.checkpoints import base, changes
+from compress.checkpoints.load import load_checkpoint
 from compress.export.export import SpeechProgram
 from compress.export.sizes import CACHE, TOKENS_PER_CALL
 from compress.export.vad import describe as describe_vad
 from compress.networks.checkpoint import Checkpoint
 from compress.quantize.plan import report
 from compress.recipe.card import write_card
-from compress.recipe.recipe import Recipe
+from compress.recipe.recipe import CHANGES, Recipe
 from device_asr.audio.format import SAMPLE_RATE
 from device_asr.bundle.bundle import FORMAT
 from device_asr.bundle.vocabulary import write_tokens
@@ -65,8 +66,12 @@ def _write(
     manifest = _manifest(recipe, checkpoint, speech, {path.name: _facts(path) for path in sorted(temporary.iterdir())})
     if recipe.base:
         half = base.beside(out)
-        base.save(checkpoint, recipe.plan.table, half)
-        manifest["base"] = {"file": half.name, **_facts(half)}
+        if recipe.base == CHANGES:
+            changes.save(checkpoint, load_checkpoint(recipe.teacher), recipe.teacher, half)
+        else:
+            base.save(checkpoint, recipe.plan.table, half)
+        kind = CHANGES if recipe.base == CHANGES else "network"
+        manifest["base"] = {"file": half.name, "kind": kind, **_facts(half)}
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     previous = out / "CARD.md"
     write_card(temporary / "CARD.md", manifest, previous.read_text() if previous.is_file() else "")

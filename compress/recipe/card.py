@@ -36,6 +36,12 @@ def _width(bits: int, group: int | None) -> str:
     return _bits(bits) + scale
 
 
+BASES = {
+    "network": "the network before rounding, in half precision, its token embedding as it ships where that is 4 bits.",
+    "changes": "how the network before rounding differs from its teacher, whose package is needed too.",
+}
+
+
 def write_card(path: Path, manifest: Mapping[str, Any], previous: str) -> None:
     """Writes the card of `manifest`; the measured part of the `previous` card goes with it."""
     size = sum(entry["bytes"] for entry in manifest["files"].values())
@@ -64,9 +70,8 @@ def write_card(path: Path, manifest: Mapping[str, Any], previous: str) -> None:
             "",
             "## Base",
             "",
-            f"{name} beside this folder, {size} bytes: the network before rounding, in half "
-            "precision, its token embedding as it ships where that is 4 bits. Other devices' models are made "
-            "from it, without the first teacher:",
+            f"{name} beside this folder, {size} bytes: {BASES[manifest['base'].get('kind', 'network')]} "
+            "Other devices' models are made from it:",
             "",
             f"    device-asr-compress search --device rpi4 --teacher models/{name} --corpus CORPUS",
             f"    device-asr-compress build --teacher models/{name} --recipe mine.toml --out models/mine",

@@ -14,6 +14,7 @@ from compress.recipe.techniques import settings_of
 from compress.settings import check_corpus, check_types, read_table, refuse_renamed
 from device_asr.errors import UsageError
 
+CHANGES = "changes"  # of a recipe's base
 PLANS, OWN_PLAN = ("plan", "qat"), "quantize"  # settings of stages that take a plan, and the recipe's own
 
 
@@ -23,8 +24,9 @@ class Recipe:
 
     corpus: manifest -> clips taken of it, or "all". stages: the techniques in their order, each a table
     with its name as `do` and its settings; in one that takes a plan, the text "quantize" stands for the recipe's own.
-    quantize: see `QuantizationPlan`. base: whether the network in
-    half precision is written beside the bundle, see `base.py`. start: the checkpoint that the stages begin
+    quantize: see `QuantizationPlan`. base: what is written beside the bundle to
+    begin other recipes with: true, the network in half precision, see `checkpoints.base`; "changes", how it differs
+    from the teacher, see `checkpoints.changes`. start: the checkpoint that the stages begin
     with, such as a bundle's base; none: the teacher. stream: how a network with a CTC head encodes in chunks,
     the fields of `Chunking`.
     """
@@ -36,7 +38,7 @@ class Recipe:
     corpus: Mapping[str, int | str] = field(default_factory=dict)
     stages: Sequence[Mapping[str, Any]] = ()
     quantize: Mapping[str, Any] = field(default_factory=dict)
-    base: bool = False
+    base: bool | str = False
     start: str | None = None
     stream: Mapping[str, int] = field(default_factory=dict)
 
@@ -54,6 +56,8 @@ class Recipe:
             raise UsageError(f"Recipe, stream: wanted size, left_context and look_ahead, found {', '.join(unknown)}.")
         _ = self.chunking
         check_corpus("corpus", self.corpus)
+        if self.base not in (True, False, CHANGES):
+            raise UsageError(f'Recipe, base: wanted true, false or "{CHANGES}", found {self.base!r}.')
 
     def _planned(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
         """A stage with the recipe's own plan where it, or a training within it, names that."""

@@ -188,8 +188,8 @@ def test_a_base_that_cannot_be_written_leaves_the_former_one(network: Checkpoint
 
 def test_a_recipe_asks_for_it() -> None:
     assert not Recipe("x", "tiny.en").base
-    with pytest.raises(UsageError, match="wanted base to be true or false, found 'yes'"):
-        Recipe("x", "tiny.en", base="yes")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="base: wanted true, false or \"changes\", found 'yes'"):
+        Recipe("x", "tiny.en", base="yes")
 
 
 def test_another_base_of_the_same_name_is_another_beginning(network: Checkpoint, file: Path) -> None:
