@@ -12,7 +12,7 @@ import click
 from device_asr.commands.parts.microphone import with_microphone
 from device_asr.commands.parts.progress import LiveLine
 from device_asr.commands.parts.termination import termination_as_interrupt
-from device_asr.console import echo, output_or_nothing, require_output
+from device_asr.console import FiniteRange, echo, output_or_nothing, require_output
 from device_asr.errors import DeviceAsrError, OutputError
 from device_asr.events import AudioGap, Failed, Final, Partial, to_record
 from device_asr.writers import make_writer
@@ -184,7 +184,7 @@ def finish(handover: Handover, printer: Printer) -> None:
 @click.option(
     "--exec-timeout",
     "timeout",
-    type=click.FloatRange(0.1, 3600),
+    type=FiniteRange(0.1, 3600),
     default=30.0,
     show_default=True,
     metavar="SECONDS",

@@ -193,7 +193,7 @@ def test_a_letter_that_the_terminal_has_not_is_replaced(monkeypatch: pytest.Monk
 def test_a_name_that_cannot_be_opened_is_one_sentence_and_standard_output_stays_open(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("a" * 250, "none/a.txt"):
+    for name in ("a" * 256, "none/a.txt"):
         with pytest.raises(OutputError, match=r"could not be written \(.*No partial file was left"):
             Output("txt", tmp_path / name)
     Output("txt", None).final(UTTERANCE)

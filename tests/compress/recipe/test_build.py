@@ -28,7 +28,7 @@ def test_missing_weights(place: Path, run: Run) -> None:
     path = recipe(place, teacher=str(place / "nowhere"))
     assert_told(place, run(*build_of(place, path)), 1, "nowhere: wanted a CTranslate2 folder")
     (place / "teacher" / "weights.safetensors").unlink()
-    assert_told(place, run(*build_of(place, recipe(place))), 1, "found something broken")
+    assert_told(place, run(*build_of(place, recipe(place))), 1, "wanted a file, found none")
 
 
 @pytest.mark.parametrize(

@@ -220,7 +220,7 @@ def test_what_cannot_be_is_said_before_any_work(tmp_path: Path, manifest: Path) 
 
 
 def test_without_room_for_a_row_the_run_ends(tmp_path: Path, manifest: Path) -> None:
-    (tmp_path / "work" / f"{LEDGER}.partial").mkdir(parents=True)
+    (tmp_path / "work" / LEDGER).mkdir(parents=True)
     make = FakeBuilder(tmp_path / "work")
     with pytest.raises(OutputError, match="cannot be written"):
         run(make, Measurer(), manifest)

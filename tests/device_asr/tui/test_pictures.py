@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -78,7 +77,7 @@ def test_pictures_without_color(
     monkeypatch.setenv("NO_COLOR", "1")
     app = picture(tmp_path, monkeypatch, "dark")
     assert app.no_color
-    app._report("The microphone is gone.", alarm=True)
+    app._notice.hold("device", "The microphone is gone.")
     assert compared(app, snap_compare, size)
 
 
@@ -86,15 +85,9 @@ def test_pictures_without_color(
 def test_pictures_of_dialogs(
     tmp_path: Path, snap_compare: Callable[..., bool], monkeypatch: pytest.MonkeyPatch, keys: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(
-        "device_asr.dictation.session_writer._create", lambda folder, _: _opened(folder / "2026-01-02_03-04-05.jsonl")
-    )
+    monkeypatch.setattr("device_asr.dictation.session_writer.new_names", lambda *_: iter(["2026-01-02_03-04-05"]))
     monkeypatch.setattr("device_asr.tui.app.Path.cwd", lambda: Path("/home/priya"))
     assert compared(picture(tmp_path, monkeypatch, "dark"), snap_compare, (80, 24), *keys)
-
-
-def _opened(path: Path) -> tuple[Path, int]:
-    return path, os.open(path, os.O_WRONLY | os.O_CREAT)
 
 
 @pytest.mark.slow
