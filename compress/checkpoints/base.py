@@ -130,15 +130,29 @@ def load(path: Path) -> Checkpoint:
             f"{KEY!r}; of a Hugging Face model give the folder."
         )
     with told(path, "the facts of a base"):
-        checksum, facts = parse_json(stored[KEY])
-        if checksum != digest(facts, tensors):
-            raise CheckpointError(f"{path} is damaged: its checksum does not fit; copy or build it again.")
-        return _checkpoint(facts, tensors, path)
+        return _checkpoint(facts_of(stored[KEY], tensors, path, FORMAT, "a base"), tensors, path)
+
+
+def facts_of(text: str, tensors: Mapping[str, Tensor], path: Path, version: int, what: str) -> dict[str, Any]:
+    """The facts that `write` put into the metadata, given the entry's text.
+
+    Args:
+        version: the format that is read. what: the kind of file, for a sentence.
+
+    Raises:
+        CheckpointError: the checksum does not fit, or the format is another one. KeyError, TypeError, ValueError: the
+            text holds something else.
+    """
+    checksum, facts = parse_json(text)
+    if checksum != digest(facts, tensors):
+        raise CheckpointError(f"{path} is damaged: its checksum does not fit; copy or build it again.")
+    if facts["format"] != version:
+        raise CheckpointError(f"{path}: wanted format {version} of {what}, found {facts['format']}; update device-asr.")
+    found: dict[str, Any] = facts
+    return found
 
 
 def _checkpoint(facts: Mapping[str, Any], tensors: dict[str, Tensor], path: Path) -> Checkpoint:
-    if facts["format"] != FORMAT:
-        raise CheckpointError(f"{path}: wanted format {FORMAT} of a base, found {facts['format']}; update device-asr.")
     family = family_named(facts.get("family", "whisper"))  # bases of earlier versions do not name it
     dims, words, table = family.dims(facts["dims"]), facts["vocabulary"], _table(family)
     if table[0] in tensors:

@@ -13,13 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from compress.checkpoints.base import digest, write
+from compress.checkpoints.base import facts_of, write
 from compress.checkpoints.believed import believed
 from compress.checkpoints.reading import read_safetensors, told
 from compress.networks.checkpoint import Checkpoint
 from compress.networks.family import family_named
 from compress.networks.weights import CheckpointError
-from device_asr.bounded import parse_json
 
 FORMAT, KEY = 1, "device-asr-changes"
 DOWN, UP, DIFFERENCE = ".change.down", ".change.up", ".change"  # behind the name of the tensor that is changed
@@ -126,13 +125,7 @@ def load(path: Path, published: Callable[[str], Checkpoint], known: Container[st
     """
     stored, tensors = read_safetensors(path, "changes of a checkpoint")
     with told(path, "changes of a checkpoint"):
-        checksum, facts = parse_json(stored[KEY])
-        if checksum != digest(facts, tensors):
-            raise CheckpointError(f"{path} is damaged: its checksum does not fit; copy or build it again.")
-        if facts["format"] != FORMAT:
-            raise CheckpointError(
-                f"{path}: wanted format {FORMAT} of changes, found {facts['format']}; update device-asr."
-            )
+        facts = facts_of(stored[KEY], tensors, path, FORMAT, "changes")
         name = facts["of"]
         if name not in known:
             raise CheckpointError(f"{path}: wanted changes of a checkpoint that a package has, found of {name!r}.")

@@ -140,7 +140,8 @@ class Trainer:
         self.averaged = {name: value.detach().clone() for name, value in self.trained.items()}
         self.optimizer = torch.optim.AdamW(self.trained.values(), lr=settings.rate, weight_decay=settings.weight_decay)
         self.position = Position()
-        every = len(self.loader.steps(0)) * settings.epochs
+        self.each = len(self.loader.steps(0))  # steps of an epoch
+        every = self.each * settings.epochs
         self.total = min(every, settings.steps) if settings.steps else every
         names = [[str(clip.audio), clip.text, clip.duration] for clip in clips]
         zeros = {name: float(mask.sum()) for name, mask in run.masks.items()}
@@ -203,7 +204,7 @@ class Trainer:
         if self.loader.labeled:
             self.labels.load()  # here: on the thread that prepares batches it would draw from torch's generator
         for epoch in range(self.settings.epochs):
-            if self.position.ended or epoch * len(self.loader.steps(0)) >= self.total:
+            if self.position.ended or epoch * self.each >= self.total:
                 break
             at = time.monotonic()
             for number, prepared in self.loader.prefetch(self._remaining(epoch)):

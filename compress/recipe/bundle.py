@@ -68,9 +68,10 @@ def _write(
         half = base.beside(out)
         if recipe.base == CHANGES:
             changes.save(checkpoint, load_checkpoint(recipe.teacher), recipe.teacher, half)
+            kind = CHANGES
         else:
             base.save(checkpoint, recipe.plan.table, half)
-        kind = CHANGES if recipe.base == CHANGES else "network"
+            kind = "network"
         manifest["base"] = {"file": half.name, "kind": kind, **_facts(half)}
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     previous = out / "CARD.md"

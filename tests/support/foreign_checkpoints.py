@@ -12,9 +12,28 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from compress.networks.checkpoint import Checkpoint
+from compress.networks.dims import LayerDims
 from compress.networks.weights import CheckpointError
-from compress.networks.whisper.dims import whisper_dims
+from compress.networks.whisper.dims import WhisperDims, whisper_dims
 from compress.networks.whisper.names import CTRANSLATE2_NORMS, HUGGING_FACE, OPENAI, is_convolution, their_name
+from compress.networks.whisper.network import Whisper
+from device_asr.bundle.vocabulary import Vocabulary
+
+
+def small(vocabulary: Vocabulary) -> Checkpoint:
+    """A random network of the teacher's vocabulary, two layers of width 16."""
+    torch.manual_seed(0)
+    dims = WhisperDims(
+        n_mels=8,
+        state=16,
+        head_dim=8,
+        audio_ctx=40,
+        text_ctx=24,
+        vocab=51864,
+        encoder=(LayerDims(2, 32),) * 2,
+        decoder=(LayerDims(2, 24, 2),) * 2,
+    )
+    return Checkpoint(dims, Whisper(dims).state_dict(), vocabulary, ((1, 0), (1, 1)), ("random",))
 
 
 def _renamed(checkpoint: Checkpoint, style: int) -> dict[str, Tensor]:

@@ -17,7 +17,6 @@ from compress.checkpoints.teacher import teacher_folder
 from compress.networks.checkpoint import Checkpoint, add_ctc
 from compress.networks.dims import LayerDims
 from compress.networks.moonshine.network import Moonshine
-from compress.networks.whisper.dims import WhisperDims
 from compress.networks.whisper.network import Whisper
 from compress.quantize.plan import Width
 from device_asr.bundle.vocabulary import Vocabulary
@@ -68,26 +67,11 @@ def prepare(bases: Path) -> None:
     moonshine_files.save_hugging_face(plain, folder / "hugging-face-moonshine")
     moonshine_files.save_onnxruntime(plain, folder / "onnxruntime", "layers.0.mlp.fc1.weight")
     tokenizer = teacher_folder() / "tokenizer.json"
-    theirs = small(load_checkpoint("tiny.en").vocabulary)
+    theirs = foreign_checkpoints.small(load_checkpoint("tiny.en").vocabulary)
     foreign_checkpoints.save_hugging_face(theirs, folder / "hugging-face", tokenizer)
     foreign_checkpoints.save_ctranslate2(theirs, folder / "ctranslate2", tokenizer)
     (folder / "openai").mkdir()
     foreign_checkpoints.save_openai(theirs, folder / "openai" / PT)
-
-
-def small(vocabulary: Vocabulary) -> Checkpoint:
-    """A random network of the teacher's vocabulary, two layers of width 16."""
-    dims = WhisperDims(
-        n_mels=8,
-        state=16,
-        head_dim=8,
-        audio_ctx=40,
-        text_ctx=24,
-        vocab=51864,
-        encoder=(LayerDims(2, 32),) * 2,
-        decoder=(LayerDims(2, 24, 2),) * 2,
-    )
-    return Checkpoint(dims, Whisper(dims).state_dict(), vocabulary, ((1, 0), (1, 1)), ("random",))
 
 
 def _plain_moonshine() -> Checkpoint:

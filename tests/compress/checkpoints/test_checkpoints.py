@@ -12,11 +12,10 @@ from compress.checkpoints import own
 from compress.checkpoints.load import load_checkpoint
 from compress.checkpoints.teacher import teacher_folder
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.dims import LayerDims
 from compress.networks.weights import CheckpointError
 from compress.networks.whisper.dims import WhisperDims
-from compress.networks.whisper.network import Whisper
 from device_asr.bundle.vocabulary import Vocabulary
+from tests.support import foreign_checkpoints
 from tests.support.foreign_checkpoints import save_hugging_face, save_openai
 
 
@@ -28,20 +27,7 @@ def teacher() -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def small(teacher: Checkpoint) -> Checkpoint:
-    """A random network of the teacher's vocabulary, two layers of width 16."""
-    torch.manual_seed(0)
-    dims = WhisperDims(
-        n_mels=8,
-        state=16,
-        head_dim=8,
-        audio_ctx=40,
-        text_ctx=24,
-        vocab=51864,
-        encoder=(LayerDims(2, 32),) * 2,
-        decoder=(LayerDims(2, 24, 2),) * 2,
-    )
-    weights = Whisper(dims).state_dict()
-    return Checkpoint(dims, weights, teacher.vocabulary, ((1, 0), (1, 1)), ("random",))
+    return foreign_checkpoints.small(teacher.vocabulary)
 
 
 def assert_same(found: Checkpoint, wanted: Checkpoint) -> None:

@@ -7,12 +7,13 @@ import pytest
 import torch
 
 from compress.networks.chunking import Chunking
+from compress.networks.moonshine.dims import moonshine_dims
 from compress.networks.moonshine.encoder import positions
 from compress.networks.moonshine.frontend import SAMPLES_PER_POSITION, first_frames, running_moments, whole_moments
 from compress.networks.moonshine.network import Moonshine
 from compress.networks.moonshine.stream import DELAY, StreamProgram, example
 from device_asr.errors import UsageError
-from tests.support.moonshine import DIMS, random_checkpoint
+from tests.support.moonshine import random_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +38,24 @@ def noise(positions: int, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy((np.random.default_rng(seed).normal(0, 1, (1, count)) * loudness).astype(np.float32))
 
 
+def streamed(network: Moonshine, pcm: torch.Tensor, chunking: Chunking) -> list[torch.Tensor]:
+    """The CTC logits (block, symbols) of every call of the program."""
+    program, state = StreamProgram(network, chunking).eval(), example(moonshine_dims(network.dims), chunking)[1:]
+    outputs = []
+    with torch.no_grad():
+        for chunk in pcm.split(SAMPLES_PER_POSITION * chunking.size, dim=1):
+            out = program(chunk, *state)
+            outputs.append(out[0])
+            state = program.state_of(out)
+    return outputs
+
+
+def behind_silence(pcm: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The audio as the program reads it, and its length."""
+    delayed = torch.nn.functional.pad(pcm, (DELAY, SAMPLES_PER_POSITION * 2 - DELAY))
+    return delayed, torch.tensor([pcm.shape[1] + DELAY])
+
+
 @pytest.mark.parametrize(
     ("size", "left", "ahead", "chunks"),
     [(4, 8, 0, 6), (8, 20, 0, 4), (2, 0, 0, 9), (1, 3, 0, 9), (4, 8, 1, 6), (2, 5, 3, 9), (8, 16, 1, 12), (4, 0, 2, 5)],
@@ -46,17 +65,10 @@ def test_chunk_by_chunk_equals_the_masked_network_at_once(
 ) -> None:
     chunking = Chunking(size, left, ahead)
     pcm = noise(size * chunks, size)
-    program, state = StreamProgram(network, chunking).eval(), example(DIMS, chunking)[1:]
-    outputs = []
+    found = torch.cat([block[:size] for block in streamed(network, pcm, chunking)])[size * ahead :]
+    delayed, lengths = behind_silence(pcm)
     with torch.no_grad():
-        for chunk in pcm.split(SAMPLES_PER_POSITION * size, dim=1):
-            out = program(chunk, *state)
-            outputs.append(out[0][:size])
-            state = program.state_of(out)
-        delayed = torch.nn.functional.pad(pcm, (DELAY, SAMPLES_PER_POSITION * 2 - DELAY))
-        lengths = torch.tensor([pcm.shape[1] + DELAY])
         wanted = network.ctc(network.encode(delayed, lengths, chunking)[0])[0][: size * (chunks - ahead)]
-    found = torch.cat(outputs)[size * ahead :]
     assert torch.allclose(found, wanted, atol=2e-4), (found - wanted).abs().max()
 
 
@@ -66,17 +78,10 @@ def test_symbols_of_several_layers_and_positions_come_chunk_by_chunk(
 ) -> None:
     chunking = Chunking(size, left, ahead)
     pcm = noise(size * chunks, size)
-    program, state = StreamProgram(hearing, chunking).eval(), example(hearing.dims, chunking)[1:]
-    outputs = []
+    found = torch.stack(streamed(hearing, pcm, chunking)[ahead:])
     with torch.no_grad():
-        for chunk in pcm.split(SAMPLES_PER_POSITION * size, dim=1):
-            out = program(chunk, *state)
-            outputs.append(out[0])
-            state = program.state_of(out)
-        delayed = torch.nn.functional.pad(pcm, (DELAY, SAMPLES_PER_POSITION * 2 - DELAY))
-        blocks, _ = hearing.encode_chunks(delayed, torch.tensor([pcm.shape[1] + DELAY]), chunking)
+        blocks, _ = hearing.encode_chunks(*behind_silence(pcm), chunking)
         wanted = hearing.symbols(blocks, chunking)[0, : chunks - ahead]
-    found = torch.stack(outputs[ahead:])
     assert torch.allclose(found, wanted, atol=2e-4), (found - wanted).abs().max()
 
 

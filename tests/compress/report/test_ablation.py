@@ -18,48 +18,18 @@ from compress.cli import group
 from compress.evaluate.measurement import MeasurementError, read_rows
 from compress.export.export import SpeechProgram
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.dims import Dims, LayerDims
 from compress.networks.family import family_of
-from compress.networks.moonshine.dims import MoonshineDims
-from compress.networks.moonshine.tokens import moonshine_vocabulary
-from compress.networks.whisper.dims import WhisperDims
 from compress.paths import RECIPES
 from compress.recipe import build as building
 from compress.recipe import export as exporting
 from compress.recipe.recipe import Recipe, read_recipe
 from compress.report.ablation import LEDGER, Ablation, AblationError, Builder, ablate, read_ablation, read_ablations
-from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.errors import DeviceAsrError, OutputError, UsageError
+from tests.support.families import of_families
 from tests.support.paths import ASSETS
 
 LETTER = ASSETS / "letter.flac"
-DIMS = WhisperDims(
-    n_mels=8,
-    state=64,
-    head_dim=16,
-    audio_ctx=1500,
-    text_ctx=448,
-    vocab=260,
-    encoder=(LayerDims(4, 128),),
-    decoder=(LayerDims(4, 128, 4),),
-)
-MOONSHINE = MoonshineDims(
-    conv1=16,
-    conv2=32,
-    rotary=8,
-    state=64,
-    head_dim=16,
-    audio_ctx=1250,
-    text_ctx=194,
-    vocab=258,
-    encoder=DIMS.encoder,
-    decoder=DIMS.decoder,
-)
-BYTES = tuple(bytes([b]) for b in range(256))
-OF_FAMILY: dict[str, tuple[Dims, Vocabulary]] = {
-    "whisper": (DIMS, Vocabulary(BYTES, (257, 259), 256, 258)),
-    "moonshine": (MOONSHINE, moonshine_vocabulary(BYTES, {"end": 256, "start": 257})),
-}
+OF_FAMILY = of_families(1)
 
 
 @dataclass

@@ -15,11 +15,7 @@ from compress.checkpoints import own
 from compress.data.corpus import CorpusError
 from compress.evaluate.measurement import read_rows
 from compress.networks.checkpoint import Checkpoint
-from compress.networks.dims import Dims, LayerDims
 from compress.networks.family import family_of
-from compress.networks.moonshine.dims import MoonshineDims
-from compress.networks.moonshine.tokens import moonshine_vocabulary
-from compress.networks.whisper.dims import WhisperDims
 from compress.recipe.recipe import Recipe
 from compress.recipe.techniques import settings_of
 from compress.search.device_profile import DeviceProfile
@@ -27,38 +23,12 @@ from compress.search.search import Plan
 from compress.search.space import Candidate, estimate, student_dims
 from compress.search.trials import STRUCTURE, Trials, run, text_loss
 from device_asr.bundle.bundle import load
-from device_asr.bundle.vocabulary import Vocabulary
 from device_asr.metrics.clips import Clip, read_manifest
+from tests.support.families import of_families
 from tests.support.paths import ASSETS
 
 LETTER = ASSETS / "letter.flac"
-DIMS = WhisperDims(
-    n_mels=8,
-    state=64,
-    head_dim=16,
-    audio_ctx=1500,
-    text_ctx=448,
-    vocab=260,
-    encoder=(LayerDims(4, 128),) * 2,
-    decoder=(LayerDims(4, 128, 4),) * 2,
-)
-MOONSHINE = MoonshineDims(
-    conv1=16,
-    conv2=32,
-    rotary=8,
-    state=64,
-    head_dim=16,
-    audio_ctx=1250,
-    text_ctx=194,
-    vocab=258,
-    encoder=DIMS.encoder,
-    decoder=DIMS.decoder,
-)
-BYTES = tuple(bytes([b]) for b in range(256))
-OF_FAMILY: dict[str, tuple[Dims, Vocabulary]] = {
-    "whisper": (DIMS, Vocabulary(BYTES, (257, 259), 256, 258)),
-    "moonshine": (MOONSHINE, moonshine_vocabulary(BYTES, {"end": 256, "start": 257})),
-}
+OF_FAMILY = of_families(2)
 DEVICE = DeviceProfile("toy", 1, 2000, 24.0, 60_000.0, 60.0, 1.0, "made up")
 
 
